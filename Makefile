@@ -1,0 +1,49 @@
+# One command per duty. `make run` and `make test` set up whatever a fresh Debian lacks.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+APT_RUN  := python3-venv busybox-static nftables libnftables1 libseccomp2 iproute2 git ca-certificates
+APT_TEST := $(APT_RUN) docker-registry skopeo e2fsprogs gcc libc6-dev
+
+.PHONY: help setup setup-test run clean-run check test test-vm bench docs format clean
+
+help:
+	@sed -n 's/^## //p' $(MAKEFILE_LIST)
+
+$(VENV)/.run: pyproject.toml
+	@./.ci/apt-ensure $(APT_RUN)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.run
+	@./.ci/apt-ensure $(APT_TEST)
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+## setup      what the engine needs: Debian packages and a virtual environment in .venv
+setup: $(VENV)/.run
+
+## setup-test the same, and what the tests need
+setup-test: $(VENV)/.test
+
+## check      formatter, linter, strict types, import contracts, schemas and docs in step
+check: setup-test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+## test       all tests, kernel tests included (root)
+test: setup-test
+	$(BIN)/python -m pytest
+
+## format     write what the formatter and the linter's safe fixes want
+format: setup-test
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+## clean      remove the virtual environment and caches
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
