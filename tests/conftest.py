@@ -69,9 +69,7 @@ def busybox_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for applet in applets:
         if applet != "busybox":
             (tree / "bin" / applet).symlink_to("busybox")
-    (tree / "etc/passwd").write_text(
-        "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n"
-    )
+    (tree / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n")
     (tree / "etc/group").write_text("root:x:0:\nnogroup:x:65534:\n")
     tree.chmod(0o755)
     return tree
