@@ -1,0 +1,107 @@
+"""Carry out a plan: independent actions at once, dependents after, a failure stopping what hangs on it and nothing else.
+
+Effects happen only through `perform`, which the caller gives; this module knows order, threads and outcomes. Every
+boundary between actions is told to `watch`, so that a display can show it and a test can kill there.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from enum import StrEnum
+from graphlib import TopologicalSorter
+
+from reconciler.actions import Action, Plan, Step, Verb
+from schemas.errors import TrimtabError
+
+
+class Result(StrEnum):
+    CREATED = "created"
+    UPDATED = "updated"
+    REPLACED = "replaced"
+    DELETED = "deleted"
+    UNCHANGED = "unchanged"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one action. `seconds` of wall time; `error` when failed; `waits_for` when skipped."""
+
+    action: Action
+    result: Result
+    seconds: float = 0.0
+    error: Exception | None = None
+    waits_for: Step | None = None
+
+    @property
+    def ok(self) -> bool:
+        return self.result not in (Result.FAILED, Result.SKIPPED)
+
+
+Perform = Callable[[Action], None]
+Watch = Callable[[Action, Outcome | None], None]
+"""Called with None before an action and with its outcome after it, never twice at once."""
+
+
+def apply(plan: Plan, perform: Perform, watch: Watch, parallel: int) -> list[Outcome]:
+    """Outcomes in the order in which they came. Raises nothing for a failed action: it is an outcome.
+
+    KeyboardInterrupt ends it after the actions under way have finished; the next apply does the rest.
+    """
+    outcomes: list[Outcome] = []
+    for action in plan.actions:
+        if action.verb is Verb.UNCHANGED:
+            outcomes.append(Outcome(action, Result.UNCHANGED))
+    with ThreadPoolExecutor(max_workers=max(1, parallel), thread_name_prefix="apply") as pool:
+        for outcome in _run(plan, pool, perform, watch):
+            outcomes.append(outcome)
+    return outcomes
+
+
+def _run(plan: Plan, pool: ThreadPoolExecutor, perform: Perform, watch: Watch) -> Iterator[Outcome]:
+    actions = {action.step: action for action in plan.effective}
+    order = TopologicalSorter({step: [s for s in action.after if s in actions] for step, action in actions.items()})
+    order.prepare()
+    done: dict[Step, Outcome] = {}
+    running: set[Future[Outcome]] = set()
+
+    def finish(outcome: Outcome) -> Outcome:
+        done[outcome.action.step] = outcome
+        order.done(outcome.action.step)
+        watch(outcome.action, outcome)
+        return outcome
+
+    while order.is_active():
+        for step in order.get_ready():
+            failed = _failed_need(actions[step], done)
+            if failed is not None:
+                yield finish(Outcome(actions[step], Result.SKIPPED, waits_for=failed))
+                continue
+            watch(actions[step], None)
+            running.add(pool.submit(_perform, actions[step], perform))
+        finished, running = wait(running, return_when=FIRST_COMPLETED) if running else (set(), running)
+        for future in finished:
+            yield finish(future.result())
+
+
+def _failed_need(action: Action, done: dict[Step, Outcome]) -> Step | None:
+    return next((step for step in action.after if step in done and not done[step].ok), None)
+
+
+def _perform(action: Action, perform: Perform) -> Outcome:
+    began = time.monotonic()
+    try:
+        perform(action)
+    except (TrimtabError, OSError) as error:
+        return Outcome(action, Result.FAILED, time.monotonic() - began, error)
+    return Outcome(action, _result(action), time.monotonic() - began)
+
+
+def _result(action: Action) -> Result:
+    if action.replaces and action.verb is Verb.CREATE:
+        return Result.REPLACED
+    return {Verb.CREATE: Result.CREATED, Verb.UPDATE: Result.UPDATED, Verb.DELETE: Result.DELETED}[action.verb]

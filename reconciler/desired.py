@@ -1,0 +1,57 @@
+"""The two sides of a comparison, in one shape for all kinds: what is wanted, and what was found.
+
+Pure values of JSON-like data. `fields` come from the manifest and are compared with those recorded when the object was
+made; `facts` are what the manifest implies about kernel and disk, and are compared with what is read from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from reconciler.actions import Change
+from schemas.envelope import Declared
+from schemas.errors import Place
+from schemas.names import Key
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """One object as wanted. `owner`: the Service a replica belongs to. `needs`: what must stand before it."""
+
+    key: Key
+    fields: Mapping[str, Any]
+    facts: Mapping[str, Any]
+    needs: tuple[Key, ...] = ()
+    owner: Key | None = None
+    declared: Declared | None = None
+    secret: bool = False
+
+    @property
+    def place(self) -> Place | None:
+        return self.declared.place(()) if self.declared is not None else None
+
+    def place_of(self, path: str) -> Place | None:
+        """Where the manifest says `path` (dotted, below the manifest's root)."""
+        if self.declared is None:
+            return None
+        return self.declared.place(tuple(path.split(".")))
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """One object as found. `fields` and `asked` are its record (None: the record is lost); `facts` come from kernel
+    and disk."""
+
+    key: Key
+    fields: Mapping[str, Any] | None
+    facts: Mapping[str, Any]
+    asked: Mapping[str, Any] = field(default_factory=dict)
+    needs: tuple[Key, ...] = ()
+    owner: Key | None = None
+
+
+def no_changes(want: Desired, needs: object) -> tuple[Change, ...]:
+    """For kinds whose objects do not follow what they depend on."""
+    return ()

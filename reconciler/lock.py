@@ -1,0 +1,51 @@
+"""One engine, one writer at a time: a lock on a file, held as long as the process that took it lives (flock(2))."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from schemas.errors import RetryLater
+
+
+@contextmanager
+def engine_lock(path: Path, wait_seconds: float = 0.0) -> Iterator[None]:
+    """Hold the engine's lock, waiting at most `wait_seconds`. Raises RetryLater naming who holds it."""
+    path.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        _take(descriptor, path, time.monotonic() + wait_seconds)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "command": " ".join(sys.argv)[:200]}).encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _take(descriptor: int, path: Path, deadline: float) -> None:
+    while True:
+        with suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        if time.monotonic() >= deadline:
+            raise RetryLater(
+                f"another trimtab holds the engine: {_holder(path)}",
+                step="lock the engine",
+                path=str(path),
+                hint="wait for it to end, or give --lock-timeout",
+            )
+        time.sleep(0.02)
+
+
+def _holder(path: Path) -> str:
+    try:
+        holder = json.loads(path.read_text())
+        return f"process {holder['pid']} ({holder['command']})"
+    except (OSError, ValueError, KeyError):
+        return "its process is not known"

@@ -1,0 +1,141 @@
+"""From desired and observed to a plan: the smallest ordered set of actions that closes the difference.
+
+Pure: no clock, no I/O, no logger. Each kind's own rules are in `kinds/`; here is what all kinds share: the order of
+the cases, replacing as delete and create, and the edges between actions. Called by `diff` and `apply` alike, so that
+both print the same sentences.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from graphlib import TopologicalSorter
+from typing import TypeVar
+
+from reconciler.actions import Action, Change, Effect, Plan, Step, Verb
+from reconciler.desired import Desired, Observed
+from reconciler.diff import diff_facts, diff_fields
+from reconciler.kinds import RULES
+from schemas.names import Key, Kind
+
+Node = TypeVar("Node", Key, Step)
+
+
+def plan(desired: Mapping[Key, Desired], observed: Mapping[Key, Observed], prune: Mapping[Key, str]) -> Plan:
+    """Actions for everything desired, and deletions for `prune` (key -> reason). Dependencies before dependents."""
+    actions: dict[Key, list[Action]] = {}
+    for key in _in_order(desired):
+        unsettled = {need: actions[need] for need in desired[key].needs if need in actions}
+        actions[key] = plan_object(desired[key], observed.get(key), unsettled)
+    for key, reason in prune.items():
+        have = observed.get(key)
+        actions[key] = [Action(Verb.DELETE, key, reason)] if have is not None else []
+    return Plan(_with_edges(actions, desired, observed))
+
+
+def plan_object(want: Desired, have: Observed | None, needs: Mapping[Key, Sequence[Action]]) -> list[Action]:
+    """What one object needs, given the actions already planned for what it depends on."""
+    if have is None:
+        return [Action(Verb.CREATE, want.key, "does not exist", place=want.place)]
+    if have.fields is None:
+        return _replace(want, "its record is lost") if want.key.kind is Kind.CONTAINER else [_rerecord(want)]
+    changes = changes_of(want, have) + RULES[want.key.kind].follow(want, needs)
+    if not changes:
+        return [Action(Verb.UNCHANGED, want.key, "as declared", place=want.place)]
+    reason = reason_of(changes)
+    if max(change.effect for change in changes) is Effect.REPLACE:
+        return _replace(want, reason, changes)
+    return [Action(Verb.UPDATE, want.key, reason, changes, place=want.place)]
+
+
+def changes_of(want: Desired, have: Observed) -> tuple[Change, ...]:
+    """Manifest fields first, then facts; a fact whose wanted value also changed is no drift but intent."""
+    rules = RULES[want.key.kind]
+    fields = tuple(diff_fields(want.fields, have.fields or {}, rules.effect_of, want.place_of, want.secret))
+    facts = tuple(diff_facts(want.facts, have.facts, have.asked, rules.effect_of))
+    return fields + facts
+
+
+def reason_of(changes: Iterable[Change]) -> str:
+    """Why, in words: what the manifest changed, then what the machine did."""
+    changed = [change.describe() for change in changes if not change.drift]
+    drifted = [change.describe() for change in changes if change.drift]
+    parts = []
+    if changed:
+        parts.append(_some(changed))
+    if drifted:
+        parts.append(f"drift: {_some(drifted)}")
+    return "; ".join(parts)
+
+
+def _some(sentences: Sequence[str], most: int = 2) -> str:
+    shown = ", ".join(sentences[:most])
+    return shown if len(sentences) <= most else f"{shown} and {len(sentences) - most} more"
+
+
+def _replace(want: Desired, reason: str, changes: tuple[Change, ...] = ()) -> list[Action]:
+    return [
+        Action(Verb.DELETE, want.key, reason, changes, replaces=True, place=want.place),
+        Action(Verb.CREATE, want.key, reason, changes, replaces=True, place=want.place),
+    ]
+
+
+def _rerecord(want: Desired) -> Action:
+    lost = Change("record", None, "present", Effect.LIVE, drift=True)
+    return Action(Verb.UPDATE, want.key, "its record is lost", (lost,), place=want.place)
+
+
+def _in_order(desired: Mapping[Key, Desired]) -> list[Key]:
+    """Keys with every dependency before its dependents; cycles were refused before. Ties by kind and name."""
+    return _sorted_batches({key: [need for need in want.needs if need in desired] for key, want in desired.items()})
+
+
+def _sorted_batches(graph: Mapping[Node, Iterable[Node]]) -> list[Node]:
+    sorter = TopologicalSorter(graph)
+    sorter.prepare()
+    order: list[T] = []
+    while sorter.is_active():
+        ready = sorted(sorter.get_ready())
+        order += ready
+        sorter.done(*ready)
+    return order
+
+
+def _with_edges(
+    actions: Mapping[Key, Sequence[Action]], desired: Mapping[Key, Desired], observed: Mapping[Key, Observed]
+) -> tuple[Action, ...]:
+    """Fill in `after`: creation follows the dependencies, deletion follows the dependents."""
+    users: dict[Key, set[Key]] = {}
+    for key, have in observed.items():
+        for need in have.needs:
+            users.setdefault(need, set()).add(key)
+    planned = [action for group in actions.values() for action in group]
+    edged = [_edged(action, actions, desired, users) for action in planned]
+    by_step = {action.step: action for action in edged}
+    order = _sorted_batches({step: [s for s in action.after if s in by_step] for step, action in by_step.items()})
+    return tuple(by_step[step] for step in order)
+
+
+def _edged(
+    action: Action,
+    actions: Mapping[Key, Sequence[Action]],
+    desired: Mapping[Key, Desired],
+    users: Mapping[Key, set[Key]],
+) -> Action:
+    after: set[Step] = set()
+    if action.verb is Verb.DELETE:
+        for user in users.get(action.key, ()):
+            still_needs = user in desired and action.key in desired[user].needs
+            after |= {
+                other.step
+                for other in actions.get(user, ())
+                if other.verb is Verb.DELETE or (other.verb is Verb.UPDATE and not still_needs)
+            }
+    else:
+        for need in desired[action.key].needs:
+            after |= {other.step for other in actions.get(need, ()) if other.verb in (Verb.CREATE, Verb.UPDATE)}
+        if action.replaces:
+            after.add(Step(Verb.DELETE, action.key))
+    after.discard(action.step)
+    return Action(
+        action.verb, action.key, action.reason, action.changes, tuple(sorted(after)), action.replaces, action.place
+    )
