@@ -1,4 +1,4 @@
-"""Carry out a plan: independent actions at once, dependents after, a failure stopping what hangs on it and nothing else.
+"""Carry out a plan: independent actions at once, dependents after, a failure stops what hangs on it only.
 
 Effects happen only through `perform`, which the caller gives; this module knows order, threads and outcomes. Every
 boundary between actions is told to `watch`, so that a display can show it and a test can kill there.

@@ -31,8 +31,8 @@ def diff_facts(
 ) -> Iterator[Change]:
     """Facts that kernel or disk contradict. Only what is wanted is compared: the machine may say more.
 
-    `asked` is what was wanted when the object was last brought in line: where it equals `want`, the intent did not move,
-    so the machine did, and that is drift.
+    `asked` is what was wanted when the object was last brought in line: where it equals `want`, the intent did
+    not move, so the machine did, and that is drift.
     """
     for fact in sorted(want):
         if want[fact] != have.get(fact):

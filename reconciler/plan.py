@@ -92,7 +92,7 @@ def _in_order(desired: Mapping[Key, Desired]) -> list[Key]:
 def _sorted_batches(graph: Mapping[Node, Iterable[Node]]) -> list[Node]:
     sorter = TopologicalSorter(graph)
     sorter.prepare()
-    order: list[T] = []
+    order: list[Node] = []
     while sorter.is_active():
         ready = sorted(sorter.get_ready())
         order += ready

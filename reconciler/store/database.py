@@ -67,7 +67,7 @@ class Database:
             version = self.connection.execute("PRAGMA user_version").fetchone()[0]
             if version > SCHEMA_VERSION:
                 raise Refused(
-                    f"the state file was written by a newer trimtab (format {version}, this one knows {SCHEMA_VERSION})",
+                    f"the state file is of a newer trimtab (format {version}; this one knows {SCHEMA_VERSION})",
                     path=str(self.path),
                     hint="upgrade trimtab",
                 )

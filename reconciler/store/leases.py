@@ -1,7 +1,7 @@
 """Addresses, subnets and id ranges that were given out, so that they stay put.
 
-A space is a pool in which values are unique: `subnets`, `userns`, `address/<network>/4`, `address/<network>/6`. Owners are names of objects. The
-choosing is done by `reconciler.addresses`, which is pure; here is only the keeping.
+A space is a pool in which values are unique: `subnets`, `userns`, `address/<network>/4`, `address/<network>/6`.
+Owners are names of objects. The choosing is done by `reconciler.addresses`, which is pure; here is only the keeping.
 """
 
 from __future__ import annotations
