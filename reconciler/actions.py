@@ -12,6 +12,7 @@ from enum import IntEnum, StrEnum
 from typing import Any
 
 from schemas.errors import Place
+from schemas.field_path import Path, format_path
 from schemas.names import Key
 
 
@@ -42,13 +43,18 @@ class Effect(IntEnum):
 class Change:
     """One field that disagrees. `drift`: the machine moved, the manifest did not."""
 
-    field: str
+    path: Path
     old: Any
     new: Any
     effect: Effect
     drift: bool = False
     place: Place | None = None
     secret: bool = False
+
+    @property
+    def field(self) -> str:
+        """The path as people write it: `spec.ports[0]`."""
+        return format_path(self.path)
 
     def describe(self) -> str:
         if self.secret:

@@ -13,6 +13,7 @@ from typing import Any
 from reconciler.actions import Change
 from schemas.envelope import Declared
 from schemas.errors import Place
+from schemas.field_path import Path
 from schemas.names import Key
 
 
@@ -32,11 +33,9 @@ class Desired:
     def place(self) -> Place | None:
         return self.declared.place(()) if self.declared is not None else None
 
-    def place_of(self, path: str) -> Place | None:
-        """Where the manifest says `path` (dotted, below the manifest's root)."""
-        if self.declared is None:
-            return None
-        return self.declared.place(tuple(path.split(".")))
+    def place_of(self, path: Path) -> Place | None:
+        """Where the manifest says the field at `path`."""
+        return self.declared.place(path) if self.declared is not None else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,18 +12,18 @@ from typing import Any
 
 from reconciler.actions import Change, Effect
 from schemas.errors import Place
+from schemas.field_path import Path
 
-PlaceOf = Callable[[str], Place | None]
-EffectOf = Callable[[str], Effect]
+PlaceOf = Callable[[Path], Place | None]
+EffectOf = Callable[[Path], Effect]
 
 
 def diff_fields(
     want: Mapping[str, Any], have: Mapping[str, Any], effect_of: EffectOf, place_of: PlaceOf, secret: bool = False
 ) -> Iterator[Change]:
     """Fields of the manifest that differ from those recorded. Nested mappings are told field by field."""
-    for field in sorted(want.keys() | have.keys()):
-        for path, new, old in _leaves(field, want.get(field), have.get(field)):
-            yield Change(path, old, new, effect_of(path), place=place_of(path), secret=secret)
+    for path, new, old in _leaves((), want, have):
+        yield Change(path, old, new, effect_of(path), place=place_of(path), secret=secret)
 
 
 def diff_facts(
@@ -31,20 +31,37 @@ def diff_facts(
 ) -> Iterator[Change]:
     """Facts that kernel or disk contradict. Only what is wanted is compared: the machine may say more.
 
-    `asked` is what was wanted when the object was last brought in line: where it equals `want`, the intent did
-    not move, so the machine did, and that is drift.
+    `asked` is what was wanted when the object was last brought in line: where it equals what is wanted now, the intent
+    did not move, so the machine did, and that is drift.
     """
-    for fact in sorted(want):
-        if want[fact] != have.get(fact):
-            drift = asked.get(fact) == want[fact]
-            yield Change(fact, have.get(fact), want[fact], effect_of(fact), drift=drift)
+    for path, new, old in _wanted_leaves((), want, have):
+        drift = _at(asked, path) == new
+        yield Change(path, old, new, effect_of(path), drift=drift)
 
 
-def _leaves(path: str, new: Any, old: Any) -> Iterator[tuple[str, Any, Any]]:
+def _leaves(path: Path, new: Any, old: Any) -> Iterator[tuple[Path, Any, Any]]:
     if new == old:
         return
     if isinstance(new, Mapping) and isinstance(old, Mapping):
         for name in sorted(new.keys() | old.keys()):
-            yield from _leaves(f"{path}.{name}", new.get(name), old.get(name))
+            yield from _leaves((*path, name), new.get(name), old.get(name))
         return
     yield path, new, old
+
+
+def _wanted_leaves(path: Path, new: Any, old: Any) -> Iterator[tuple[Path, Any, Any]]:
+    if new == old:
+        return
+    if isinstance(new, Mapping) and (isinstance(old, Mapping) or not path):
+        for name in sorted(new):
+            yield from _wanted_leaves((*path, name), new[name], old.get(name))
+        return
+    yield path, new, old
+
+
+def _at(value: Any, path: Path) -> Any:
+    for step in path:
+        if not isinstance(value, Mapping):
+            return None
+        value = value.get(step)
+    return value

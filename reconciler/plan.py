@@ -80,7 +80,7 @@ def _replace(want: Desired, reason: str, changes: tuple[Change, ...] = ()) -> li
 
 
 def _rerecord(want: Desired) -> Action:
-    lost = Change("record", None, "present", Effect.LIVE, drift=True)
+    lost = Change(("record",), None, "present", Effect.LIVE, drift=True)
     return Action(Verb.UPDATE, want.key, "its record is lost", (lost,), place=want.place)
 
 

@@ -1,0 +1,1 @@
+"""Where desired objects come from. A source yields texts with names; what they say is read by `schemas.load`."""
