@@ -1,0 +1,104 @@
+"""From the text of manifests to declared objects, or to every problem in them at once.
+
+Pure: text and environment in, objects out; reading files is the sources' work. A text is read as YAML, its variables
+are replaced, the envelope is checked, the spec goes through its kind's model. What is found across objects
+(duplicates, dangling references, conflicts) is `check`'s. Called by every source and by the API.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from schemas.envelope import Declared, Origin
+from schemas.errors import Invalid, Problem
+from schemas.interpolate import interpolate
+from schemas.manifest import Manifest, read_manifests
+from schemas.names import Kind
+from schemas.spec_errors import explain_spec
+from schemas.yaml_text import Fault, Substitute, read_documents
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """The text of one file, and the name by which its author knows it (`-` for standard input)."""
+
+    name: str
+    text: str | bytes
+
+
+def load(
+    sources: Sequence[Text], environment: Mapping[str, str], *, set: str = "", commit: str = ""
+) -> tuple[Declared, ...]:
+    """Every object that `sources` declare, in the order of files and lines.
+
+    `set` and `commit` become part of each object's origin. Raises Invalid with all problems of all sources.
+    """
+    from schemas.spec_models import SPEC_MODELS
+
+    return load_with(SPEC_MODELS, sources, environment, set=set, commit=commit)
+
+
+def load_with(
+    models: Mapping[Kind, type[BaseModel]],
+    sources: Iterable[Text],
+    environment: Mapping[str, str],
+    *,
+    set: str = "",
+    commit: str = "",
+) -> tuple[Declared, ...]:
+    """`load` with the given model for each kind."""
+    declared: list[Declared] = []
+    problems: list[Problem] = []
+    for source in sources:
+        for outcome in _outcomes(models, source, environment):
+            if isinstance(outcome, Problem):
+                problems.append(outcome)
+            else:
+                origin = replace(outcome.origin, set=set, commit=commit)
+                declared.append(replace(outcome, origin=origin))
+    if problems:
+        raise Invalid(problems)
+    return tuple(sorted(declared, key=lambda each: each.origin))
+
+
+def _outcomes(
+    models: Mapping[Kind, type[BaseModel]], source: Text, environment: Mapping[str, str]
+) -> Iterable[Declared | Problem]:
+    documents, problems = read_documents(source.name, source.text, substitution(environment))
+    yield from problems
+    for document in documents:
+        for manifest in read_manifests(source.name, document):
+            yield from manifest.problems
+            if manifest.key is not None:
+                yield from _declare(models[manifest.key.kind], manifest, environment)
+
+
+def _declare(
+    model: type[BaseModel], manifest: Manifest, environment: Mapping[str, str]
+) -> Iterable[Declared | Problem]:
+    from pydantic import ValidationError
+
+    assert manifest.key is not None
+    try:
+        spec = model.model_validate(manifest.spec, context={"environment": environment})
+    except ValidationError as error:
+        known = tuple(problem.field for problem in manifest.problems)
+        yield from (each for each in explain_spec(model, manifest, error) if each.field not in known)
+    else:
+        origin = Origin(manifest.file, manifest.spot[0] + 1)
+        yield Declared(manifest.key, manifest.metadata, spec, origin, manifest.spot)
+
+
+def substitution(environment: Mapping[str, str]) -> Substitute:
+    """The function that replaces variables from `environment` in one scalar."""
+
+    def substitute(text: str) -> tuple[str, tuple[Fault, ...]]:
+        result = interpolate(text, environment)
+        return result.text, result.faults
+
+    return substitute
