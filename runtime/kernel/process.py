@@ -1,0 +1,80 @@
+"""Who a process is: its start time, whether it lives, its descriptor, and a signal that cannot hit a stranger.
+
+A pid alone is reused; a pid with its start time (field 22 of /proc/PID/stat, in clock ticks since boot) is not.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import select
+import signal
+
+PIDFD_GET_INFO = 0xC040FF0B
+PIDFD_INFO_EXIT = 1 << 3
+
+
+def start_time(pid: int) -> int | None:
+    """Clock ticks from boot to the start of `pid`; None where there is no such process or only its zombie."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 - pathlib costs more than the read
+            text = file.read()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # the command's name stands in brackets and may hold anything, brackets too
+    fields = text[text.rindex(b")") + 2 :].split()
+    if fields[0] in {b"Z", b"X"}:
+        return None
+    return int(fields[19])
+
+
+def is_alive(pid: int, started: int) -> bool:
+    """Whether the process `pid` that started at `started` still runs."""
+    return start_time(pid) == started
+
+
+def open_process(pid: int, started: int) -> int | None:
+    """A pidfd of the process `pid` that started at `started`; None once it is gone."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return None
+    # looked at after opening: a pid reused before shows another start time, one reused after cannot hurt
+    if start_time(pid) == started:
+        return descriptor
+    os.close(descriptor)
+    return None
+
+
+def send_signal(pid: int, started: int, number: int) -> bool:
+    """Signal exactly that process; False where it is gone."""
+    descriptor = open_process(pid, started)
+    if descriptor is None:
+        return False
+    try:
+        signal.pidfd_send_signal(descriptor, number)
+        return True
+    except ProcessLookupError:
+        return False
+    finally:
+        os.close(descriptor)
+
+
+def wait_end(descriptor: int, timeout: float | None) -> bool:
+    """Wait until the process behind a pidfd has ended, at most `timeout` seconds; whether it has."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(None if timeout is None else max(0, int(timeout * 1000))))
+
+
+def exit_status(descriptor: int) -> int | None:
+    """The wait status of an ended process that is not our child (PIDFD_GET_INFO, Linux 6.14); None where unknown."""
+    info = (ctypes.c_uint64 * 8)(PIDFD_INFO_EXIT)
+    try:
+        fcntl.ioctl(descriptor, PIDFD_GET_INFO, info)
+    except OSError:
+        return None
+    if not info[0] & PIDFD_INFO_EXIT:
+        return None
+    return ctypes.c_int32(info[7] >> 32).value
