@@ -1,23 +1,13 @@
-"""Why a text cannot be read as YAML, said so that its author can mend it.
+"""Why a text cannot be read as YAML: the parser's words as a message, a place, and what usually mends it.
 
-Turns bytes into text (UTF-8 only) and the parser's own words into a message, a place and a remedy. Called by
-`yaml_text` alone.
+Called by `yaml_text` alone.
 """
 
 from __future__ import annotations
 
-import re
-
 import yaml
 
 from schemas.errors import Place, Problem
-
-MAX_BYTES = 16 * 1024 * 1024
-"""A larger text is refused unread: about forty thousand manifests."""
-
-# What YAML 1.2 (and libyaml) lets a stream hold; everything else is a control character or half of a pair.
-_FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_BOMS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16", b"\x00\x00\xfe\xff": "UTF-32"}
 
 _REMEDIES = (
     ("mapping values are not allowed", "indent it as its neighbours, or quote the value if its text holds `: `"),
@@ -32,49 +22,6 @@ _REMEDIES = (
     ("document start", "begin the next document with a line `---`"),
     ("block sequence entries are not allowed", "put the list on lines of its own"),
 )
-
-
-class Unreadable(Exception):
-    """The text cannot be read on from here. Line and column are counted from 1."""
-
-    def __init__(self, message: str, remedy: str, line: int, column: int) -> None:
-        super().__init__(message)
-        self.message = message
-        self.remedy = remedy
-        self.line = line
-        self.column = column
-
-
-def decode(text: str | bytes) -> str:
-    """The text without its byte order mark. Raises Unreadable for encoding, control characters, size."""
-    if len(text) > MAX_BYTES:
-        raise Unreadable(f"is larger than {MAX_BYTES // 2**20} MiB", "split it into several files", 1, 1)
-    if isinstance(text, bytes):
-        text = _decode_bytes(text)
-    text = text.removeprefix("\ufeff")
-    bad = _FORBIDDEN.search(text)
-    if bad:
-        line, column = position(text, bad.start())
-        named = f"U+{ord(bad.group()):04X}"
-        raise Unreadable(f"holds the character {named}, which YAML forbids", "remove it", line, column)
-    return text
-
-
-def _decode_bytes(text: bytes) -> str:
-    for mark, encoding in _BOMS.items():
-        if text.startswith(mark):
-            raise Unreadable(f"is {encoding}", "save the file as UTF-8", 1, 1)
-    try:
-        return text.decode()
-    except UnicodeDecodeError as error:
-        line, column = position(text[: error.start].decode(), error.start)
-        raise Unreadable("is not UTF-8", "save the file as UTF-8", line, column) from None
-
-
-def position(text: str, index: int) -> tuple[int, int]:
-    """Line and column, from 1, of the character at `index`."""
-    before = text[:index]
-    return before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
 
 
 def explain_error(file: str, text: str, error: yaml.MarkedYAMLError) -> Problem:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import yaml
 from yaml.events import (
@@ -33,14 +33,15 @@ from yaml.events import (
 from schemas.errors import Place, Problem
 from schemas.field_path import Path, format_path
 from schemas.scalars import Scalar, resolve
-from schemas.yaml_faults import MAX_BYTES, Unreadable, decode, explain_error
+from schemas.source_text import MAX_BYTES, Unreadable, decode
+from schemas.yaml_faults import explain_error
 
 MAX_DEPTH = 64
 MAX_ALIASED = 100_000
 """Values that the aliases of one text may add to what it spells out."""
 
-Below = dict[str, "Spot"] | list["Spot"] | None
-Spot = tuple[int, int, Below]
+Below: TypeAlias = "dict[str, Spot] | list[Spot] | None"
+Spot: TypeAlias = tuple[int, int, Below]
 """Line and column (from 0) of a key or list item, and the spots below it. A tuple: one is made for every value."""
 
 Fault = tuple[str, str]
@@ -144,7 +145,7 @@ class _Reader:
                 raise self.stop(event, f"variables make the text larger than {MAX_BYTES // 2**20} MiB", "shorten them")
             if event.tag is None:
                 return text
-        if event.implicit[0]:
+        if event.implicit[0] and event.tag is None:
             return resolve(text)
         if event.tag is None or event.tag in TEXT_TAGS:
             return text
@@ -212,7 +213,9 @@ class _Reader:
         """The text of a key. What is no text is reported, read past, and None."""
         if not isinstance(event, ScalarEvent):
             self.fault(event, "a key is a list, a mapping or an alias", "write the key as plain text")
+            self.path.append("?")
             self.node(event)
+            self.path.pop()
             return None
         if event.anchor:
             self.anchors[event.anchor] = Anchored(event.value, None, 1)
@@ -279,9 +282,8 @@ def find_spot(spot: Spot, path: Path) -> tuple[int, int]:
 
 
 def _below(below: Below, step: str | int) -> Spot | None:
-    if isinstance(below, dict) and isinstance(step, str):
-        found: Spot | None = below.get(step)
-        return found
-    if isinstance(below, list) and isinstance(step, int) and 0 <= step < len(below):
-        return below[step]
-    return None
+    if below is None:
+        return None
+    if isinstance(below, list):
+        return below[step] if isinstance(step, int) and 0 <= step < len(below) else None
+    return below.get(step) if isinstance(step, str) else None

@@ -1,0 +1,76 @@
+"""The text of a file before anything is made of it: UTF-8, free of control characters, of a bearable size.
+
+Called by the readers of YAML and of environment files. Turns bytes into text, or says where and why it cannot.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+
+MAX_BYTES = 16 * 1024 * 1024
+"""A larger text is refused unread: about forty thousand manifests."""
+
+# What YAML 1.2 (and libyaml) lets a stream hold; everything else is a control character or half of a pair.
+_FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# Outside the basic plane JSON writes two escapes where YAML knows one; an escaped backslash before them does not count.
+_PAIR = re.compile(r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
+_BOMS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16", b"\x00\x00\xfe\xff": "UTF-32"}
+
+
+class Unreadable(Exception):
+    """The text cannot be read on from here. Line and column are counted from 1."""
+
+    def __init__(self, message: str, remedy: str, line: int, column: int) -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+        self.line = line
+        self.column = column
+
+
+def decode(text: str | bytes) -> str:
+    """The text without its byte order mark. Raises Unreadable for encoding, control characters, size."""
+    if len(text) > MAX_BYTES:
+        raise Unreadable(f"is larger than {MAX_BYTES // 2**20} MiB", "split it into several files", 1, 1)
+    if isinstance(text, bytes):
+        text = _decode_bytes(text)
+    text = text.removeprefix("\ufeff")
+    bad = _FORBIDDEN.search(text)
+    if bad:
+        line, column = position(text, bad.start())
+        named = f"U+{ord(bad.group()):04X}"
+        raise Unreadable(f"holds the character {named}, which YAML forbids", "remove it", line, column)
+    return _join_pairs(text) if text.lstrip()[:1] in ("{", "[") else text
+
+
+def _decode_bytes(text: bytes) -> str:
+    for mark, encoding in _BOMS.items():
+        if text.startswith(mark):
+            raise Unreadable(f"is {encoding}", "save the file as UTF-8", 1, 1)
+    try:
+        return text.decode()
+    except UnicodeDecodeError as error:
+        line, column = position(text[: error.start].decode(), error.start)
+        raise Unreadable("is not UTF-8", "save the file as UTF-8", line, column) from None
+
+
+def _join_pairs(text: str) -> str:
+    """JSON's surrogate pairs as YAML writes them, if the text is JSON."""
+    if _PAIR.search(text) is None:
+        return text
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    return _PAIR.sub(lambda found: f"{found[1]}\\U{_code_point(found[2], found[3]):08x}", text)
+
+
+def _code_point(high: str, low: str) -> int:
+    return 0x10000 + ((int(high, 16) - 0xD800) << 10) + int(low, 16) - 0xDC00
+
+
+def position(text: str, index: int) -> tuple[int, int]:
+    """Line and column, from 1, of the character at `index`."""
+    before = text[:index]
+    return before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
