@@ -5,6 +5,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 APT_RUN  := python3-venv busybox-static nftables libnftables1 libseccomp2 iproute2 git ca-certificates
 APT_TEST := $(APT_RUN) docker-registry skopeo e2fsprogs gcc libc6-dev
+APT_VM   := qemu-system-x86 debootstrap cpio kmod e2fsprogs
+VM_TESTS ?= tests -m kernel
+VM_LIMIT ?= 3600
 
 .PHONY: help setup setup-test run clean-run check test test-vm bench docs format clean
 
@@ -38,6 +41,12 @@ check: setup-test
 ## test       all tests, kernel tests included (root)
 test: setup-test
 	$(BIN)/python -m pytest
+
+## test-vm    the kernel tests on Debian's 6.1 kernel with cgroup v2 and AppArmor, in QEMU (VM_TESTS="-m vm": the short selection)
+test-vm: setup-test
+	@./.ci/apt-ensure $(APT_VM)
+	.ci/vm/build .cache/vm
+	.ci/vm/run .cache/vm $(VM_LIMIT) $(VM_TESTS)
 
 ## format     write what the formatter and the linter's safe fixes want
 format: setup-test
