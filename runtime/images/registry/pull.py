@@ -1,0 +1,148 @@
+"""Pull an image, or ask what a reference means today.
+
+Called by the image store, from any thread that runs no event loop: both functions run their own and return when all is
+done. Unpacks nothing and records no image; blobs that are whole stay in the store when a pull fails.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from runtime.images.blobs import BlobStore
+from runtime.images.config import MAX_CONFIG
+from runtime.images.oci import Descriptor, Manifest
+from runtime.images.platforms import Platform
+from runtime.images.progress import Progress, Report, Step
+from runtime.images.registry.client import Client
+from runtime.images.registry.download import Download
+from runtime.images.registry.endpoints import endpoints
+from runtime.images.registry.failures import Errand
+from runtime.images.registry.manifests import Search, first_of, manifest_digest
+from runtime.images.registry.settings import RegistrySettings
+from runtime.images.registry.threads import in_thread
+from runtime.images.registry.transport import Transport, connected
+from schemas.errors import Refused, TrimtabError
+from schemas.reference import Reference
+
+OnLayer = Callable[[Descriptor], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """An image whose every blob is in the store."""
+
+    digest: str
+    """Of `manifest`, the one for the platform."""
+    manifest: bytes
+    media_type: str
+    resolved: str
+    """What the reference named: an index's digest, or `digest` itself. `resolve` gives the same."""
+    content: Manifest
+    """`manifest`, read."""
+
+
+def pull(
+    store: BlobStore,
+    reference: Reference,
+    *,
+    settings: RegistrySettings,
+    platform: Platform,
+    progress: Report,
+    on_layer: OnLayer | None = None,
+) -> Pulled:
+    """Bring the image that `reference` names for `platform` into `store`.
+
+    `progress` is called in this thread. `on_layer` is called in worker threads, several at once: for each different
+    layer once, when it is in the store. What it raises ends the pull.
+    Raises Refused, RetryLater; RuntimeError in a thread that runs an event loop.
+    """
+    return asyncio.run(_pull(store, reference, settings, platform, progress, on_layer))
+
+
+def resolve(reference: Reference, settings: RegistrySettings) -> str:
+    """The digest that `reference` names today (of an index, where it is one). Raises Refused, RetryLater."""
+    return asyncio.run(_resolve(reference, settings))
+
+
+async def _resolve(reference: Reference, settings: RegistrySettings) -> str:
+    errand = Errand(str(reference), "resolve")
+    async with connected(settings) as transport:
+        clients = clients_of(reference, transport)
+        digest, _ = await first_of(clients, lambda client: manifest_digest(client, reference.pin, errand, settings))
+    return digest
+
+
+async def _pull(
+    store: BlobStore,
+    reference: Reference,
+    settings: RegistrySettings,
+    platform: Platform,
+    progress: Report,
+    on_layer: OnLayer | None,
+) -> Pulled:
+    image = str(reference)
+    progress(Progress(image, Step.RESOLVE))
+    try:
+        async with connected(settings) as transport:
+            search = Search(store, clients_of(reference, transport), settings, Errand(image, "pull manifest"))
+            found = await search.manifest(reference.pin, platform)
+            await _ensure_blobs(store, found.manifest, search, progress, on_layer)
+    except TrimtabError as error:
+        error.object = error.object or image
+        raise
+    return Pulled(
+        found.fetched.digest, found.fetched.content, found.manifest.media_type, found.resolved, found.manifest
+    )
+
+
+def clients_of(reference: Reference, transport: Transport) -> tuple[Client, ...]:
+    found = endpoints(reference.domain, transport.settings)
+    return tuple(Client(endpoint, reference.path, transport) for endpoint in found)
+
+
+async def _ensure_blobs(
+    store: BlobStore, manifest: Manifest, search: Search, progress: Report, on_layer: OnLayer | None
+) -> None:
+    """Config and layers, some at once; the largest layers first, since they decide when all is done."""
+    settings, image = search.settings, search.errand.image
+    require_small(manifest.config, search.errand)
+    slots = asyncio.Semaphore(settings.parallel_layers)
+    with (
+        ThreadPoolExecutor(settings.parallel_layers, "trimtab-blob") as writers,
+        ThreadPoolExecutor(settings.parallel_layers, "trimtab-layer") as listeners,
+    ):
+
+        async def ensure(blob: Descriptor, kind: str, told: OnLayer | None) -> None:
+            def report(done: int) -> None:
+                progress(Progress(image, Step.PULL, blob.digest, done, blob.size))
+
+            errand = search.errand.to(f"pull {kind} {blob.digest[:19]}")
+            async with slots:
+                await Download(store, blob, errand, settings, writers, report).ensure(search.clients)
+            if told is not None:
+                await in_thread(listeners, told, blob)
+
+        layers = {layer.digest: layer for layer in manifest.layers}.values()
+        await all_of(
+            ensure(manifest.config, "config", None),
+            *(ensure(layer, "layer", on_layer) for layer in sorted(layers, key=lambda layer: -layer.size)),
+        )
+
+
+def require_small(config: Descriptor, errand: Errand) -> None:
+    if config.size > MAX_CONFIG:
+        raise Refused(f"the config is larger than {MAX_CONFIG} bytes", object=errand.image, step=errand.step)
+
+
+async def all_of(*works: Coroutine[None, None, None]) -> None:
+    """Do all at once. Raises the first failure, a Refused if there is one, after ending the others."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for work in works:
+                group.create_task(work)
+    except BaseExceptionGroup as failures:
+        worst = next((one for one in failures.exceptions if isinstance(one, Refused)), failures.exceptions[0])
+        raise worst from worst.__cause__
