@@ -8,16 +8,39 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+SYNONYMS = {
+    "args": "command",
+    "cmd": "command",
+    "cpu_limit": "cpus",
+    "env": "environment",
+    "envfrom": "env_file",
+    "mem": "mem_limit",
+    "memory": "mem_limit",
+    "mounts": "volumes",
+    "volumemounts": "volumes",
+    "workdir": "working_dir",
+}
+"""What other tools call a field of the Compose Specification."""
+
+SHORTEST_PREFIX = 3
+
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The most alike of `known`, ignoring case and the difference of `-` and `_`; None when nothing is alike."""
+    """The most alike of `known`, `-`, `_` and case aside; or None. A synonym or a single completion goes first."""
     folded = {_fold(each): each for each in sorted(known, reverse=True)}
-    found = difflib.get_close_matches(_fold(name), folded, n=1, cutoff=0.6)
+    wrong = _fold(name)
+    synonym = _fold(SYNONYMS.get(wrong.replace("_", ""), SYNONYMS.get(wrong, "")))
+    if synonym in folded:
+        return folded[synonym]
+    completions = [each for each in folded if len(wrong) >= SHORTEST_PREFIX and each.startswith(wrong)]
+    if len(completions) == 1:
+        return folded[completions[0]]
+    found = difflib.get_close_matches(wrong, folded, n=1, cutoff=0.6)
     return folded[found[0]] if found else None
 
 
 def suggest(name: str, known: Iterable[str], *, otherwise: str) -> str:
-    """A remedy: `write memory`, or `otherwise` when no known name is alike."""
+    """A remedy: `did you mean memory?`, or `otherwise` when no known name is alike."""
     found = nearest(name, known)
     return f"did you mean {found}?" if found else otherwise
 
