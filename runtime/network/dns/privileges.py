@@ -1,0 +1,2 @@
+def drop_privileges() -> None:
+    pass

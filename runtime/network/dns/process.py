@@ -1,0 +1,111 @@
+"""Starts, finds and ends the engine's DNS server process.
+
+Called by the reconciler. The server is detached and outlives its caller; it lives in the network namespace of the
+thread that starts it. Of two callers at once one starts it and the other finds it. Does not write records.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from runtime.kernel.process import open_process, wait_end
+from runtime.layout import Layout
+from runtime.network.dns.control import ask_status, read_identity
+from runtime.network.dns.records import ensure_directory, networks_directory
+from runtime.network.dns.version import code_version
+from schemas.errors import RetryLater
+
+RESOLV_CONF = Path("/etc/resolv.conf")
+ANSWER_SECONDS = 3.0
+START_SECONDS = 20.0
+END_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedDns:
+    """The DNS server as it answers now. `listening`: (network, address); `failed`: (network, address, reason)."""
+
+    alive: bool
+    listening: tuple[tuple[str, str], ...] = ()
+    failed: tuple[tuple[str, str, str], ...] = ()
+    pid: int | None = None
+    is_current: bool = False
+    """Whether it runs the code of this engine."""
+
+
+def ensure_dns(layout: Layout, resolv_conf: Path = RESOLV_CONF) -> bool:
+    """Have exactly one server answer, of this code; True when one had to be started. Raises RetryLater."""
+    if read_dns(layout).is_current:
+        return False
+    for each in (layout.dns, networks_directory(layout)):
+        ensure_directory(each)
+    with (layout.dns / "start.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if read_dns(layout).is_current:
+            return False
+        stop_dns(layout)
+        _start(layout, resolv_conf)
+    if not read_dns(layout).is_current:
+        raise RetryLater("the DNS server does not answer", step="start the DNS server", path=str(layout.dns))
+    return True
+
+
+def stop_dns(layout: Layout) -> None:
+    """End the server and wait until it is gone. The records stay."""
+    identity = read_identity(layout.dns)
+    process = open_process(*identity) if identity else None
+    if process is None:
+        return
+    try:
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            signal.pidfd_send_signal(process, number)
+            if wait_end(process, END_SECONDS):
+                return
+    except ProcessLookupError:
+        return
+    finally:
+        os.close(process)
+    raise RetryLater("the DNS server does not end", step="end the DNS server", hint="it hangs in the kernel")
+
+
+def read_dns(layout: Layout) -> ObservedDns:
+    """Whether the server answers, and where it listens."""
+    status = ask_status(layout.dns, ANSWER_SECONDS)
+    if status is None:
+        return ObservedDns(alive=False)
+    return ObservedDns(
+        alive=True,
+        listening=tuple((network, address) for network, address in status["listening"]),
+        failed=tuple((network, address, reason) for network, address, reason in status["failed"]),
+        pid=status["pid"],
+        is_current=status["version"] == code_version(),
+    )
+
+
+def _start(layout: Layout, resolv_conf: Path) -> None:
+    import subprocess  # Not needed by the server itself, which imports this package too.
+
+    code = str(Path(__file__).resolve().parents[3])
+    arguments = [str(path.absolute()) for path in (layout.root, layout.run, resolv_conf)]
+    try:
+        started = subprocess.run(
+            [sys.executable, "-S", "-s", "-P", "-m", "runtime.network.dns.server", *arguments],
+            env={"PYTHONPATH": code, "PATH": os.defpath, "LANG": "C.UTF-8"},
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=START_SECONDS,
+            start_new_session=True,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise RetryLater(str(error), step="start the DNS server") from error
+    if started.returncode != 0:
+        reason = (started.stderr.strip().splitlines() or ["it gave no reason"])[-1]
+        raise RetryLater(reason, step="start the DNS server", path=str(layout.dns))

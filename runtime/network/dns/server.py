@@ -1,0 +1,197 @@
+"""The DNS server: one detached process per engine, answering while the engine's own processes are down.
+
+`python -m runtime.network.dns.server ROOT RUN RESOLV_CONF` returns once the server it left behind answers, or prints
+why there is none. The server holds a lock, follows the record files, answers at every network's gateway and forwards
+the rest. It needs no engine: its only inputs are files and packets. It ends when its directory is removed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import resource
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from ipaddress import ip_interface
+from pathlib import Path
+
+from runtime.kernel.prctl import set_name
+from runtime.kernel.process import start_time
+from runtime.network.dns import wire
+from runtime.network.dns.answers import Forward, answer
+from runtime.network.dns.control import LOCK_FILE, Control, Status, write_identity
+from runtime.network.dns.forwarder import Forwarder
+from runtime.network.dns.listeners import Listener, Listeners
+from runtime.network.dns.loop import Loop, until
+from runtime.network.dns.privileges import drop_privileges
+from runtime.network.dns.record_files import NETWORKS
+from runtime.network.dns.resolvers import HostResolvers
+from runtime.network.dns.streams import Stream, Streams
+from runtime.network.dns.version import code_version
+from runtime.network.dns.watch import Gone, Watcher
+from runtime.network.dns.zone import Names
+
+BATCH = 64
+"""Packets read from one socket before its neighbours get their turn."""
+MAX_TOLD_FAULTS = 20
+LOG_FILE = "server.log"
+
+
+class Server:
+    """The parts put together; one packet's way from socket to reply."""
+
+    def __init__(self, resolv_conf: Path) -> None:
+        self.loop = Loop()
+        self.names = Names()
+        self.watcher = Watcher(Path(NETWORKS), self.names)
+        self.listeners = Listeners(self.loop, self._datagrams, self._connection)
+        self.streams = Streams(self.loop, self._ask, time.monotonic)
+        self.forwarder = Forwarder(self.loop, HostResolvers(resolv_conf), self._is_own, time.monotonic)
+        self.control = Control(self.loop, self._status)
+        self.faults = 0
+        self.loop.watch(self.watcher.fd, lambda _: self._catch_up())
+        self._follow()
+
+    def run(self) -> None:
+        """Serve until the records' directory is removed."""
+        parts = (self.listeners, self.streams, self.forwarder)
+        while True:
+            self.loop.run_once(until(time.monotonic(), [part.next_deadline() for part in parts]))
+            now = time.monotonic()
+            self.streams.expire(now)
+            self.forwarder.expire(now)
+            retry_at = self.listeners.next_deadline()
+            if retry_at is not None and retry_at <= now:
+                self._follow()
+
+    def _catch_up(self) -> None:
+        if self.watcher.catch_up():
+            self._follow()
+
+    def _follow(self) -> None:
+        zones = self.names.zones.values()
+        wanted = [(zone.network, str(ip_interface(each).ip)) for zone in zones for each in zone.listen]
+        for network in self.listeners.follow(wanted, time.monotonic()):
+            self.streams.close_network(network)
+
+    def _is_own(self, address: str) -> bool:
+        return address in self.listeners.addresses
+
+    def _datagrams(self, listener: Listener) -> None:
+        received = []
+        with suppress(OSError):  # EAGAIN: all read.
+            for _ in range(BATCH):
+                received.append(listener.udp.recvfrom(wire.MAX_QUERY + 1))
+        self._catch_up()  # After reading, before answering: a record written before the question counts.
+        for packet, sender in received:
+            try:
+                self._answer_datagram(listener, packet, sender)
+            except Exception:
+                self._fault()
+
+    def _answer_datagram(self, listener: Listener, packet: bytes, sender: tuple[str, int]) -> None:
+        view = self.names.view(listener.network, sender[0])
+        if view is None or len(packet) > wire.MAX_QUERY:
+            return
+        outcome = answer(self.names, view, packet)
+        if isinstance(outcome, Forward):
+            key = (listener.address, sender, packet[:2], outcome.query.echo)
+            reply = partial(_send, listener, sender)
+            self.forwarder.forward(packet, outcome.query, outcome.resolvers, sender[0], reply, over_tcp=False, key=key)
+        elif outcome is not None:
+            _send(listener, sender, outcome)
+
+    def _connection(self, listener: Listener) -> None:
+        self._catch_up()
+        self.streams.accept(listener)
+
+    def _ask(self, stream: Stream, packet: bytes, reply: Callable[[bytes], None]) -> None:
+        self._catch_up()
+        view = self.names.view(stream.network, stream.client)
+        outcome = None if view is None else answer(self.names, view, packet, over_tcp=True)
+        if outcome is None:
+            raise wire.Malformed("not a question, or not from this network")
+        if isinstance(outcome, Forward):
+            forward = self.forwarder.forward
+            forward(packet, outcome.query, outcome.resolvers, stream.client, reply, over_tcp=True, key=object())
+        else:
+            reply(outcome)
+
+    def _status(self) -> Status:
+        self._catch_up()
+        return {
+            "pid": os.getpid(),
+            "version": code_version(),
+            "listening": sorted(self.listeners.open),
+            "failed": [[*key, reason] for key, reason in sorted(self.listeners.failed.items())],
+            "faults": self.faults,
+        }
+
+    def _fault(self) -> None:
+        """A packet that our own code tripped over costs that packet, never the server."""
+        self.faults += 1
+        if self.faults <= MAX_TOLD_FAULTS:
+            traceback.print_exc()
+
+
+def _send(listener: Listener, client: tuple[str, int], reply: bytes) -> None:
+    with suppress(OSError):  # Full buffers, a firewall, a socket closed since: the client asks again.
+        listener.udp.sendto(reply, client)
+
+
+def main(arguments: list[str]) -> int:
+    """Leave a server behind; 0 once it answers, 1 with the reason on standard error."""
+    root, run, resolv_conf = (Path(argument) for argument in arguments)
+    reader, writer = os.pipe()
+    if os.fork() == 0:
+        os.close(reader)
+        _serve(root, run, resolv_conf, writer)
+        os._exit(0)
+    os.close(writer)
+    return 0 if os.read(reader, 1) == b"1" else 1
+
+
+def _serve(root: Path, run: Path, resolv_conf: Path, ready: int) -> None:
+    os.chdir(run / "dns")
+    os.umask(0o077)
+    _reset_signals()
+    set_name("trimtab-dns")
+    with Path(LOCK_FILE).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            sys.exit("another DNS server of this engine holds the lock")
+        _raise_file_limit()
+        server = Server(resolv_conf)
+        write_identity(os.getpid(), start_time(os.getpid()) or 0)
+        log = os.open(LOG_FILE, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        drop_privileges()
+        os.write(ready, b"1")
+        os.close(ready)
+        for descriptor in (1, 2):
+            os.dup2(log, descriptor)
+        with suppress(Gone):
+            server.run()
+
+
+def _reset_signals() -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+    for number in (signal.SIGHUP, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+
+
+def _raise_file_limit() -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

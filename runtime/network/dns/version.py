@@ -1,0 +1,14 @@
+"""Which code a server runs: a checksum of this package's sources, so an upgraded engine notices an older server."""
+
+from __future__ import annotations
+
+import zlib
+from functools import cache
+from pathlib import Path
+
+
+@cache
+def code_version() -> str:
+    """Eight hexadecimal digits that change with any line of the server."""
+    sources = sorted(Path(__file__).parent.glob("*.py"))
+    return f"{zlib.crc32(b''.join(source.read_bytes() for source in sources)):08x}"
