@@ -38,7 +38,7 @@ def read_env_file(name: str, text: str | bytes, environment: Mapping[str, str]) 
     problems: list[Problem] = []
     variables: dict[str, str] = {}
     try:
-        decoded = decode(text).replace("\r\n", "\n")
+        decoded = decode(text)
         _read(_Lines(name, decoded, problems), variables, environment)
     except Unreadable as error:
         problems.append(Problem(Place(name, error.line, error.column), "", "", error.message, error.remedy))

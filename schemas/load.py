@@ -87,11 +87,16 @@ def _declare(
     try:
         spec = model.model_validate(manifest.spec, context={"environment": environment})
     except ValidationError as error:
-        known = tuple(problem.field for problem in manifest.problems)
-        yield from (each for each in explain_spec(model, manifest, error) if each.field not in known)
+        known = [problem.field for problem in manifest.problems if problem.field]
+        yield from (each for each in explain_spec(model, manifest, error) if not _follows(each.field, known))
     else:
         origin = Origin(manifest.file, manifest.spot[0] + 1)
         yield Declared(manifest.key, manifest.metadata, spec, origin, manifest.spot)
+
+
+def _follows(field: str, known: Iterable[str]) -> bool:
+    """Whether a problem of `field` may only come of one already known, of the field itself or of what holds it."""
+    return any(field == each or field.startswith((f"{each}.", f"{each}[")) for each in known)
 
 
 def substitution(environment: Mapping[str, str]) -> Substitute:

@@ -35,7 +35,7 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     completions = [each for each in folded if len(wrong) >= SHORTEST_PREFIX and each.startswith(wrong)]
     if len(completions) == 1:
         return folded[completions[0]]
-    found = difflib.get_close_matches(wrong, folded, n=1, cutoff=0.6)
+    found = difflib.get_close_matches(wrong, folded, n=1, cutoff=0.7)
     return folded[found[0]] if found else None
 
 

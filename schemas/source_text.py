@@ -11,8 +11,8 @@ import re
 MAX_BYTES = 16 * 1024 * 1024
 """A larger text is refused unread: about forty thousand manifests."""
 
-# What YAML 1.2 (and libyaml) lets a stream hold; everything else is a control character or half of a pair.
-_FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# What YAML 1.2 lets a stream hold, without U+0085, U+2028 and U+2029: YAML 1.1, so libyaml, ends lines at them.
+_FORBIDDEN = re.compile("[^\t\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 # Outside the basic plane JSON writes two escapes where YAML knows one; an escaped backslash before them does not count.
 _PAIR = re.compile(r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
 _BOMS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16", b"\x00\x00\xfe\xff": "UTF-32"}
@@ -30,17 +30,21 @@ class Unreadable(Exception):
 
 
 def decode(text: str | bytes) -> str:
-    """The text without its byte order mark. Raises Unreadable for encoding, control characters, size."""
+    """The text without its byte order mark, every line ended by a line feed.
+
+    Raises Unreadable for other encodings, control characters and sheer size.
+    """
     if len(text) > MAX_BYTES:
         raise Unreadable(f"is larger than {MAX_BYTES // 2**20} MiB", "split it into several files", 1, 1)
     if isinstance(text, bytes):
         text = _decode_bytes(text)
-    text = text.removeprefix("\ufeff")
+    text = _end_lines(text.removeprefix("\ufeff"))
     bad = _FORBIDDEN.search(text)
     if bad:
         line, column = position(text, bad.start())
         named = f"U+{ord(bad.group()):04X}"
-        raise Unreadable(f"holds the character {named}, which YAML forbids", "remove it", line, column)
+        remedy = "remove it, or write it as an escape in double quotes"
+        raise Unreadable(f"holds the character {named}, which may not stand here", remedy, line, column)
     return _join_pairs(text) if text.lstrip()[:1] in ("{", "[") else text
 
 
@@ -53,6 +57,10 @@ def _decode_bytes(text: bytes) -> str:
     except UnicodeDecodeError as error:
         line, column = position(text[: error.start].decode(), error.start)
         raise Unreadable("is not UTF-8", "save the file as UTF-8", line, column) from None
+
+
+def _end_lines(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
 
 def _join_pairs(text: str) -> str:
@@ -72,5 +80,5 @@ def _code_point(high: str, low: str) -> int:
 
 def position(text: str, index: int) -> tuple[int, int]:
     """Line and column, from 1, of the character at `index`."""
-    before = text[:index]
+    before = _end_lines(text[:index])
     return before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1

@@ -26,21 +26,22 @@ _REMEDIES = (
 
 def explain_error(file: str, text: str, error: yaml.MarkedYAMLError) -> Problem:
     """libyaml's error as a problem: its place, its words, and what usually mends it."""
+    lines = text.split("\n")
     mark = error.problem_mark or error.context_mark
     line, column = (mark.line, mark.column) if mark else (0, 0)
+    if line >= len(lines):  # the parser counts one line more at the end of a text without a final line end
+        line, column = len(lines) - 1, len(lines[-1])
+    place = Place(file, line + 1, column + 1)
     words = error.problem or "is not YAML"
     if "cannot start any token" in words:
-        return _bad_character(file, text, line, column)
+        return _bad_character(place, lines[line][column : column + 1])
     remedy = next((remedy for sign, remedy in _REMEDIES if sign in words), "")
     if error.context and error.context_mark and error.context_mark.line != line:
         words += f", {error.context} that begins on line {error.context_mark.line + 1}"
-    return Problem(Place(file, line + 1, column + 1), "", "", words, remedy)
+    return Problem(place, "", "", words, remedy)
 
 
-def _bad_character(file: str, text: str, line: int, column: int) -> Problem:
-    lines = text.split("\n")
-    found = lines[line][column : column + 1] if line < len(lines) else ""
-    place = Place(file, line + 1, column + 1)
+def _bad_character(place: Place, found: str) -> Problem:
     if found == "\t":
         return Problem(place, "", "", "is indented with a tab", "indent with spaces")
     return Problem(place, "", "", f"a plain value cannot begin with {found!r}", "put the value in quotes")

@@ -158,6 +158,7 @@ REFUSED = [
     pytest.param("a: {<<: }\n", "`<<` merges mappings only", id="a merge of nothing"),
     pytest.param("a: \x00\n", "a.yaml:1:4: holds the character U+0000", id="a NUL"),
     pytest.param("a: b\nc: \x1b\n", "a.yaml:2:4: holds the character U+001B", id="an escape character"),
+    pytest.param("a: b\nc: d\u2028\n", "a.yaml:2:5: holds the character U+2028", id="a line end of YAML 1.1 alone"),
     pytest.param("a: \ud800\n", "a.yaml:1:4: holds the character U+D800", id="half of a surrogate pair"),
     pytest.param(b"a: 1\nb: \xff\n", "a.yaml:2:4: is not UTF-8; save the file as UTF-8", id="a byte that is not UTF-8"),
     pytest.param("a: 1".encode("utf-16"), "a.yaml:1:1: is UTF-16; save the file as UTF-8", id="UTF-16"),

@@ -1,0 +1,34 @@
+"""Collects what is wrong with one document, each at the place where it was written.
+
+Made by `manifest` and `compose` for every document they read; handed to whatever checks a part of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from schemas.errors import Place, Problem
+from schemas.field_path import Path, format_path
+from schemas.yaml_text import Spot, find_spot
+
+
+@dataclass(slots=True)
+class Findings:
+    """The problems of the document in `file` whose values stand at `spot`, in the order they were found."""
+
+    file: str
+    spot: Spot
+    problems: list[Problem] = field(default_factory=list)
+
+    def place(self, path: Path) -> Place:
+        """Where the value at `path` is, or its nearest parent that was written."""
+        line, column = find_spot(self.spot, path)
+        return Place(self.file, line + 1, column + 1)
+
+    def refuse(self, path: Path, message: str, remedy: str) -> None:
+        """Note a problem of the value at `path`."""
+        self.problems.append(Problem(self.place(path), "", format_path(path), message, remedy))
+
+    def named(self, name: str) -> tuple[Problem, ...]:
+        """The problems, as problems of the object called `name`."""
+        return tuple(replace(problem, object=problem.object or name) for problem in self.problems)
