@@ -9,7 +9,6 @@ writer of that digest continues it. Does not know what a blob means, and never u
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import secrets
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from types import TracebackType
 from typing import BinaryIO, Protocol
 
 from runtime.images.digests import digest_of, is_digest, new_hash, split_digest
+from runtime.images.locks import is_same_file, lock
 from runtime.layout import Layout
 from schemas.errors import Refused, RetryLater
 
@@ -245,23 +245,6 @@ def open_partial(partials: Path, digest: str | None) -> tuple[Path, int]:
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     lock(fd)
     return path, fd
-
-
-def lock(fd: int) -> bool:
-    """Take the file's lock (flock(2)) if nobody has it; the kernel gives it back when its holder dies."""
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def is_same_file(fd: int, path: Path) -> bool:
-    """Whether `path` still names the open file: its last holder may have renamed it between open and lock."""
-    try:
-        return os.path.samestat(os.fstat(fd), path.stat(follow_symlinks=False))
-    except FileNotFoundError:
-        return False
 
 
 def sync_directory(path: Path) -> None:

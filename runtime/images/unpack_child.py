@@ -1,0 +1,89 @@
+"""The short-lived process that unpacks one layer: `python -I -m runtime.images.unpack_child`, made by `unpack`.
+
+Reads a layer's blob from one descriptor, makes its tree in the directory of another, with the root directory changed to
+it before the first hostile byte is read. Standard input holds what to do; standard output gets one JSON line per step
+and one at the end. A lost parent shows as a broken pipe, and ends it. Holds no state and renames nothing.
+"""
+
+from __future__ import annotations
+
+import encodings.idna  # noqa: F401 (nothing can be imported once the root is changed)
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from runtime.images.extract import Extractor
+from runtime.images.limits import Limits
+from runtime.images.tarstream import TarStream
+from runtime.images.unsound import Unsound
+from runtime.images.untar import read_entries
+
+_REPORT_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What to do: descriptors of the blob and of the empty directory, and the layer's limits."""
+
+    blob: int
+    tree: int
+    limits: Limits
+
+
+def main() -> int:
+    """Unpack; exit status 0 also when the layer is refused: the last line says so."""
+    fields = json.load(sys.stdin)
+    order = Order(fields["blob"], fields["tree"], Limits(**fields["limits"]))
+    os.fchdir(order.tree)
+    os.chroot(".")
+    try:
+        _say(unpack(order))
+    except Unsound as error:
+        path = error.path.decode("utf-8", "backslashreplace")
+        _say({"refused": error.message, "path": path, "hint": error.hint})
+    except OSError as error:
+        _say({"errno": error.errno, "message": error.strerror or str(error)})
+    return 0
+
+
+def unpack(order: Order) -> dict[str, object]:
+    """Make the tree. Returns what there is to know of it. Raises Unsound, OSError."""
+    stream = TarStream(order.blob, order.limits, reporter())
+    extractor = Extractor(order.tree, order.limits)
+    try:
+        extractor.extract(read_entries(stream, order.limits), stream)
+        diff_id = stream.finish()
+    finally:
+        stream.close()
+    return {
+        "diff_id": diff_id,
+        "entries": extractor.entries,
+        "bytes": extractor.bytes,
+        "implied": sorted(path.decode("utf-8", "surrogateescape") for path in extractor.implied),
+        "skipped_xattrs": extractor.skipped_xattrs,
+    }
+
+
+def reporter() -> Callable[[int], None]:
+    """Says how far the blob was read, at most ten times a second."""
+    due = 0.0
+
+    def report(offset: int) -> None:
+        nonlocal due
+        if time.monotonic() >= due:
+            due = time.monotonic() + _REPORT_SECONDS
+            _say({"done": offset})
+
+    return report
+
+
+def _say(line: dict[str, object]) -> None:
+    sys.stdout.write(json.dumps(line) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
