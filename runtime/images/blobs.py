@@ -2,8 +2,8 @@
 
 Called by the registry client, the archive reader and the unpacker. A blob appears under its digest only after its
 digest and size were verified and its bytes are on disk, by one rename; so a kill at any moment leaves a whole blob or
-none. What a killed download had fetched stays as a partial, named by the digest it is to have, and the next
-writer of that digest continues it. Does not know what a blob means, and never unpacks one.
+none. What a killed download had fetched stays as a partial, named by the digest it is to have, and the next writer of
+that digest continues it. Does not know what a blob means, and never unpacks one.
 """
 
 from __future__ import annotations

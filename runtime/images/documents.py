@@ -1,7 +1,7 @@
 """JSON that a stranger wrote: read whole or refused, with the field that is wrong.
 
-Called by the readers of manifests, configs and archive lists. Bounded in bytes and depth; a key given twice is refused,
-since two readers could understand it differently. Unknown keys are ignored, as the OCI image-spec demands.
+Called by the readers of manifests, configs and archive lists. Bounded in bytes and depth; a key given twice is
+refused, since two readers could understand it differently. Unknown keys are ignored, as the OCI image-spec demands.
 """
 
 from __future__ import annotations

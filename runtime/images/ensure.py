@@ -1,8 +1,8 @@
 """Make an image real: the one call of this room that the reconciler needs to create.
 
 Decides whether what is on disk is still what is wanted; if not, has the blobs brought (from a registry, an archive, a
-root file system), the layers unpacked, and writes the record last. Called again it finds nothing to do. What a
-kill leaves half-done is taken up by the next call. Removes nothing that is not its own.
+root file system), the layers unpacked, and writes the record last. Called again it finds nothing to do. What a kill
+leaves half-done is taken up by the next call. Removes nothing that is not its own.
 """
 
 from __future__ import annotations

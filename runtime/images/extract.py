@@ -1,9 +1,10 @@
 """Makes the tree of one layer from the entries of its archive: overlay-ready, and never outside the directory given.
 
-Called inside the unpacking child. Every directory is opened component by component, by descriptor and without following
-links (`O_NOFOLLOW`); a link met on the way is resolved here, with the tree's top as `/`. What the layer says about
-directories (mode, times) is set last. Reports which directories the layer only implied: overlay takes a directory's
-metadata from the top-most layer that has it, so an implied one must later be given those of the layers below.
+Called inside the unpacking child. Every directory is opened component by component, by descriptor and without
+following links (`O_NOFOLLOW`); a link met on the way is resolved here, with the tree's top as `/`. What the layer
+says about directories (mode, times) is set last. Reports which directories the layer only implied: overlay takes a
+directory's metadata from the top-most layer that has it, so an implied one must later be given those of the layers
+below.
 
 Whiteouts become overlay's (image-spec `layer.md`, "Whiteouts"; kernel `filesystems/overlayfs.rst`, "whiteouts and
 opaque directories"). Replacing what an earlier entry of the same layer made is allowed, as with tar(1).

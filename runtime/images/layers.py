@@ -1,7 +1,7 @@
 """Unpacked layers on disk: `layers/<diffID hex>/tree`, and beside it `layer.json`, written before the one rename.
 
-Called by the unpacker, the image store and the collector. Knows what a whole layer looks like and notices, at the cost
-of one stat(2), that one was removed, replaced or had its top edited by hand. Makes none.
+Called by the unpacker, the image store and the collector. Knows what a whole layer looks like and notices, at the
+cost of one stat(2), that one was removed, replaced or had its top edited by hand. Makes none.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The images of one engine, by the names of their manifests: read, written, checked, removed.
 
 Called by the reconciler (observe, apply) and by `ensure_image`. A record is written last, after every blob and layer
-that it names is durable, so it tells of a whole image, until somebody edits the disk: then `damage` says what. Fetches, unpacks and collects nothing.
+that it names is durable, so it tells of a whole image, until somebody edits the disk: then `damage` says what.
+Fetches, unpacks and collects nothing.
 """
 
 from __future__ import annotations

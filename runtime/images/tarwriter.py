@@ -1,7 +1,8 @@
 """Writes a tree as a tar archive, always the same bytes for the same tree: the layer of a root file system.
 
 Called by `rootfs` and by whoever needs a small archive (saving images). Names are sorted, times are whole seconds,
-owners are numbers, hard links lead to the first of their names. Sockets are left out, and what is mounted inside. Reads through descriptors and follows no links.
+owners are numbers, hard links lead to the first of their names. Sockets are left out, and what is mounted inside.
+Reads through descriptors and follows no links.
 """
 
 from __future__ import annotations

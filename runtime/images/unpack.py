@@ -1,9 +1,9 @@
 """Layers from blobs: each unpacked once, by diffID, several at the same time, each in a short-lived child.
 
 Called by whatever makes images (registry, archives, root file systems). A layer is unpacked beside its place; when
-its tree is whole, the file system is flushed and the layer appears by one rename. A kill at any moment leaves
-whole layers and partials; a partial is locked while its maker lives, and removed by the next who needs it or by
-the collector. Two makers of one layer: the second waits and takes what the first made.
+its tree is whole, the file system is flushed and the layer appears by one rename. A kill at any moment leaves whole
+layers and partials; a partial is locked while its maker lives, and removed by the next who needs it or by the
+collector. Two makers of one layer: the second waits and takes what the first made.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The short-lived process that unpacks one layer: `python -I -m runtime.images.unpack_child`, made by `unpack`.
 
-Reads a layer's blob from one descriptor, makes its tree in the directory of another, with the root directory changed to
-it before the first hostile byte is read. Standard input holds what to do; standard output gets one JSON line per step
-and one at the end. A lost parent shows as a broken pipe, and ends it. Holds no state and renames nothing.
+Reads a layer's blob from one descriptor, makes its tree in the directory of another, with the root directory changed
+to it before the first hostile byte is read. Standard input holds what to do; standard output gets one JSON line per
+step and one at the end. A lost parent shows as a broken pipe, and ends it. Holds no state and renames nothing.
 """
 
 from __future__ import annotations
