@@ -1,0 +1,84 @@
+"""What an Image manifest may say: where an image comes from, and which one of several.
+
+Exactly one of `ref`, `archive`, `rootfs`. `build` has its place and is refused until it is built.
+
+Source: Compose Specification, services, image, platform, pull_policy; image-spec, config.
+"""
+
+from typing import Annotated, Any, Self
+
+from pydantic import model_validator
+
+from schemas.faults import Fault, refuse
+from schemas.field import Spec, live, part, replace
+from schemas.healthcheck import Healthcheck
+from schemas.image_words import ImageReference, Platform, PullPolicy
+from schemas.kernel_words import Signal
+from schemas.paths import ContainerPath, FilePath, read_target
+from schemas.plain_types import Labels, list_of, read_bag
+from schemas.port import ExposedPorts
+from schemas.process_fields import Command, Environment, User
+from schemas.spelling import Spelling
+
+ORIGINS = ("ref", "archive", "rootfs")
+Targets = Annotated[
+    tuple[str, ...],
+    Spelling(read_bag(read_target), "list of path in the container", list_of({"type": "string"}), final=True),
+]
+
+
+def _refuse_build(value: Any) -> Any:
+    raise ValueError("building comes in a later version; write ref, archive or rootfs")
+
+
+Build = Annotated[dict[str, Any] | None, Spelling(_refuse_build, "object", {"type": ["object", "string"]}, final=True)]
+
+
+class ImageConfig(Spec):
+    """What a container of this image runs, unless it says otherwise."""
+
+    cmd: Annotated[Command, part("Arguments of the entrypoint, or the command.")] = ()
+    entrypoint: Annotated[Command, part("What is run.")] = ()
+    env: Annotated[Environment, part("Variables.")] = {}
+    user: Annotated[User | None, part("User, and group after a colon.", default="0")] = None
+    working_dir: Annotated[ContainerPath | None, part("Directory it starts in.", default="/")] = None
+    exposed_ports: Annotated[ExposedPorts, part("Ports it listens on.")] = ()
+    volumes: Annotated[Targets, part("Paths that get an unnamed volume.")] = ()
+    labels: Annotated[Labels, part("Notes for people and tools.")] = {}
+    stop_signal: Annotated[Signal | None, part("Signal that asks it to stop.", default="SIGTERM")] = None
+    healthcheck: Annotated[Healthcheck | None, part("How its health is asked for.")] = None
+
+
+class ImageSpec(Spec):
+    """One image in the engine's store."""
+
+    ref: Annotated[ImageReference | None, replace("Reference in a registry, as nginx:1.27 or NAME@sha256:….")] = None
+    archive: Annotated[
+        FilePath | None, replace("File of `docker save`, OCI archive, or directory of an OCI layout.")
+    ] = None
+    rootfs: Annotated[FilePath | None, replace("Directory, or tar file, of a root file system.")] = None
+    build: Annotated[Build, replace("A Dockerfile to build: comes in a later version.")] = None
+    config: Annotated[ImageConfig | None, replace("With rootfs: what its containers run.")] = None
+    pull_policy: Annotated[PullPolicy | None, live("With ref: when to ask the registry again.", default="missing")] = (
+        None
+    )
+    platform: Annotated[Platform | None, replace("Which image of several platforms.", default="the host's")] = None
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        refuse("image", image_faults(self))
+        return self
+
+
+def image_faults(spec: ImageSpec) -> list[Fault]:
+    """An image comes from one place, and its options belong to that place."""
+    given = [origin for origin in ORIGINS if getattr(spec, origin) is not None]
+    faults: list[Fault] = []
+    if not given:
+        faults.append(((), "says not where it comes from; write one of ref, archive, rootfs"))
+    faults += [((origin,), f"cannot stand beside {given[0]}; keep one of them") for origin in given[1:]]
+    if spec.config is not None and spec.rootfs is None:
+        faults.append((("config",), "belongs to rootfs; other images bring their own, leave it out"))
+    if spec.pull_policy is not None and spec.ref is None:
+        faults.append((("pull_policy",), "belongs to ref; leave it out"))
+    return faults

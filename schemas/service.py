@@ -1,0 +1,78 @@
+"""What a Service manifest may say: the fields of a container, and `deploy`.
+
+`replica()` gives the container that each replica is, with `deploy.resources` and `deploy.restart_policy` where a
+container has its own field for them. Names and addresses of replicas are the planner's.
+
+Source: Compose Specification, services and deploy.
+"""
+
+from typing import Annotated, Any, Self
+
+from pydantic import model_validator
+
+from schemas.container import ContainerSpec, ContainerTemplate
+from schemas.deploy import Deploy, RestartConfig
+from schemas.faults import Fault, refuse
+from schemas.field import live
+
+
+class ServiceSpec(ContainerTemplate):
+    """Replicas of one container behind one name and one address."""
+
+    deploy: Annotated[Deploy, live("How the service is spread over replicas.")] = Deploy.model_construct()
+
+    def replica(self) -> ContainerSpec:
+        """The container that each replica is."""
+        fields = self.model_dump(exclude={"deploy"}) | from_deploy(self.deploy)
+        return ContainerSpec.model_validate(fields)
+
+    @model_validator(mode="after")
+    def _deploy_agrees(self) -> Self:
+        refuse("service", deploy_faults(self))
+        return self
+
+
+def from_deploy(deploy: Deploy) -> dict[str, Any]:
+    """Fields of a container that `deploy` sets; those it does not say are left out."""
+    limits, reservations = deploy.resources.limits, deploy.resources.reservations
+    fields = {
+        "cpus": limits.cpus,
+        "mem_limit": limits.memory,
+        "pids_limit": limits.pids,
+        "mem_reservation": reservations.memory,
+        "restart": restart_of(deploy.restart_policy),
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def restart_of(policy: RestartConfig | None) -> str | None:
+    """The container's word for a service's policy; None for no policy."""
+    if policy is None:
+        return None
+    if policy.condition == "on-failure" and policy.max_attempts:
+        return f"on-failure:{policy.max_attempts}"
+    return {"any": "always", "none": "no"}.get(policy.condition, policy.condition)
+
+
+def deploy_faults(spec: ServiceSpec) -> list[Fault]:
+    """What the container's fields and `deploy` say differently, and what replicas cannot share."""
+    said = from_deploy(spec.deploy)
+    faults: list[Fault] = [
+        ((name,), "differs from what deploy says; keep one of them")
+        for name in ("cpus", "mem_limit", "pids_limit", "mem_reservation")
+        if name in said and getattr(spec, name) not in (None, said[name])
+    ]
+    if spec.deploy.replicas > 1:
+        for name, attachment in spec.networks.items():
+            faults += [
+                (("networks", name, field), "is one address, and there are several replicas; leave it out")
+                for field in ("ipv4_address", "ipv6_address", "mac_address")
+                if getattr(attachment, field)
+            ]
+    if spec.ports and spec.network_mode is None and spec.deploy.endpoint_mode == "dnsrr":
+        faults += [
+            (("ports", index), "is balanced by the virtual IP, which dnsrr has not; write mode: host")
+            for index, port in enumerate(spec.ports)
+            if port.mode == "ingress" and port.published
+        ]
+    return faults

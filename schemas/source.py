@@ -1,0 +1,131 @@
+"""What a Source manifest may say: a directory or a git repository that manifests are read from, again and again.
+
+Only described and checked here; the daemon follows it. What could make git run something else than git is refused.
+"""
+
+import re
+from typing import Annotated, Any, Self
+from urllib.parse import urlsplit
+
+from pydantic import model_validator
+
+from schemas.faults import Fault, refuse
+from schemas.field import Spec, live, part
+from schemas.paths import FilePath, Subpath
+from schemas.plain_types import Flag, Name, Names, Seconds, read_line
+from schemas.spelling import Spelling, pattern
+
+SCHEMES = ("https", "http", "ssh", "git", "file")
+LEAST_INTERVAL = 1.0
+"""Seconds: a shorter interval is a flood of git's processes."""
+_SCP = re.compile(r"(?:[A-Za-z0-9_.-]+@)?[A-Za-z0-9][A-Za-z0-9.-]*:(?!//)[^\s:]+")
+_REF = re.compile(r"(?![-/.])(?!.*(?:\.\.|//|@\{|\.lock$|[/.]$))[^\x00-\x20\x7f~^:?*\[\\]+")
+_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_SEMVER = re.compile(r"[0-9A-Za-z.*+<>=~^!|, -]{1,128}")
+
+
+def read_git_url(value: Any) -> str:
+    """https, ssh, git, file, or `git@host:path`. Raises ValueError, also for a password inside."""
+    text = read_line(value)
+    if "://" not in text:
+        if text.startswith(("/", "./", "../")) or (_SCP.fullmatch(text) and not text.startswith("-")):
+            return text
+        raise ValueError(f"{text!r} is no repository; write one as in https://example.com/shop.git")
+    parts = urlsplit(text)
+    if parts.scheme not in SCHEMES:
+        raise ValueError(f"{parts.scheme!r} is not supported; write one of {', '.join(SCHEMES)}")
+    if parts.password:
+        raise ValueError("holds a password; put it into a Secret and name that with secret:")
+    if (parts.hostname or "").startswith("-") or (not parts.hostname and parts.scheme != "file"):
+        raise ValueError(f"{text!r} has no host; write one as in https://example.com/shop.git")
+    return text
+
+
+def read_ref(value: Any) -> str:
+    """A branch's or tag's name (git-check-ref-format(1)). Raises ValueError."""
+    text = read_line(value)
+    if not _REF.fullmatch(text):
+        raise ValueError(f"{text!r} is no branch or tag; write its name as git shows it")
+    return text
+
+
+def read_commit(value: Any) -> str:
+    text = read_line(value).lower()
+    if not _COMMIT.fullmatch(text):
+        raise ValueError(f"{text!r} is no commit; write all 40 hexadecimal digits")
+    return text
+
+
+def read_semver(value: Any) -> str:
+    text = read_line(value)
+    if not _SEMVER.fullmatch(text) or not any(character.isdigit() or character == "*" for character in text):
+        raise ValueError(f"{text!r} is no range of versions; write one as in >=1.4 <2")
+    return text
+
+
+_URL = {"type": "string", "pattern": r"^(https?|ssh|git|file)://|^[^:]+:[^/]|^\.{0,2}/|\$"}
+GitUrl = Annotated[str, Spelling(read_git_url, "URL", _URL, final=True)]
+Ref = Annotated[str, Spelling(read_ref, "name", {"type": "string", "minLength": 1}, final=True)]
+Commit = Annotated[str, Spelling(read_commit, "commit", pattern("[0-9a-fA-F]{40}|[0-9a-fA-F]{64}"), final=True)]
+Semver = Annotated[str, Spelling(read_semver, "range of versions", {"type": ["string", "number"]}, final=True)]
+
+
+class GitVerify(Spec):
+    """Whose signatures a commit must bear."""
+
+    allowed_signers: Annotated[FilePath, part("File of ssh-keygen(1)'s allowed signers, or an OpenPGP key ring.")]
+
+
+class GitSource(Spec):
+    """A git repository, and what of it is followed."""
+
+    url: Annotated[GitUrl, part("The repository: https, ssh, file, or git@host:path.")]
+    branch: Annotated[Ref | None, part("Branch to follow.", default="the repository's own")] = None
+    tag: Annotated[Ref | None, part("Tag to follow.")] = None
+    commit: Annotated[Commit | None, part("Commit to stay at.")] = None
+    semver: Annotated[Semver | None, part("Range of versions: the newest tag in it is followed.")] = None
+    path: Annotated[Subpath | None, part("Directory or file in the repository.", default="all of it")] = None
+    submodules: Annotated[Flag, part("Fetch submodules too.")] = False
+    secret: Annotated[Name | None, part("Secret with the key or password.", default="none")] = None
+    verify: Annotated[GitVerify | None, part("Refuse commits that are not signed.", default="not asked for")] = None
+
+    @model_validator(mode="after")
+    def _one_revision(self) -> Self:
+        given = [name for name in ("branch", "tag", "commit", "semver") if getattr(self, name) is not None]
+        refuse("git", [((name,), f"cannot stand beside {given[0]}; keep one of them") for name in given[1:]])
+        return self
+
+
+class SourceSpec(Spec):
+    """Where manifests come from, and how they are kept."""
+
+    directory: Annotated[FilePath | None, live("Directory of manifests to follow.")] = None
+    git: Annotated[GitSource | None, live("Git repository of manifests to follow.")] = None
+    interval: Annotated[
+        Seconds | None, live("Time between two looks without any event.", unit="seconds", default="60s")
+    ] = None
+    timeout: Annotated[
+        Seconds | None, live("A fetch and apply that takes longer failed.", unit="seconds", default="5m")
+    ] = None
+    set: Annotated[Name | None, live("Set its objects belong to.", default="the source's name")] = None
+    prune: Annotated[Flag, live("Remove what it no longer declares.")] = True
+    suspend: Annotated[Flag, live("Leave everything as it is until this is false again.")] = False
+    depends_on: Annotated[Names, live("Sources that must be ready before it.")] = ()
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        refuse("source", source_faults(self))
+        return self
+
+
+def source_faults(spec: SourceSpec) -> list[Fault]:
+    faults: list[Fault] = []
+    if spec.directory is None and spec.git is None:
+        faults.append(((), "says not where manifests come from; write one of directory, git"))
+    if spec.directory is not None and spec.git is not None:
+        faults.append((("git",), "cannot stand beside directory; keep one of them"))
+    if spec.interval is not None and spec.interval < LEAST_INTERVAL:
+        faults.append((("interval",), "is too short; write at least 1s"))
+    if spec.timeout == 0:
+        faults.append((("timeout",), "leaves no time at all; write one as in 5m"))
+    return faults

@@ -1,0 +1,72 @@
+"""The ways a value may be spelled, and how each becomes the one canonical value.
+
+A `Spelling` annotates a type with a reader (`"64m"` -> 67108864) and with the JSON Schema of what it reads, so
+that models, JSON Schemas and docs cannot drift apart. A `Bag` is a list whose order means nothing: it keeps the
+order for messages and ignores it when compared. Which values exist is said in the modules that use these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
+T = TypeVar("T")
+
+VARIABLE = r"\$[{A-Za-z_]"
+"""Pattern of text that still holds a variable: an editor must not judge it before it is filled in."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Spelling:
+    """`read` makes the canonical value of any spelling, or raises ValueError saying what to write instead.
+
+    With `final`, what `read` returns is the value; otherwise the annotated type validates it further, and
+    `schema` (JSON Schema) describes only the spellings beside that type's own.
+    """
+
+    read: Callable[[Any], Any]
+    says: str = ""
+    schema: Mapping[str, Any] = field(default_factory=dict)
+    final: bool = False
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        if self.final:
+            return core_schema.no_info_plain_validator_function(self.read)
+        return core_schema.no_info_before_validator_function(self.read, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        if self.final:
+            return dict(self.schema)
+        longer = handler(schema)
+        return {"anyOf": [longer, dict(self.schema)]} if self.schema else longer
+
+
+class Bag(tuple[T, ...]):
+    """A list whose order means nothing: kept for messages, ignored by `==`."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, tuple) or len(self) != len(other):
+            return False
+        rest = list(other)
+        for item in self:
+            if item not in rest:
+                return False
+            rest.remove(item)
+        return True
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self))
+
+
+def pattern(text: str) -> dict[str, Any]:
+    """JSON Schema of a string that is `text` (a regular expression, unanchored) as a whole, or holds a variable."""
+    return {"type": "string", "pattern": f"^(?:{text})$|{VARIABLE}"}
