@@ -11,14 +11,20 @@ import os
 import select
 import signal
 
+from runtime.kernel import libc
+
 PIDFD_GET_INFO = 0xC040FF0B
 PIDFD_INFO_EXIT = 1 << 3
+
+MAX_DESCRIPTOR = 0xFFFFFFFF
+
+_close_range = libc.system_call(436, ctypes.c_uint, ctypes.c_uint, ctypes.c_uint)
 
 
 def start_time(pid: int) -> int | None:
     """Clock ticks from boot to the start of `pid`; None where there is no such process or only its zombie."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 - pathlib costs more than the read
+        with open(f"/proc/{pid}/stat", "rb") as file:
             text = file.read()
     except (FileNotFoundError, ProcessLookupError):
         return None
@@ -78,3 +84,8 @@ def exit_status(descriptor: int) -> int | None:
     if not info[0] & PIDFD_INFO_EXIT:
         return None
     return ctypes.c_int32(info[7] >> 32).value
+
+
+def close_range(first: int, last: int = MAX_DESCRIPTOR) -> None:
+    """close_range(2): close every descriptor from `first` to `last`."""
+    _close_range(first, last, 0)

@@ -1,0 +1,118 @@
+"""The launcher: one small resident process per engine, from which every monitor is forked.
+
+Started by a client on first need (`python3 -S -I launcher.py ROOT RUN READY_FD`), detached, it outlives whoever
+started it. It imports once what monitor and init need, so that a fork costs a page table and little more. It decides
+nothing about containers: a request is handed to a fresh monitor, together with the connection.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import gc
+import os
+import signal
+import socket
+import sys
+from typing import NoReturn
+
+if __name__ == "__main__":
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+
+from runtime.process import protocol
+from runtime.process.monitor import run_monitor
+
+IGNORED = (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ)
+
+REQUEST_SECONDS = 5.0
+"""How long a client that has connected may take to say what it wants."""
+
+
+def main(arguments: list[str]) -> NoReturn:
+    """Become the engine's launcher, or leave at once where there is one."""
+    path, ready = arguments[0], int(arguments[1])
+    _detach()
+    lock = _take_lock(f"{path}.lock")
+    if lock is None:
+        _say_ready(ready)
+        os._exit(0)
+    server = protocol.listen(path)
+    signal.signal(signal.SIGTERM, lambda *_: _leave(path))
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    _say_ready(ready)
+    _serve(server, path)
+
+
+def _detach() -> None:
+    if os.fork():
+        os._exit(0)
+    os.setsid()
+    os.chdir("/")
+    os.umask(0o077)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    for number in IGNORED:
+        signal.signal(number, signal.SIG_IGN)
+    # monitors are nobody's to reap but the kernel's
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+
+
+def _take_lock(path: str) -> int | None:
+    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        return None
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+    return lock
+
+
+def _say_ready(ready: int) -> None:
+    with contextlib.suppress(OSError):
+        os.write(ready, b"1")
+    os.close(ready)
+
+
+def _leave(path: str) -> NoReturn:
+    with contextlib.suppress(OSError):
+        os.unlink(path)
+    os._exit(0)
+
+
+def _serve(server: socket.socket, path: str) -> NoReturn:
+    while True:
+        connection, _ = server.accept()
+        connection.settimeout(REQUEST_SECONDS)
+        try:
+            received = protocol.receive(connection) if protocol.peer_uid(connection) == 0 else None
+        except (OSError, ValueError):
+            received = None
+        if received is not None:
+            _answer(connection, server, path, *received)
+        connection.close()
+
+
+def _answer(
+    connection: socket.socket, server: socket.socket, path: str, message: protocol.Message, descriptors: list[int]
+) -> None:
+    if message.get("code") != protocol.fingerprint():
+        # newer code has come: it starts a launcher of its own once this one is gone
+        with contextlib.suppress(OSError):
+            protocol.send(connection, {"stale": protocol.fingerprint(), "pid": os.getpid()})
+        _leave(path)
+    if message["verb"] == "hello":
+        with contextlib.suppress(OSError):
+            protocol.send(connection, {"hello": os.getpid()})
+    elif message["verb"] == "create" and os.fork() == 0:
+        server.close()
+        connection.settimeout(None)
+        run_monitor(connection, message, descriptors)
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

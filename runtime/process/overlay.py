@@ -1,0 +1,116 @@
+"""A container's root as an overlay mount: detached, made with the host's privileges, seen with the container's ids.
+
+Called by the monitor once init's user namespace has its maps. Layers and upper directory lie unshifted on disk; each is
+mounted id-mapped (mount_setattr(2)), so that a file of container root is uid 0 on disk. Nothing is attached: the
+result is one descriptor that init attaches in its own mount namespace.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import cache
+
+from runtime.kernel import mount, namespaces, prctl
+from runtime.process.failure import ProcessFailed, step
+
+OPTIONS = {"index": "off", "metacopy": "off", "redirect_dir": "off"}
+"""What an upper directory must be free of to be a layer by itself later: no redirects, no metadata-only copies."""
+
+FIRST_KERNEL_WITH_DETACHED_LAYERS = (6, 15)
+"""Overlay takes layers from detached mounts since then; before, a layer had to be attached in our mount namespace."""
+
+
+def overlay_root(
+    lower: Sequence[str], upper: str, work: str, user_namespace: int | None, root_ids: tuple[int, int] = (0, 0)
+) -> int:
+    """A detached overlay of `lower` (highest first) under `upper`.
+
+    `user_namespace` is the descriptor whose maps the layers get, None for none; `root_ids` are the host's uid and gid
+    of the container's root: overlay makes its working directory as this user, whom the mapped layers know.
+    """
+    if not lower:
+        raise ProcessFailed("an overlay needs at least one layer", step="overlay")
+    with ExitStack() as stack, step("overlay"):
+        base, parts = _split_common(upper, work)
+        trees = [_layer(path, user_namespace, stack) for path in (base, *lower)]
+        try:
+            prctl.set_securebits(prctl.SECBIT_NO_SETUID_FIXUP)
+            prctl.set_file_system_ids(*root_ids)
+            if has_detached_layers():
+                return _mount_detached(trees, parts)
+            return _mount_attached(trees, parts)
+        finally:
+            prctl.set_file_system_ids(0, 0)
+            prctl.set_securebits(0)
+
+
+@cache
+def has_detached_layers() -> bool:
+    """Whether this kernel's overlay takes layers that are attached nowhere."""
+    major, minor = os.uname().release.split(".")[:2]
+    return (int(major), int(minor)) >= FIRST_KERNEL_WITH_DETACHED_LAYERS
+
+
+def _split_common(upper: str, work: str) -> tuple[str, tuple[str, str]]:
+    # upper and work must lie on one mount, hence one mapped copy of their common parent
+    base = os.path.commonpath((upper, work))
+    return base, (os.path.relpath(upper, base), os.path.relpath(work, base))
+
+
+def _layer(path: str, user_namespace: int | None, stack: ExitStack) -> int:
+    with step("layer", path):
+        tree = mount.open_tree(mount.AT_FDCWD, path)
+        stack.callback(os.close, tree)
+        if user_namespace is not None:
+            mount.mount_setattr(tree, mount.MOUNT_ATTR_IDMAP, user_namespace=user_namespace)
+    return tree
+
+
+def _mount_detached(trees: list[int], parts: tuple[str, str]) -> int:
+    context = mount.fsopen("overlay")
+    try:
+        mount.fsconfig_string(context, "source", "trimtab")
+        for tree in trees[1:]:
+            mount.fsconfig_string(context, "lowerdir+", f"/proc/self/fd/{tree}")
+        mount.fsconfig_string(context, "upperdir", f"/proc/self/fd/{trees[0]}/{parts[0]}")
+        mount.fsconfig_string(context, "workdir", f"/proc/self/fd/{trees[0]}/{parts[1]}")
+        for key, value in OPTIONS.items():
+            mount.fsconfig_string(context, key, value)
+        return mount.fsmount(context)
+    finally:
+        os.close(context)
+
+
+def _mount_attached(trees: list[int], parts: tuple[str, str]) -> int:
+    """The same before Linux 6.15: in a mount namespace that lasts as long as this call."""
+    before = namespaces.open_namespace("self", "mount")
+    directory = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        namespaces.unshare(namespaces.CLONE_NEWNS)
+        mount.mount("", "/", flags=mount.MS_REC | mount.MS_PRIVATE)
+        return _mount_by_names(trees, parts)
+    finally:
+        namespaces.setns(before, namespaces.CLONE_NEWNS)
+        os.fchdir(directory)
+        os.close(directory)
+        os.close(before)
+
+
+def _mount_by_names(trees: list[int], parts: tuple[str, str]) -> int:
+    # the option page holds 4,096 bytes: a name of a few digits each leaves room for overlay's limit of 500 layers
+    mount.mount("tmpfs", "/tmp", "tmpfs", data="mode=700")
+    os.chdir("/tmp")
+    for number, tree in enumerate(trees):
+        os.mkdir(str(number))
+        mount.move_mount(tree, mount.AT_FDCWD, str(number))
+    os.mkdir("root")
+    options = ",".join(f"{key}={value}" for key, value in OPTIONS.items())
+    lower = ":".join(str(number) for number in range(1, len(trees)))
+    data = f"{options},lowerdir={lower},upperdir=0/{parts[0]},workdir=0/{parts[1]}"
+    if len(data) >= os.sysconf("SC_PAGE_SIZE"):
+        raise OSError(errno.E2BIG, "too many layers for one overlay")
+    mount.mount("trimtab", "root", "overlay", data=data)
+    return mount.open_tree(mount.AT_FDCWD, "root")

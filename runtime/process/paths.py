@@ -1,0 +1,37 @@
+"""Where one container's things are: what the launcher needs to know of an engine's layout, and no more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from runtime.layout import Layout
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerPaths:
+    """A container's bundle, live directory and cgroup (a path below each hierarchy's root)."""
+
+    name: str
+    bundle: str
+    live: str
+    cgroup: str
+
+    @property
+    def socket(self) -> str:
+        """The monitor's socket."""
+        return f"{self.live}/monitor.sock"
+
+    @classmethod
+    def of(cls, layout: Layout, name: str) -> ContainerPaths:
+        """By the engine's layout."""
+        return cls(name, str(layout.container(name)), str(layout.live(name)), layout.cgroup(name))
+
+    @classmethod
+    def from_message(cls, message: dict[str, Any]) -> ContainerPaths:
+        """From the four strings of a request."""
+        return cls(message["name"], message["bundle"], message["live"], message["cgroup"])
+
+    def to_message(self) -> dict[str, Any]:
+        """The four strings of a request."""
+        return {"name": self.name, "bundle": self.bundle, "live": self.live, "cgroup": self.cgroup}
