@@ -5,7 +5,6 @@ Source: Compose Specification, deploy.
 
 from typing import Annotated, Any
 
-from schemas import units
 from schemas.field import Spec, live, part
 from schemas.limits import Cpus, Memory, Pids
 from schemas.plain_types import Labels, Ratio, Seconds, one_of, read_text, whole
@@ -97,6 +96,3 @@ class Deploy(Spec):
     rollback_config: Annotated[RollbackConfig | None, live("How replicas are taken back.")] = None
     restart_policy: Annotated[RestartConfig | None, live("When a replica is started again.", default="restart")] = None
     resources: Annotated[Resources, live("What each replica may use.")] = Resources.model_construct()
-
-
-__all__ = ["Deploy", "units"]

@@ -75,7 +75,7 @@ class FieldInfo:
 
     path: str
     effect: Effect
-    type: str
+    type_text: str
     default: str
     unit: str
     description: str
@@ -140,7 +140,7 @@ def _walk(model: type[BaseModel], prefix: str, inherited: Effect) -> Iterator[Fi
         yield FieldInfo(
             path=prefix + name,
             effect=effect,
-            type=type_text(annotation),
+            type_text=describe_type(annotation),
             default=declared.default or _default_text(field.default),
             unit=declared.unit,
             description=declared.description,
@@ -159,20 +159,20 @@ def _default_text(default: Any) -> str:
     return ""
 
 
-def type_text(annotation: Any) -> str:
+def describe_type(annotation: Any) -> str:
     """A type as a manifest's author would say it: `list of size`, `map of string`, `one of tcp, udp`."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is Annotated:
         spelling = next((item for item in reversed(arguments) if isinstance(item, Spelling) and item.says), None)
-        return spelling.says if spelling else type_text(arguments[0])
+        return spelling.says if spelling else describe_type(arguments[0])
     if origin in (typing.Union, types.UnionType):
-        return " or ".join(type_text(item) for item in arguments if item is not type(None))
+        return " or ".join(describe_type(item) for item in arguments if item is not type(None))
     if origin is Literal:
         return "one of " + ", ".join(str(item) for item in arguments)
     if origin is tuple:
-        return f"list of {type_text(arguments[0])}"
+        return f"list of {describe_type(arguments[0])}"
     if origin is dict:
-        return f"map of {type_text(arguments[1])}"
+        return f"map of {describe_type(arguments[1])}"
     if isinstance(annotation, type) and issubclass(annotation, Spec):
         return "object"
     return {str: "string", int: "integer", float: "number", bool: "boolean"}.get(annotation, "value")

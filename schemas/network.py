@@ -15,7 +15,7 @@ from schemas.addresses import Ip, Ipv4, Subnet
 from schemas.attachment import LinkName
 from schemas.faults import Fault, refuse
 from schemas.field import Spec, live, part, replace
-from schemas.plain_types import Flag, Labels, one_of, read_line, whole
+from schemas.plain_types import Flag, Labels, one_of, whole
 from schemas.spelling import Spelling
 from schemas.volume import external_faults
 
@@ -113,8 +113,11 @@ class NetworkSpec(Spec):
 
 def pool_faults(pool: Pool) -> list[Fault]:
     """Addresses outside their subnet."""
-    named = [(("gateway",), pool.gateway), (("ip_range",), pool.ip_range)]
-    named += [(("aux_addresses", name), address) for name, address in pool.aux_addresses.items()]
+    named: list[tuple[tuple[str, ...], str | None]] = [
+        (("gateway",), pool.gateway),
+        (("ip_range",), pool.ip_range),
+        *((("aux_addresses", name), address) for name, address in pool.aux_addresses.items()),
+    ]
     given = [(place, text) for place, text in named if text is not None]
     if pool.subnet is None:
         return [(place, "means nothing without a subnet; write subnet: too") for place, _ in given]
@@ -165,6 +168,3 @@ def overlaps(spec: NetworkSpec) -> list[Fault]:
             if subnet and earlier and subnet.version == earlier.version and subnet.overlaps(earlier):
                 faults.append((("ipam", "config", index, "subnet"), f"overlaps {earlier}; write another"))
     return faults
-
-
-__all__ = ["NetworkSpec", "read_line"]

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import model_validator
 
-from schemas.addresses import DnsNames, ExtraHosts, Ips, SearchDomains
+from schemas.addresses import ExtraHosts, Ips, SearchDomains
 from schemas.attachment import NetworkMode, Networks
 from schemas.faults import Fault, refuse
 from schemas.field import Spec, live, restart
@@ -76,6 +76,3 @@ def _repeated_ports(spec: NetworkFields) -> list[Fault]:
             faults.append((("ports", index), f"publishes {published}/{port.protocol} again; keep one of them"))
         seen[key] = index
     return faults
-
-
-__all__ = ["DnsNames", "NetworkFields", "network_faults"]

@@ -9,7 +9,7 @@ from pydantic import model_validator
 
 from schemas.faults import Fault, refuse
 from schemas.field import Spec, live, part, replace
-from schemas.paths import is_host_path, read_host_path
+from schemas.paths import is_host_path
 from schemas.plain_types import Bytes, Flag, Labels, Line, one_of
 
 FsType = Line
@@ -74,6 +74,3 @@ def external_faults(spec: Any) -> list[Fault]:
         for name, field in type(spec).model_fields.items()
         if name not in ("external", "labels") and getattr(spec, name) != field.default
     ]
-
-
-__all__ = ["VolumeDriverOptions", "VolumeSpec", "external_faults", "read_host_path"]
