@@ -57,7 +57,7 @@ def choose_subnet(version: int, leased: str | None, taken: Iterable[Subnet], see
     if leased is not None:
         candidates = _chain(ipaddress.ip_network(leased), candidates)
     for candidate in candidates:
-        if not any(candidate.overlaps(net) for net in busy):  # type: ignore[arg-type]
+        if not any(candidate.overlaps(net) for net in busy):
             return candidate
     raise Refused(
         f"no automatic IPv{version} subnet is free in {AUTOMATIC_V4 if version == 4 else 'the engine’s prefix'}",

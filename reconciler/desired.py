@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from reconciler.actions import Change
 from schemas.envelope import Declared
 from schemas.errors import Place
 from schemas.field_path import Path
@@ -19,12 +18,14 @@ from schemas.names import Key
 
 @dataclass(frozen=True, slots=True)
 class Desired:
-    """One object as wanted. `owner`: the Service a replica belongs to. `needs`: what must stand before it."""
+    """One object as wanted. `owner`: the Service a replica belongs to. `needs`: what must stand before it; `joins`:
+    the containers among them whose namespaces it enters."""
 
     key: Key
     fields: Mapping[str, Any]
     facts: Mapping[str, Any]
     needs: tuple[Key, ...] = ()
+    joins: frozenset[Key] = frozenset()
     owner: Key | None = None
     declared: Declared | None = None
     secret: bool = False
@@ -49,8 +50,3 @@ class Observed:
     asked: Mapping[str, Any] = field(default_factory=dict)
     needs: tuple[Key, ...] = ()
     owner: Key | None = None
-
-
-def no_changes(want: Desired, needs: object) -> tuple[Change, ...]:
-    """For kinds whose objects do not follow what they depend on."""
-    return ()

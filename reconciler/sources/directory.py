@@ -59,9 +59,7 @@ def _read(file: Path) -> bytes:
     try:
         return file.read_bytes()
     except OSError as error:
-        raise Refused(
-            error.strerror or str(error), step="read manifests", path=str(file), errno=error.errno
-        ) from error
+        raise Refused(error.strerror or str(error), step="read manifests", path=str(file), errno=error.errno) from error
 
 
 def set_name(paths: Sequence[str]) -> str:

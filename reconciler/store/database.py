@@ -24,6 +24,10 @@ CREATE TABLE inventory (
     created_at REAL NOT NULL, changed_at REAL NOT NULL,
     PRIMARY KEY (kind, name)
 );
+CREATE TABLE records (
+    kind TEXT NOT NULL, name TEXT NOT NULL, fields TEXT NOT NULL, asked TEXT NOT NULL, needs TEXT NOT NULL,
+    owner TEXT NOT NULL, made_at REAL NOT NULL, PRIMARY KEY (kind, name)
+);
 CREATE TABLE leases (
     space TEXT NOT NULL, owner TEXT NOT NULL, value TEXT NOT NULL,
     PRIMARY KEY (space, owner), UNIQUE (space, value)
@@ -63,8 +67,10 @@ class Database:
         self.connection.execute("PRAGMA journal_mode=WAL")
         self.connection.execute("PRAGMA synchronous=FULL")
         self.connection.execute("PRAGMA foreign_keys=ON")
+        if self._version() == SCHEMA_VERSION:
+            return
         with self.begin():
-            version = self.connection.execute("PRAGMA user_version").fetchone()[0]
+            version = self._version()
             if version > SCHEMA_VERSION:
                 raise Refused(
                     f"the state file is of a newer trimtab (format {version}; this one knows {SCHEMA_VERSION})",
@@ -75,6 +81,10 @@ class Database:
                 for statement in SCHEMA.split(";\n"):
                     self.connection.execute(statement)
                 self.connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+
+    def _version(self) -> int:
+        version: int = self.connection.execute("PRAGMA user_version").fetchone()[0]
+        return version
 
     @contextmanager
     def begin(self) -> Iterator[sqlite3.Connection]:

@@ -1,0 +1,149 @@
+"""The `linux` of a bundle (OCI runtime-spec, config-linux.md): namespaces, mappings, limits, devices, what is hidden.
+
+A user namespace of its own for every container unless the manifest says `userns_mode: host` or `privileged`. Pure, but for
+the devices it looks at and the default seccomp profile, which the kernel's room makes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from reconciler.bundle.process import capabilities
+from reconciler.kinds.limits import resources
+from runtime.kernel.seccomp_default import default_profile
+from schemas.container import ContainerSpec
+from schemas.errors import Refused
+
+IDS = 65_536
+"""Ids of a container's own user namespace."""
+
+MASKED = (
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+)
+READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+
+DEFAULT_DEVICES = (
+    *(("c", 1, minor) for minor in (3, 5, 7, 8, 9)),  # null zero full random urandom
+    *(("c", 5, minor) for minor in (0, 1, 2)),  # tty console ptmx
+    ("c", 136, None),  # pts
+)
+"""Devices every container may use (config-linux.md, Default Devices)."""
+
+Joined = Mapping[str, Path]
+"""Namespace type -> path of the namespace to enter instead of a new one."""
+
+
+def linux(spec: ContainerSpec, cgroup: str, id_base: int | None, joined: Joined) -> dict[str, Any]:
+    """`id_base`: the first host id of the container's own range, None for the host's user namespace."""
+    made: dict[str, Any] = {
+        "cgroupsPath": cgroup,
+        "namespaces": namespaces(spec, id_base is not None, joined),
+        "resources": resources(spec) | {"devices": device_rules(spec)},
+        "devices": [_node(device.source, device.target) for device in spec.devices],
+        "sysctl": dict(spec.sysctls),
+        "rootfsPropagation": "rprivate",
+    }
+    if id_base is not None and "user" not in joined:
+        mapping = [{"containerID": 0, "hostID": id_base, "size": IDS}]
+        made |= {"uidMappings": mapping, "gidMappings": mapping}
+    if not spec.privileged and not spec.security.unmasked_paths:
+        made |= {"maskedPaths": list(MASKED), "readonlyPaths": list(READ_ONLY)}
+    if not spec.privileged and (profile := seccomp(spec)) is not None:
+        made["seccomp"] = profile
+    return made
+
+
+def namespaces(spec: ContainerSpec, own_user: bool, joined: Joined) -> list[dict[str, str]]:
+    host = {
+        "pid": spec.pid == "host",
+        "ipc": spec.ipc == "host",
+        "uts": spec.uts == "host",
+        "network": spec.network_mode == "host",
+        "cgroup": spec.cgroup == "host",
+    }
+    found: list[dict[str, str]] = [{"type": "mount"}]
+    if own_user or "user" in joined:
+        found.append(_namespace("user", joined))
+    found += [_namespace(name, joined) for name, shared in host.items() if not shared]
+    return found
+
+
+def _namespace(name: str, joined: Joined) -> dict[str, str]:
+    return {"type": name, "path": str(joined[name])} if name in joined else {"type": name}
+
+
+def seccomp(spec: ContainerSpec) -> dict[str, Any] | None:
+    """The default profile for the capabilities held, a profile from a file, or none (`seccomp=unconfined`)."""
+    chosen = spec.security.seccomp
+    if chosen == "unconfined":
+        return None
+    if chosen in (None, "default"):
+        return default_profile(capabilities(spec), os.uname().machine)
+    try:
+        profile: dict[str, Any] = json.loads(Path(chosen).read_text())
+    except (OSError, ValueError) as error:
+        raise Refused(f"cannot read the seccomp profile: {error}", step="seccomp", path=chosen) from error
+    return profile
+
+
+def device_rules(spec: ContainerSpec) -> list[dict[str, Any]]:
+    """Deny all, then allow: the default devices, the manifest's, the manifest's rules. Order matters."""
+    if spec.privileged:
+        return [{"allow": True, "access": "rwm"}]
+    rules: list[dict[str, Any]] = [{"allow": False, "access": "rwm"}]
+    rules += [{"allow": True, "type": kind, "access": "m"} for kind in ("c", "b")]
+    for kind, major, minor in DEFAULT_DEVICES:
+        rule: dict[str, Any] = {"allow": True, "type": kind, "major": major, "access": "rwm"}
+        rules.append(rule if minor is None else {**rule, "minor": minor})
+    for device in spec.devices:
+        node = _node(device.source, device.target)
+        rules.append({"allow": True, "access": device.permissions} | {k: node[k] for k in ("type", "major", "minor")})
+    return rules + [_rule(text) for text in spec.device_cgroup_rules]
+
+
+def _node(source: str, target: str) -> dict[str, Any]:
+    try:
+        found = Path(source).stat()
+    except OSError as error:
+        raise Refused(f"no device: {error.strerror}", step="find the device", path=source, errno=error.errno) from error
+    if not (stat.S_ISCHR(found.st_mode) or stat.S_ISBLK(found.st_mode)):
+        raise Refused("is no device", step="find the device", path=source)
+    return {
+        "path": target,
+        "type": "c" if stat.S_ISCHR(found.st_mode) else "b",
+        "major": os.major(found.st_rdev),
+        "minor": os.minor(found.st_rdev),
+        "fileMode": stat.S_IMODE(found.st_mode),
+        "uid": 0,
+        "gid": 0,
+    }
+
+
+def _rule(text: str) -> dict[str, Any]:
+    """`c 1:3 rwm` (cgroup-v1/devices)."""
+    kind, numbers, access = text.split()
+    major, _, minor = numbers.partition(":")
+    rule: dict[str, Any] = {"allow": True, "access": access}
+    if kind != "a":
+        rule["type"] = kind
+    if major != "*":
+        rule["major"] = int(major)
+    if minor != "*":
+        rule["minor"] = int(minor)
+    return rule

@@ -1,0 +1,97 @@
+"""Who a container's process runs as: names looked up in the image's own /etc/passwd and /etc/group.
+
+The files are read out of the layers, highest first, without following a symbolic link out of a layer: an image is
+hostile. passwd(5), group(5).
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from schemas.errors import Refused
+
+LARGEST = 4 << 20
+"""Bytes of an account file that are read."""
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Numbers in the container's user namespace, and the home directory."""
+
+    uid: int = 0
+    gid: int = 0
+    groups: tuple[int, ...] = ()
+    home: str = "/"
+
+
+def resolve_user(layers: Sequence[Path], user: str, extra_groups: Sequence[str] = ()) -> User:
+    """`name`, `uid`, `name:group`, `uid:gid`, as Docker reads them. Raises Refused for a name that is not there."""
+    name, _, group = user.partition(":")
+    passwd = list(_rows(layers, "passwd"))
+    groups = list(_rows(layers, "group"))
+    uid, gid, login, home = _account(passwd, name or "0")
+    if group:
+        gid = _group(groups, group)
+    member_of = [int(row[2]) for row in groups if login and login in row[3].split(",")] if not group else []
+    extra = [_group(groups, name) for name in extra_groups]
+    return User(uid, gid, tuple(dict.fromkeys(member_of + extra)), home)
+
+
+def _account(passwd: list[list[str]], name: str) -> tuple[int, int, str, str]:
+    """uid, gid, login name, home."""
+    for row in passwd:
+        if row[0] == name or (name.isdigit() and row[2] == name):
+            return int(row[2]), int(row[3]), row[0], row[5] if len(row) > 5 and row[5] else "/"
+    if name.isdigit():
+        return int(name), 0, "", "/"
+    raise Refused(f"the image has no user {name!r}", step="find the user", hint="write a number, or add the user")
+
+
+def _group(groups: list[list[str]], name: str) -> int:
+    if name.isdigit():
+        return int(name)
+    for row in groups:
+        if row[0] == name:
+            return int(row[2])
+    raise Refused(f"the image has no group {name!r}", step="find the group", hint="write a number, or add the group")
+
+
+def _rows(layers: Sequence[Path], file: str) -> Iterator[list[str]]:
+    """Well-formed rows of an account file; at least four fields, ids numeric."""
+    for line in _read_highest(layers, file).splitlines():
+        row = line.split(":")
+        if len(row) >= 4 and row[2].isdigit() and (file == "group" or row[3].isdigit()):
+            yield row
+
+
+def _read_highest(layers: Sequence[Path], file: str) -> str:
+    """The file of the highest layer that says anything about it."""
+    for layer in layers:
+        descriptor = _open(layer, file)
+        if descriptor is None:
+            continue
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                return ""
+            return os.pread(descriptor, LARGEST, 0).decode(errors="replace")
+        finally:
+            os.close(descriptor)
+    return ""
+
+
+def _open(layer: Path, file: str) -> int | None:
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+    try:
+        etc = os.open(layer / "etc", flags | os.O_DIRECTORY)
+    except OSError:
+        return None
+    try:
+        return os.open(file, flags, dir_fd=etc)
+    except OSError:
+        return None
+    finally:
+        os.close(etc)

@@ -1,0 +1,79 @@
+"""A plan as text or JSON, the same for `diff` and `apply --dry-run`.
+
+The JSON is `trimtab/v1` `Plan`: {"apiVersion", "kind", "set", "actions": [{"action", "object", "reason", "place",
+"after", "changes": [{"field", "old", "new", "effect", "cause", "place"}]}], "summary": {"create": n, …}}, documented in
+docs/diff.md. Secret values never show. Nothing is decided here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from reconciler.actions import Action, Change, Plan, Verb
+from schemas.names import API_VERSION
+
+COLOURS = {"+": "green", "~": "yellow", "±": "magenta", "-": "red"}
+SECRET = "(secret)"
+
+
+def plan_lines(plan: Plan) -> Iterator[tuple[str, str | None]]:
+    """Lines and their colour: each object's sentence, then its fields, then one summary."""
+    for action in plan.effective:
+        if action.replaces and action.verb is Verb.DELETE:
+            continue
+        where = f"  ({action.place.file}:{action.place.line})" if action.place else ""
+        yield f"{action.describe()}{where}", COLOURS[action.symbol]
+        for change in action.changes:
+            yield f"    {change_line(change)}", None
+    yield summary(plan), None
+
+
+def change_line(change: Change) -> str:
+    where = f"  ({change.place.file}:{change.place.line})" if change.place and not change.drift else ""
+    cause = "  [drift]" if change.drift else ""
+    effect = f"  [{change.effect.word}]" if change.effect.value else ""
+    return f"{change.describe()}{effect}{cause}{where}"
+
+
+def summary(plan: Plan) -> str:
+    """One line: `Plan: 3 to create, 1 to update, 2 unchanged.`"""
+    counts = plan.counts()
+    if plan.empty:
+        return f"No difference: {counts['unchanged']} objects are as declared."
+    words = (("create", "to create"), ("update", "to update"), ("replace", "to replace"), ("delete", "to delete"))
+    told = [f"{counts[name]} {text}" for name, text in words if counts[name]]
+    return f"Plan: {', '.join(told)}, {counts['unchanged']} unchanged."
+
+
+def plan_document(plan: Plan, set_name: str) -> dict[str, Any]:
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "Plan",
+        "set": set_name,
+        "actions": [_action(action) for action in plan.actions],
+        "summary": dict(plan.counts()),
+    }
+
+
+def _action(action: Action) -> dict[str, Any]:
+    return {
+        "action": action.verb.value,
+        "replaces": action.replaces,
+        "object": str(action.key),
+        "reason": action.reason,
+        "place": str(action.place) if action.place else None,
+        "after": [str(step) for step in action.after],
+        "changes": [_change(change) for change in action.changes],
+    }
+
+
+def _change(change: Change) -> dict[str, Any]:
+    return {
+        "field": change.field,
+        "old": SECRET if change.secret else change.old,
+        "new": SECRET if change.secret else change.new,
+        "effect": change.effect.word,
+        "cause": "drift" if change.drift else "manifest",
+        "place": str(change.place) if change.place else None,
+    }

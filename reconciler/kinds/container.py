@@ -1,0 +1,73 @@
+"""Rules for one container: keep it, change it in place, restart it, or replace it.
+
+Pure. The manifest's fields say by their schema how far a change reaches; here is the same for what kernel and disk
+show, and what follows when an image, a secret or a network beneath the container changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from reconciler.actions import Action, Change, Effect, Verb
+from reconciler.desired import Desired
+from reconciler.kinds.rules import Rules
+from schemas.names import Key, Kind
+
+
+def follow(want: Desired, needs: Mapping[Key, Sequence[Action]]) -> tuple[Change, ...]:
+    """What a change of something beneath does to a container that lives."""
+    return tuple(c for key, actions in needs.items() for action in actions for c in _follow(want, key, action))
+
+
+def restarts(action: Action) -> bool:
+    """Whether the container's process is another one after the action, and with it its namespaces."""
+    if action.verb is Verb.CREATE:
+        return True
+    return any(change.effect is Effect.RESTART or change.path[0] == "process" for change in action.changes)
+
+
+def _follow(want: Desired, key: Key, action: Action) -> tuple[Change, ...]:
+    if action.verb is Verb.UNCHANGED:
+        return ()
+    if key.kind is Kind.IMAGE:
+        return _image_changes(key, action)
+    if key.kind in (Kind.SECRET, Kind.CONFIG) and any(
+        change.path == ("content",) and not change.drift for change in action.changes
+    ):
+        path = ("spec", f"{key.kind.lower()}s", key.name)
+        return (Change(path, "old content", "new content", Effect.REPLACE, secret=True),)
+    if key.kind is Kind.NETWORK and action.verb is Verb.CREATE:
+        return (Change(("endpoints", key.name), "detached", "attached", Effect.LIVE),)
+    if key in want.joins and restarts(action):
+        return (Change(("namespaces", key.name), "gone", "joined", Effect.RESTART),)
+    return ()
+
+
+def _image_changes(key: Key, action: Action) -> tuple[Change, ...]:
+    """A changed source makes another image; a repaired or missing one is the same, mounted anew."""
+    changed = [change for change in action.changes if change.path[0] in ("spec", "source")]
+    if changed:
+        return (Change(("image",), key.name, f"{key.name} ({changed[0].describe()})", Effect.REPLACE),)
+    if action.verb is Verb.CREATE:
+        return (Change(("image",), "missing", key.name, Effect.REPLACE, drift=True),)
+    if any(change.path[0] == "content" for change in action.changes):
+        return (Change(("image",), "damaged", "repaired", Effect.RESTART, drift=True),)
+    return ()
+
+
+RULES = Rules(
+    Kind.CONTAINER,
+    effects={
+        "bundle": Effect.REPLACE,
+        "env_file": Effect.REPLACE,
+        "image": Effect.REPLACE,
+        "process": Effect.LIVE,
+        "limits": Effect.LIVE,
+        "mounts": Effect.RESTART,
+        "endpoints": Effect.LIVE,
+        "published": Effect.LIVE,
+        "names": Effect.LIVE,
+        "user_namespace": Effect.RESTART,
+    },
+    follow=follow,
+)

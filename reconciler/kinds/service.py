@@ -1,0 +1,29 @@
+"""Rules for a Service: its virtual addresses balanced over the replicas that run, and its names. Pure.
+
+The replicas are containers with rules of their own; this object is only what stands in front of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from reconciler.actions import Effect
+from reconciler.desired import Desired
+from reconciler.kinds.fields import metadata_fields, spec_fields
+from reconciler.kinds.rules import Rules
+from schemas.envelope import Declared
+from schemas.names import Key, Kind
+
+RULES = Rules(Kind.SERVICE, effects={"balance": Effect.LIVE, "names": Effect.LIVE}, most=Effect.LIVE)
+
+
+def desire(item: Declared, needs: tuple[Key, ...], balance: Mapping[str, Any], names: Mapping[str, Any]) -> Desired:
+    """`balance`: network -> {virtual, backends, ports}; `names`: network -> {name: addresses}."""
+    return Desired(
+        item.key,
+        fields={"metadata": metadata_fields(item.metadata), "spec": spec_fields(item.spec)},
+        facts={"balance": balance, "names": names},
+        needs=needs,
+        declared=item,
+    )

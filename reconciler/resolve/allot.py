@@ -1,0 +1,160 @@
+"""Hand out what must be unique on an engine: subnets, addresses, id ranges, free host ports. Pure.
+
+Leases that still fit are kept; declared values come first, so that nothing automatic takes them.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from reconciler.addresses import (
+    Address,
+    Pool,
+    Subnet,
+    choose_address,
+    choose_id_base,
+    choose_subnet,
+    first_host,
+)
+from reconciler.resolve.expand import Instance
+from reconciler.resolve.world import World
+from schemas.envelope import Declared
+from schemas.names import Key, Kind
+from schemas.network import NetworkSpec
+from schemas.network import Pool as DeclaredPool
+
+NewLeases = dict[str, dict[str, str]]
+AUTOMATIC_PORTS = range(32_768, 61_000)
+"""Where a published port without a number is taken from: Docker's own range."""
+
+
+@dataclass(slots=True)
+class Allotment:
+    """What was handed out, growing as it is."""
+
+    leases: NewLeases = field(default_factory=dict)
+    pools: dict[str, tuple[Pool, ...]] = field(default_factory=dict)
+    used: dict[str, set[Address]] = field(default_factory=dict)
+
+    def lease(self, space: str, owner: str, value: str) -> str:
+        self.leases.setdefault(space, {})[owner] = value
+        return value
+
+
+def allot_pools(networks: Mapping[Key, Declared], world: World, allotment: Allotment) -> None:
+    """Every network's pools: those declared first, then automatic ones that collide with nothing."""
+    taken: list[Subnet] = list(world.routes)
+    ordered = sorted(networks.values(), key=lambda item: (not _spec(item).ipam.config, item.key))
+    for item in ordered:
+        own = {
+            ipaddress.ip_network(v)
+            for o, v in world.leases.get("subnets", {}).items()
+            if o.startswith(f"{item.key.name}/")
+        }
+        pools = list(_pools(item, world, [net for net in taken if net not in own], allotment))
+        taken += [pool.subnet for pool in pools]
+        allotment.pools[item.key.name] = tuple(pools)
+        allotment.used[item.key.name] = set()
+
+
+def _spec(item: Declared) -> NetworkSpec:
+    assert isinstance(item.spec, NetworkSpec)
+    return item.spec
+
+
+def _pools(item: Declared, world: World, taken: list[Subnet], allotment: Allotment) -> Iterator[Pool]:
+    spec = _spec(item)
+    if spec.driver in ("host", "none"):
+        return
+    declared = [_declared_pool(entry) for entry in spec.ipam.config if entry.subnet]
+    yield from declared
+    families = {pool.family for pool in declared}
+    automatic = {4: spec.enable_ipv4 and (not declared or _unwritten(spec)), 6: bool(spec.enable_ipv6)}
+    for version, wanted in automatic.items():
+        if wanted and version not in families:
+            owner = f"{item.key.name}/{version}"
+            leased = world.leases.get("subnets", {}).get(owner)
+            subnet = choose_subnet(version, leased, taken, world.seed)
+            allotment.lease("subnets", owner, str(subnet))
+            yield Pool(subnet, first_host(subnet))
+
+
+def _unwritten(spec: NetworkSpec) -> bool:
+    """Whether a pool is listed without its subnet, or IPv6 pools are listed beside an automatic IPv4 one."""
+    return any(entry.subnet is None or ":" in entry.subnet for entry in spec.ipam.config)
+
+
+def _declared_pool(entry: DeclaredPool) -> Pool:
+    subnet = ipaddress.ip_network(entry.subnet or "")
+    return Pool(
+        subnet,
+        ipaddress.ip_address(entry.gateway) if entry.gateway else first_host(subnet),
+        ipaddress.ip_network(entry.ip_range) if entry.ip_range else None,
+        frozenset(ipaddress.ip_address(address) for address in entry.aux_addresses.values()),
+    )
+
+
+def reserve_fixed(wanted: Iterable[Instance], allotment: Allotment) -> None:
+    """Addresses that manifests fix are used before any automatic one is chosen."""
+    for instance in wanted:
+        for network, attachment in instance.spec.networks.items():
+            fixed = (attachment.ipv4_address, attachment.ipv6_address)
+            allotment.used.setdefault(network, set()).update(ipaddress.ip_address(text) for text in fixed if text)
+
+
+def keep_leased(owners: Iterable[str], world: World, allotment: Allotment) -> None:
+    """Addresses leased to what lives on outside of this apply stay used, and leased."""
+    for space, leases in world.leases.items():
+        for owner, value in leases.items():
+            if owner not in owners:
+                continue
+            allotment.lease(space, owner, value)
+            if space.startswith("address/"):
+                allotment.used.setdefault(space.split("/")[1], set()).add(ipaddress.ip_address(value))
+
+
+def allot_addresses(
+    owner: str, network: str, fixed: Mapping[int, str | None], world: World, allotment: Allotment
+) -> dict[int, str]:
+    """Family -> address with the prefix of its subnet, for one owner on one network."""
+    found: dict[int, str] = {}
+    used = allotment.used.setdefault(network, set())
+    for pool in allotment.pools.get(network, ()):
+        wanted = fixed.get(pool.family)
+        if pool.family in found or (wanted and ipaddress.ip_address(wanted) not in pool.subnet):
+            continue
+        space = f"address/{network}/{pool.family}"
+        address = choose_address(pool, world.leases.get(space, {}).get(owner), wanted, used)
+        used.add(address)
+        allotment.lease(space, owner, str(address))
+        found[pool.family] = f"{address}/{pool.subnet.prefixlen}"
+    return found
+
+
+def allot_ids(instance: Instance, world: World, allotment: Allotment) -> int:
+    """The first host id of the container's own range."""
+    given = allotment.leases.setdefault("userns", {})
+    taken = {int(value) for owner, value in given.items() if owner != instance.key.name} | set(world.foreign_ids)
+    base = choose_id_base(world.leases.get("userns", {}).get(instance.key.name), taken)
+    allotment.lease("userns", instance.key.name, str(base))
+    return base
+
+
+def allot_port(owner: str, protocol: str, choices: Iterable[int], world: World, allotment: Allotment) -> int:
+    """A host port out of `choices` that nobody was given and nothing listens on; the leased one if it still fits."""
+    space = f"port/{protocol}"
+    given = {int(value) for who, value in allotment.leases.get(space, {}).items() if who != owner}
+    leased = world.leases.get(space, {}).get(owner)
+    options = list(choices)
+    if leased is not None and int(leased) in options and int(leased) not in given:
+        allotment.lease(space, owner, leased)
+        return int(leased)
+    port = next((p for p in options if p not in given and (protocol, p) not in world.busy_ports), options[0])
+    allotment.lease(space, owner, str(port))
+    return port
+
+
+def networks_of(declared: Mapping[Key, Declared]) -> dict[Key, Declared]:
+    return {key: item for key, item in declared.items() if key.kind is Kind.NETWORK}

@@ -1,0 +1,43 @@
+"""What resolving needs besides the manifests, and what it yields. Pure records.
+
+Everything that varies with the machine, the store or the clock is in `World`, read by the caller beforehand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePath
+
+from reconciler.addresses import Pool, Subnet
+from reconciler.desired import Desired
+from schemas.envelope import Declared
+from schemas.names import Key
+
+Leases = Mapping[str, Mapping[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """`others`: what other sets declare. `routes`: subnets the host already reaches. `contents`: digest of each Secret
+    and Config. `environments`: env_file and environment of each container merged. `seed`: the engine's id."""
+
+    seed: str
+    root: PurePath
+    others: Mapping[Key, Declared] = field(default_factory=dict)
+    leases: Leases = field(default_factory=dict)
+    routes: tuple[Subnet, ...] = ()
+    contents: Mapping[Key, str] = field(default_factory=dict)
+    environments: Mapping[Key, Mapping[str, str]] = field(default_factory=dict)
+    foreign_ids: frozenset[int] = frozenset()
+    busy_ports: frozenset[tuple[str, int]] = frozenset()
+    living: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """Everything desired, and the leases as they stand when it is made."""
+
+    desired: Mapping[Key, Desired]
+    leases: Mapping[str, Mapping[str, str]]
+    pools: Mapping[str, tuple[Pool, ...]]

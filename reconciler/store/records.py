@@ -1,0 +1,61 @@
+"""What each object was last brought in line with: its fields, the facts asked for, what it needs, who owns it.
+
+A record is written before its object is made, so that whatever a crash leaves half made is known by name; then the
+facts tell what is missing. Objects derived from another (a Service's replicas) have records too.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from reconciler.store.database import Database
+from schemas.names import Key, Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    key: Key
+    fields: Mapping[str, Any]
+    asked: Mapping[str, Any]
+    needs: tuple[Key, ...] = ()
+    owner: Key | None = None
+    made_at: float = 0.0
+
+
+_writing = threading.Lock()
+
+
+def read_records(database: Database) -> dict[Key, Record]:
+    rows = database.connection.execute("SELECT kind, name, fields, asked, needs, owner, made_at FROM records")
+    return {record.key: record for record in map(_record, rows)}
+
+
+def _record(row: tuple[str, str, str, str, str, str, float]) -> Record:
+    kind, name, fields, asked, needs, owner, made_at = row
+    return Record(
+        Key(Kind(kind), name),
+        json.loads(fields),
+        json.loads(asked),
+        tuple(Key.parse(need) for need in json.loads(needs)),
+        Key.parse(owner) if owner else None,
+        made_at,
+    )
+
+
+def write_record(database: Database, record: Record) -> None:
+    """Durable when it returns. Safe from several threads."""
+    row = (
+        *(record.key.kind.value, record.key.name, json.dumps(record.fields), json.dumps(record.asked)),
+        *(json.dumps([str(need) for need in record.needs]), str(record.owner or ""), record.made_at),
+    )
+    with _writing, database.begin() as connection:
+        connection.execute("INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+
+
+def remove_record(database: Database, key: Key) -> None:
+    with _writing, database.begin() as connection:
+        connection.execute("DELETE FROM records WHERE kind=? AND name=?", (key.kind.value, key.name))
