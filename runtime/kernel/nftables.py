@@ -1,0 +1,77 @@
+"""nftables by text, through libnftables in this process: one transaction per call, about 0.1 ms, no child.
+
+Works in the network namespace of the calling thread, since each call makes a context (and netlink socket) of its
+own. Decides nothing about rules. JSON output of 1.0.6 crashes on maps with concatenated data: prefer text.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import threading
+from functools import cache
+
+_JSON = 1 << 4
+_NUMERIC = 1 << 7 | 1 << 8 | 1 << 9 | 1 << 10
+_ERRNOS = (
+    errno.ENOENT,
+    errno.EEXIST,
+    errno.EBUSY,
+    errno.EPERM,
+    errno.EOPNOTSUPP,
+    errno.ENOSPC,
+    errno.ENOMEM,
+    errno.EINTR,
+    errno.EAGAIN,
+    errno.ENOBUFS,
+    errno.EAFNOSUPPORT,
+    errno.EPROTONOSUPPORT,
+)
+_LOCK = threading.Lock()
+"""libnftables keeps a few process-wide caches."""
+
+
+def run(commands: str, json: bool = False) -> str:
+    """Run nft(8) commands as one atomic transaction and return what they print, protocols and ports as numbers.
+
+    Raises OSError with the kernel's errno where it can be told from the message (else EINVAL), the message of
+    libnftables as its text.
+    """
+    library = _library()
+    with _LOCK:
+        context = library.nft_ctx_new(0)
+        if not context:
+            raise OSError(errno.ENOMEM, "nft_ctx_new failed")
+        try:
+            library.nft_ctx_buffer_output(context)
+            library.nft_ctx_buffer_error(context)
+            library.nft_ctx_output_set_flags(context, _NUMERIC | (_JSON if json else 0))
+            failed = library.nft_run_cmd_from_buffer(context, commands.encode())
+            output: str = library.nft_ctx_get_output_buffer(context).decode()
+            message: str = library.nft_ctx_get_error_buffer(context).decode(errors="replace")
+        finally:
+            library.nft_ctx_free(context)
+    if failed:
+        raise OSError(_errno_of(message), message.strip() or "libnftables failed")
+    return output
+
+
+def _errno_of(message: str) -> int:
+    return next((number for number in _ERRNOS if os.strerror(number) in message), errno.EINVAL)
+
+
+@cache
+def _library() -> ctypes.CDLL:
+    library = ctypes.CDLL("libnftables.so.1")
+    library.nft_ctx_new.restype = ctypes.c_void_p
+    library.nft_ctx_new.argtypes = (ctypes.c_uint32,)
+    for name in ("nft_ctx_free", "nft_ctx_buffer_output", "nft_ctx_buffer_error"):
+        getattr(library, name).argtypes = (ctypes.c_void_p,)
+    library.nft_ctx_output_set_flags.argtypes = (ctypes.c_void_p, ctypes.c_uint)
+    library.nft_run_cmd_from_buffer.argtypes = (ctypes.c_void_p, ctypes.c_char_p)
+    for name in ("nft_ctx_get_output_buffer", "nft_ctx_get_error_buffer"):
+        function = getattr(library, name)
+        function.argtypes = (ctypes.c_void_p,)
+        function.restype = ctypes.c_char_p
+    return library

@@ -1,0 +1,171 @@
+"""The bridge of one network: made, kept as wanted, read back, removed.
+
+Called by `network.py`. Addresses of Services live on the same bridge as single addresses (/32, /128) and are none of
+its business. Firewall rules are `firewall/`'s, endpoints `endpoint.py`'s.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import socket
+from collections.abc import Iterable
+from ipaddress import ip_interface
+from typing import Any
+
+from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
+
+from runtime.layout import Layout
+from runtime.network import netlink, sysctl
+from runtime.network.addresses import add_address, delete_address, read_addresses
+from runtime.network.records import Address, Driver, Interface, NetworkWanted, ObservedNetwork
+
+IFF_UP = 1
+
+
+def bridge_name(layout: Layout, wanted: NetworkWanted) -> str:
+    """The bridge's name on the host."""
+    return wanted.link or layout.link("b", wanted.name)
+
+
+def bridge_mac(name: str) -> str:
+    """A fixed address: a bridge left to itself takes that of its lowest port, and every neighbour forgets it."""
+    return local_mac(f"bridge {name}")
+
+
+def local_mac(text: str) -> str:
+    """A locally administered unicast address that only `text` decides."""
+    digest = hashlib.sha256(text.encode()).digest()
+    return ":".join(f"{byte:02x}" for byte in (0x02, *digest[:5]))
+
+
+def bridge_settings(wanted: NetworkWanted) -> dict[str, str]:
+    """Settings of the bridge's interface that keep its containers honest.
+
+    Reverse path checked; no router advertisement of a container obeyed (CVE-2020-13401); IPv6 off where the network
+    has none, else usable at once (no duplicate address detection on a link that is ours alone).
+    """
+    settings = {"ipv4.rp_filter": "1", "ipv4.forwarding": "1", "ipv4.accept_redirects": "0"}
+    if not any(pool.subnet.version == 6 for pool in wanted.pools):
+        return settings | {"ipv6.disable_ipv6": "1"}
+    return settings | {
+        "ipv6.disable_ipv6": "0",
+        "ipv6.accept_dad": "0",
+        "ipv6.accept_ra": "0",
+        "ipv6.accept_redirects": "0",
+    }
+
+
+def gateway_interfaces(wanted: NetworkWanted) -> frozenset[Interface]:
+    """The bridge's own addresses."""
+    return frozenset(
+        ip_interface(f"{pool.gateway}/{pool.subnet.prefixlen}") for pool in wanted.pools if pool.gateway is not None
+    )
+
+
+def ensure_bridge(layout: Layout, wanted: NetworkWanted) -> None:
+    """Make the bridge as wanted. Raises OSError; FileExistsError when the name belongs to another kind of link."""
+    name = bridge_name(layout, wanted)
+    with netlink.route_socket() as opened:
+        netlink.transact(opened, [_create(name, wanted)])
+        link = netlink.get_link(opened, name=name)
+        if link is None or link_kind(link) != "bridge":
+            raise FileExistsError(errno.EEXIST, f"the host has a link {name} that is no bridge")
+        sysctl.ensure_interface_settings(name, bridge_settings(wanted))
+        netlink.transact(opened, list(_corrections(link, wanted, name)))
+        _ensure_addresses(opened, int(link["index"]), gateway_interfaces(wanted))
+
+
+def read_bridge(layout: Layout, name: str, link: str = "") -> ObservedNetwork | None:
+    """What the host holds for network `name`; None without a bridge."""
+    link = link or layout.link("b", name)
+    with netlink.route_socket() as opened:
+        found = netlink.get_link(opened, name=link)
+        if found is None or link_kind(found) != "bridge":
+            return None
+        addresses = read_addresses(opened, int(found["index"]))
+    names = dict.fromkeys(("ipv4.rp_filter", "ipv4.forwarding", "ipv6.disable_ipv6", "ipv6.accept_ra"), "")
+    return ObservedNetwork(
+        name=name,
+        driver=Driver.BRIDGE,
+        link=link,
+        up=bool(found["flags"] & IFF_UP),
+        mtu=int(found.get_attr("IFLA_MTU")),
+        addresses=frozenset(one for one in addresses if not is_single(one)),
+        virtual_addresses=frozenset(one.ip for one in addresses if is_single(one)),
+        settings=sysctl.read_interface_settings(link, names),
+    )
+
+
+def remove_bridge(name: str) -> None:
+    """Delete the bridge; no bridge of that name is as good."""
+    with netlink.route_socket() as opened:
+        found = netlink.get_link(opened, name=name)
+        if found is None or link_kind(found) != "bridge":
+            return
+        gone = netlink.link_request(
+            netlink.RTM_DELLINK, tolerated=(errno.ENODEV,), attributes={}, index=int(found["index"])
+        )
+        netlink.transact(opened, [gone])
+
+
+def ensure_virtual_addresses(link: str, wanted: Iterable[Address], unwanted: Iterable[Address] = ()) -> None:
+    """Give the bridge a Service's addresses, so that it answers ARP and neighbour solicitation for them.
+
+    Raises OSError; ENODEV without the bridge.
+    """
+    with netlink.route_socket() as opened:
+        found = netlink.get_link(opened, name=link)
+        if found is None:
+            raise OSError(errno.ENODEV, f"the host has no link {link}")
+        index = int(found["index"])
+        gone = [delete_address(index, ip_interface(address)) for address in unwanted]
+        netlink.transact(opened, gone + [add_address(index, ip_interface(address)) for address in wanted])
+
+
+def link_kind(link: ifinfmsg) -> str:
+    """`bridge`, `veth`, …; empty for a link that no driver of that sort made (a network card)."""
+    information = link.get_attr("IFLA_LINKINFO")
+    return str(information.get_attr("IFLA_INFO_KIND") or "") if information is not None else ""
+
+
+def is_single(address: Interface) -> bool:
+    """Whether it stands for itself alone (/32, /128), as a Service's address does."""
+    return address.network.prefixlen == address.max_prefixlen
+
+
+def _create(name: str, wanted: NetworkWanted) -> netlink.Request:
+    attributes: dict[str, Any] = {
+        "IFLA_IFNAME": name,
+        "IFLA_ADDRESS": bridge_mac(name),
+        "IFLA_LINKINFO": {"attrs": [("IFLA_INFO_KIND", "bridge"), ("IFLA_INFO_DATA", _bridge_data())]},
+    }
+    if wanted.mtu is not None:
+        attributes["IFLA_MTU"] = wanted.mtu
+    flags = netlink.NLM_F_CREATE | netlink.NLM_F_EXCL
+    return netlink.link_request(netlink.RTM_NEWLINK, flags, tolerated=(errno.EEXIST,), attributes=attributes)
+
+
+def _bridge_data() -> dict[str, Any]:
+    return {"attrs": [("IFLA_BR_FORWARD_DELAY", 0), ("IFLA_BR_STP_STATE", 0)]}
+
+
+def _corrections(link: ifinfmsg, wanted: NetworkWanted, name: str) -> Iterable[netlink.Request]:
+    attributes: dict[str, Any] = {}
+    if wanted.mtu is not None and link.get_attr("IFLA_MTU") != wanted.mtu:
+        attributes["IFLA_MTU"] = wanted.mtu
+    if link.get_attr("IFLA_ADDRESS") != bridge_mac(name):
+        attributes["IFLA_ADDRESS"] = bridge_mac(name)
+    if link.get_attr("IFLA_IFALIAS") != f"trimtab network {wanted.name}":
+        attributes["IFLA_IFALIAS"] = f"trimtab network {wanted.name}"
+    if attributes or not link["flags"] & IFF_UP:
+        yield netlink.link_request(
+            netlink.RTM_NEWLINK, attributes=attributes, index=int(link["index"]), flags=IFF_UP, change=IFF_UP
+        )
+
+
+def _ensure_addresses(opened: socket.socket, index: int, wanted: frozenset[Interface]) -> None:
+    have = frozenset(one for one in read_addresses(opened, index) if not is_single(one))
+    changes = [delete_address(index, one) for one in sorted(have - wanted, key=str)]
+    changes += [add_address(index, one) for one in sorted(wanted - have, key=str)]
+    netlink.transact(opened, changes)

@@ -1,0 +1,151 @@
+"""One container's attachment to one network: plugged from outside, corrected, unplugged.
+
+Called between create and start, and whenever a difference shows. All that is needed of the container is a pid: the
+work is done on a netlink socket opened in its network namespace. A veth pair is one message (master, peer and the
+peer's namespace in it); addresses and routes are one more datagram. `observe.py` reads endpoints back.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
+
+from runtime.layout import Layout
+from runtime.network import netlink, sysctl
+from runtime.network.addresses import (
+    add_address,
+    add_default_route,
+    delete_address,
+    delete_default_route,
+    read_addresses,
+    read_routes,
+)
+from runtime.network.bridge import IFF_UP
+from runtime.network.namespace import inside, namespace_of
+from runtime.network.plug import create_link, endpoint_mac, endpoint_mtu, is_attached
+from runtime.network.records import EndpointWanted, Gateway
+
+LOOPBACK = 1
+"""Index of `lo` in every namespace."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sockets:
+    """Netlink sockets of the host's and of the container's namespace, and a descriptor of the latter."""
+
+    host: socket.socket
+    container: socket.socket
+    namespace: int
+
+
+def ensure_endpoint(layout: Layout, wanted: EndpointWanted, pid: int, start_time: int | None = None) -> None:
+    """Plug the container of process `pid` into its network, and correct what differs.
+
+    `start_time` in clock ticks guards against a reused pid. Raises OSError; Refused where the kernel lacks the
+    driver or the process shares the host's network; RetryLater when the process is gone.
+    """
+    with _sockets(pid, start_time) as sockets:
+        link = netlink.get_link(sockets.container, name=wanted.interface)
+        if link is not None and not is_attached(sockets.host, wanted, layout, link):
+            _delete(sockets.container, link)
+            link = None
+        if link is None:
+            create_link(sockets.host, sockets.namespace, layout, wanted, pid)
+            _configure_new(sockets.container, wanted)
+        else:
+            _configure_old(sockets.container, wanted, link)
+
+
+def remove_endpoint(interface: str, pid: int, start_time: int | None = None) -> None:
+    """Take the link away from a container that lives on. One that is gone took its links along.
+
+    About 15 ms, most of it the kernel's waiting for readers: off the critical path.
+    """
+    with _sockets(pid, start_time) as sockets:
+        link = netlink.get_link(sockets.container, name=interface)
+        if link is not None:
+            _delete(sockets.container, link)
+
+
+@contextmanager
+def _sockets(pid: int, start_time: int | None) -> Iterator[Sockets]:
+    """The thread stays in the container's namespace meanwhile, for the sake of /proc/sys/net."""
+    with (
+        namespace_of(pid, start_time) as namespace,
+        netlink.route_socket() as host,
+        inside(namespace),
+        netlink.route_socket() as container,
+    ):
+        yield Sockets(host, container, namespace)
+
+
+def endpoint_settings(wanted: EndpointWanted) -> dict[str, str]:
+    """Settings of the container's interface; those of the manifest win.
+
+    IPv6 is off where the endpoint has none, else its addresses are usable at once and no neighbour's router
+    advertisement is obeyed (CVE-2020-13401).
+    """
+    if any(address.version == 6 for address in wanted.addresses):
+        own = {"ipv6.disable_ipv6": "0", "ipv6.accept_dad": "0", "ipv6.accept_ra": "0"}
+    else:
+        own = {"ipv6.disable_ipv6": "1"}
+    return own | dict(wanted.sysctls)
+
+
+def _configure_new(opened: socket.socket, wanted: EndpointWanted) -> None:
+    index = socket.if_nametoindex(wanted.interface)
+    sysctl.ensure_interface_settings(wanted.interface, endpoint_settings(wanted))
+    requests = [_up(LOOPBACK), _up(index)]
+    requests += [add_address(index, address) for address in wanted.addresses]
+    requests += [add_default_route(index, gateway) for gateway in wanted.gateways]
+    netlink.transact(opened, requests)
+
+
+def _configure_old(opened: socket.socket, wanted: EndpointWanted, link: ifinfmsg) -> None:
+    index = int(link["index"])
+    sysctl.ensure_interface_settings(wanted.interface, endpoint_settings(wanted))
+    have = read_addresses(opened, index)
+    routes = _default_routes(opened, wanted.interface)
+    requests = [_up(LOOPBACK), *_corrections(wanted, link)]
+    requests += [delete_address(index, address) for address in have - frozenset(wanted.addresses)]
+    requests += [add_address(index, address) for address in wanted.addresses if address not in have]
+    requests += [delete_default_route(index, gateway) for gateway in routes - frozenset(wanted.gateways)]
+    # an address that goes takes routes along, so all are wanted again
+    requests += [add_default_route(index, gateway) for gateway in wanted.gateways]
+    netlink.transact(opened, requests)
+
+
+def _corrections(wanted: EndpointWanted, link: ifinfmsg) -> Iterator[netlink.Request]:
+    attributes: dict[str, str | int] = {}
+    if link.get_attr("IFLA_ADDRESS") != endpoint_mac(wanted):
+        attributes["IFLA_ADDRESS"] = endpoint_mac(wanted)
+    mtu = endpoint_mtu(wanted)
+    if mtu is not None and link.get_attr("IFLA_MTU") != mtu:
+        attributes["IFLA_MTU"] = mtu
+    index = int(link["index"])
+    yield netlink.link_request(netlink.RTM_NEWLINK, attributes=attributes, index=index, flags=IFF_UP, change=IFF_UP)
+
+
+def _default_routes(opened: socket.socket, interface: str) -> frozenset[Gateway]:
+    names = {socket.if_nametoindex(interface): interface}
+    return frozenset(
+        Gateway(route.gateway, 0 if route.subnet.version == 6 and route.metric == 1024 else route.metric)
+        for route in read_routes(opened, names)
+        if route.interface == interface and route.subnet.prefixlen == 0 and route.gateway is not None
+    )
+
+
+def _up(index: int) -> netlink.Request:
+    return netlink.link_request(netlink.RTM_NEWLINK, attributes={}, index=index, flags=IFF_UP, change=IFF_UP)
+
+
+def _delete(opened: socket.socket, link: ifinfmsg) -> None:
+    request = netlink.link_request(
+        netlink.RTM_DELLINK, tolerated=(errno.ENODEV,), attributes={}, index=int(link["index"])
+    )
+    netlink.transact(opened, [request])

@@ -1,0 +1,88 @@
+"""Reads what `nft list table` prints: sets and maps with their elements, chains with their rules.
+
+Pure. Tolerates what others put into our tables. The text is read, not the JSON, since libnftables 1.0.6 crashes when
+it prints a translation through a map with concatenated data as JSON.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+_TOKEN = re.compile(r'"((?:[^"\\]|\\.)*)"|([{},;])|([^\s{},;"]+)')
+_BLOCK = re.compile(r"^\t(set|map|chain) (\S+) \{(?: # handle \d+)?$")
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """One element: the parts of its key, its comment, and in a map the parts of its value."""
+
+    key: tuple[str, ...]
+    comment: str = ""
+    value: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """One table. `chains` hold the lines as nft prints them, the hook's first."""
+
+    elements: dict[str, tuple[Element, ...]] = field(default_factory=dict)
+    chains: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def of(self, name: str) -> tuple[Element, ...]:
+        """The elements of set or map `name`; none when there is no such set."""
+        return self.elements.get(name, ())
+
+
+def parse_listing(text: str) -> Listing:
+    """Read the text of one table."""
+    listing = Listing()
+    for kind, name, lines in _blocks(text):
+        if kind == "chain":
+            listing.chains[name] = tuple(line.strip() for line in lines if line.strip())
+        else:
+            listing.elements[name] = tuple(_elements("\n".join(lines)))
+    return listing
+
+
+def _blocks(text: str) -> Iterator[tuple[str, str, list[str]]]:
+    head: tuple[str, str] | None = None
+    lines: list[str] = []
+    for line in text.splitlines():
+        opening = _BLOCK.match(line)
+        if opening:
+            head, lines = (opening[1], opening[2]), []
+        elif line == "\t}" and head is not None:
+            yield *head, lines
+            head = None
+        else:
+            lines.append(line)
+
+
+def _elements(text: str) -> Iterator[Element]:
+    _, found, body = text.partition("elements = {")
+    if not found:
+        return
+    words: list[str] = []
+    for quoted, mark, word in _TOKEN.findall(body):
+        if mark in (",", "}"):
+            if words:
+                yield _element(words)
+            words = []
+            if mark == "}":
+                return
+        else:
+            words.append(word or quoted)
+
+
+def _element(words: list[str]) -> Element:
+    left, right = (words[: words.index(":")], words[words.index(":") + 1 :]) if ":" in words else (words, [])
+    comment = left[left.index("comment") + 1] if "comment" in left[:-1] else ""
+    key = left[: left.index("comment")] if comment else left
+    return Element(_parts(key), comment, _parts(right))
+
+
+def _parts(words: list[str]) -> tuple[str, ...]:
+    """`a . b . c` without its dots; a verdict such as `goto x` stays two parts."""
+    return tuple(word for word in words if word != ".")

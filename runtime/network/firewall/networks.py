@@ -1,0 +1,112 @@
+"""What the firewall does for one network: elements of the sets in `base.py`, written and read back.
+
+Called by the reconciler when the bridge stands, and by `observe.py`. A network's elements are found by its bridge's
+name; the network's own name is the comment of its element in `links`.
+"""
+
+from __future__ import annotations
+
+from runtime.kernel import nftables
+from runtime.layout import Layout
+from runtime.network.bridge import bridge_mac, bridge_name
+from runtime.network.firewall.elements import Placed, address_of, all_of, commands, placed, versioned
+from runtime.network.firewall.listing import Listing
+from runtime.network.firewall.table import firewall_lock, is_whole, read_tables, write_table
+from runtime.network.records import NetworkRules, NetworkWanted
+
+_SETS = ("links", "internal", "isolated", "masqueraded", "pairs", "within", "gateways4", "gateways6")
+_APART = ("goto", "apart")
+
+
+def rules_of(layout: Layout, wanted: NetworkWanted) -> NetworkRules:
+    """What the firewall is to do for a network: compare with `ObservedFirewall.networks`."""
+    return NetworkRules(
+        link=bridge_name(layout, wanted),
+        internal=wanted.internal,
+        icc=wanted.icc,
+        isolated=wanted.isolated,
+        masquerade=wanted.masquerade and not wanted.internal,
+        gateways=frozenset(pool.gateway for pool in wanted.pools if pool.gateway is not None),
+    )
+
+
+def ensure_network_rules(layout: Layout, wanted: NetworkWanted) -> None:
+    """Make the firewall treat the network's bridge as wanted, in one transaction. Raises OSError."""
+    with firewall_lock(layout):
+        inet, bridge = read_tables(layout)
+        if not is_whole(layout, inet, bridge):
+            write_table(layout)
+        rules = rules_of(layout, wanted)
+        have = _of_link(inet, rules.link) | _routers_of(bridge, rules.link)
+        want = _elements(wanted.name, rules)
+        if not rules.icc or has_service(inet, rules.link):
+            want |= routers(layout, wanted)
+        changes = commands(layout, have, want)
+        if changes:
+            nftables.run("\n".join(changes))
+
+
+def remove_network_rules(layout: Layout, link: str) -> None:
+    """Take all elements of the bridge `link` away; having none is as good. Raises OSError."""
+    with firewall_lock(layout):
+        inet, bridge = read_tables(layout)
+        gone = commands(layout, _of_link(inet, link) | _routers_of(bridge, link), ())
+        if gone:
+            nftables.run("\n".join(gone))
+
+
+def read_network_rules(inet: Listing, bridge: Listing) -> dict[str, NetworkRules]:
+    """By network's name, the rules of every network the tables know."""
+    return {element.comment: _rules(inet, bridge, element.key[0]) for element in inet.of("links") if element.comment}
+
+
+def routers(layout: Layout, wanted: NetworkWanted) -> frozenset[Placed]:
+    """Elements that send the network's unicast IP up to the host to be routed."""
+    mac = bridge_mac(bridge_name(layout, wanted))
+    return frozenset(
+        placed(f"routers{pool.subnet.version}", pool.subnet, value=(mac,), family="bridge") for pool in wanted.pools
+    )
+
+
+def has_service(inet: Listing, link: str) -> bool:
+    """Whether a Service has a virtual address on the bridge `link`."""
+    return any(one.element.key[0] == link for one in all_of(inet, ("near4", "near6")))
+
+
+def _rules(inet: Listing, bridge: Listing, link: str) -> NetworkRules:
+    mine = _of_link(inet, link)
+    names = {one.name for one in mine}
+    verdict = next((one.element.value for one in mine if one.name == "within"), ())
+    apart = verdict == _APART and bool(_routers_of(bridge, link))
+    return NetworkRules(
+        link=link,
+        internal="internal" in names,
+        icc=verdict == ("accept",) and "pairs" in names,
+        isolated="isolated" in names,
+        masquerade="masqueraded" in names,
+        gateways=frozenset(address_of(one.element.key[1]) for one in mine if one.name.startswith("gateways")),
+        whole="pairs" in names and (apart or verdict == ("accept",)),
+    )
+
+
+def _elements(name: str, rules: NetworkRules) -> frozenset[Placed]:
+    link = rules.link
+    switches = {"internal": rules.internal, "isolated": rules.isolated, "masqueraded": rules.masquerade}
+    return frozenset(
+        {
+            placed("links", link, comment=name),
+            placed("pairs", link, link),
+            placed("within", link, link, value=("accept",) if rules.icc else _APART),
+            *(placed(switch, link) for switch, on in switches.items() if on),
+            *(placed(versioned("gateways", address), link, address) for address in rules.gateways),
+        }
+    )
+
+
+def _of_link(inet: Listing, link: str) -> frozenset[Placed]:
+    return frozenset(one for one in all_of(inet, _SETS) if one.element.key[0] == link)
+
+
+def _routers_of(bridge: Listing, link: str) -> frozenset[Placed]:
+    mac = bridge_mac(link)
+    return frozenset(one for one in all_of(bridge, ("routers4", "routers6"), "bridge") if one.element.value == (mac,))

@@ -1,0 +1,91 @@
+"""Our two tables: made, kept whole, run against, removed.
+
+Called by the other files of `firewall`. Whether the rules are as written is told by a mark inside the kernel: an
+empty chain whose name holds a digest of what nft printed right after the rules were made. So it needs no file, and a
+changed rule, a changed nft or a changed trimtab shows alike, and is mended alike.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from runtime.kernel import nftables
+from runtime.layout import Layout
+from runtime.network.firewall.base import CHAINS, bridge_chains, table_text
+from runtime.network.firewall.listing import Listing, parse_listing
+
+_MARK = "written-"
+
+
+@contextmanager
+def firewall_lock(layout: Layout) -> Iterator[None]:
+    """One change that reads first at a time, between threads and processes."""
+    layout.run.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(layout.run / "firewall.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def ensure_table(layout: Layout) -> None:
+    """Make both tables whole in one transaction, elements and the administrator's chain kept. Raises OSError."""
+    with firewall_lock(layout):
+        if not is_whole(layout, *read_tables(layout)):
+            write_table(layout)
+
+
+def write_table(layout: Layout) -> None:
+    """The same without looking first; the lock is the caller's."""
+    nftables.run(table_text(layout))
+    tables = read_tables(layout)
+    old = [name for name in tables[0].chains if name.startswith(_MARK)]
+    commands = [f"delete chain inet {layout.nft_table} {name}" for name in old]
+    nftables.run("\n".join([*commands, f"add chain inet {layout.nft_table} {_mark(layout, *tables)}"]))
+
+
+def remove_table(layout: Layout) -> None:
+    """Delete both tables; having none is as good. Raises OSError."""
+    with firewall_lock(layout):
+        for family in ("inet", "bridge"):
+            table = f"table {family} {layout.nft_table}"
+            nftables.run(f"add {table}\ndelete {table}")
+
+
+def read_tables(layout: Layout) -> tuple[Listing, Listing]:
+    """What the tables `inet` and `bridge` hold; empty where there is none. Raises OSError."""
+    return _read("inet", layout), _read("bridge", layout)
+
+
+def is_whole(layout: Layout, inet: Listing, bridge: Listing) -> bool:
+    """Whether every rule of the unchanging half is as it was written."""
+    return _mark(layout, inet, bridge) in inet.chains
+
+
+def change(layout: Layout, commands: list[str]) -> None:
+    """Run commands of the `inet` table as one transaction, making the table first when it is gone. Raises OSError."""
+    text = "\n".join(commands)
+    try:
+        nftables.run(text)
+    except FileNotFoundError:
+        ensure_table(layout)
+        nftables.run(text)
+
+
+def _read(family: str, layout: Layout) -> Listing:
+    try:
+        return parse_listing(nftables.run(f"list table {family} {layout.nft_table}"))
+    except FileNotFoundError:
+        return Listing()
+
+
+def _mark(layout: Layout, inet: Listing, bridge: Listing) -> str:
+    written = repr((CHAINS, bridge_chains(layout)))
+    printed = [(chain.name, inet.chains.get(chain.name)) for chain in CHAINS]
+    printed += [(chain.name, bridge.chains.get(chain.name)) for chain in bridge_chains(layout)]
+    return _MARK + hashlib.sha256(f"{written}{printed}".encode()).hexdigest()[:16]

@@ -1,0 +1,194 @@
+"""rtnetlink(7) in few system calls: several messages in one send, their acknowledgements, and dumps.
+
+Called by the files of this room that make or read links, addresses and routes. Messages are encoded and decoded by
+pyroute2; its sockets are not used, since the synchronous one runs an event loop of its own and costs more than all
+the kernel does here. A socket belongs to the network namespace it was opened in, whatever its user's thread is in.
+Safe from any thread, next to any event loop.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pyroute2.netlink import nlmsg
+from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
+from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
+from pyroute2.netlink.rtnl.rtmsg import rtmsg
+
+RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
+RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
+RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
+NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP = 0x1, 0x4, 0x300
+NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE = 0x100, 0x200, 0x400
+
+_NLMSG_ERROR, _NLMSG_DONE = 2, 3
+_SOL_NETLINK, _CAP_ACK, _EXT_ACK, _STRICT = 270, 10, 11, 12
+_NLM_F_DUMP_INTR, _NLM_F_ACK_TLVS = 0x10, 0x200
+_NLMSGERR_ATTR_MSG = 1
+_HEADER = struct.Struct("=IHHII")
+_BUFFER_BYTES = 1 << 18
+_DUMP_ATTEMPTS = 5
+
+Message = TypeVar("Message", bound=nlmsg)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One encoded message; `tolerated` are the errnos that mean "already so"."""
+
+    data: bytes
+    tolerated: frozenset[int] = frozenset()
+
+
+@contextmanager
+def route_socket() -> Iterator[socket.socket]:
+    """A netlink socket in the namespace of the calling thread."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE) as opened:
+        opened.bind((0, 0))
+        for option in (_CAP_ACK, _EXT_ACK, _STRICT):
+            opened.setsockopt(_SOL_NETLINK, option, 1)
+        opened.settimeout(10)  # seconds; the kernel answers at once, or something is badly wrong
+        yield opened
+
+
+def link_request(
+    kind: int, how: int = 0, /, *, tolerated: Sequence[int] = (), attributes: Mapping[str, Any], **fields: int
+) -> Request:
+    """A message of RTM_*LINK; `fields` are those of `struct ifinfomsg`."""
+    return _request(ifinfmsg, kind, how, tolerated, attributes, {"family": 0, **fields})
+
+
+def address_request(
+    kind: int, how: int = 0, /, *, tolerated: Sequence[int] = (), attributes: Mapping[str, Any], **fields: int
+) -> Request:
+    """A message of RTM_*ADDR; `fields` are those of `struct ifaddrmsg`."""
+    return _request(ifaddrmsg, kind, how, tolerated, attributes, fields)
+
+
+def route_request(
+    kind: int, how: int = 0, /, *, tolerated: Sequence[int] = (), attributes: Mapping[str, Any], **fields: int
+) -> Request:
+    """A message of RTM_*ROUTE; `fields` are those of `struct rtmsg`."""
+    return _request(rtmsg, kind, how, tolerated, attributes, fields)
+
+
+def _request(
+    message_type: type[nlmsg],
+    kind: int,
+    flags: int,
+    tolerated: Sequence[int],
+    attributes: Mapping[str, Any],
+    fields: Mapping[str, int],
+) -> Request:
+    message = message_type()
+    for name, value in fields.items():
+        message[name] = value
+    message["attrs"] = list(attributes.items())
+    message["header"] = {"type": kind, "flags": NLM_F_REQUEST | NLM_F_ACK | flags, "sequence_number": 0, "pid": 0}
+    message.encode()
+    return Request(bytes(message.data), frozenset(tolerated))
+
+
+def transact(opened: socket.socket, requests: Sequence[Request]) -> None:
+    """Send all in one datagram, in order, and wait for every acknowledgement.
+
+    The kernel goes on after a refused message. Raises OSError of the first whose errno is not tolerated, with the
+    kernel's own explanation where it gives one.
+    """
+    if not requests:
+        return
+    opened.send(b"".join(_numbered(request.data, number) for number, request in enumerate(requests, 1)))
+    outstanding = len(requests)
+    failure: OSError | None = None
+    while outstanding:
+        for kind, flags, number, body in _messages(opened.recv(_BUFFER_BYTES)):
+            if kind != _NLMSG_ERROR:
+                continue
+            outstanding -= 1
+            code = -struct.unpack_from("=i", body)[0]
+            if code and code not in requests[number - 1].tolerated and failure is None:
+                failure = OSError(code, _explanation(body, flags) or os.strerror(code))
+    if failure is not None:
+        raise failure
+
+
+def dump(opened: socket.socket, message_type: type[Message], kind: int, **fields: int) -> list[Message]:
+    """All objects RTM_GET* `kind` yields, filtered by `fields` where the kernel can (strict checking).
+
+    A dump that a change interrupted is taken again. Raises OSError.
+    """
+    for _ in range(_DUMP_ATTEMPTS):
+        request = _request(message_type, kind, NLM_F_DUMP, (), {}, {"family": 0, **fields})
+        opened.send(_numbered(request.data, 1))
+        found, interrupted = _read_dump(opened, message_type)
+        if not interrupted:
+            return found
+    raise OSError(errno.EAGAIN, "the kernel's tables change faster than they can be read")
+
+
+def get_link(opened: socket.socket, *, name: str = "", index: int = 0) -> ifinfmsg | None:
+    """The link of that name or index, None where there is none."""
+    attributes = {"IFLA_IFNAME": name} if name else {}
+    request = _request(ifinfmsg, RTM_GETLINK, 0, (), attributes, {"family": 0, "index": index})
+    opened.send(_numbered(request.data, 1))
+    found: ifinfmsg | None = None
+    while True:
+        for kind, flags, _, body in _messages(opened.recv(_BUFFER_BYTES)):
+            if kind == RTM_NEWLINK:
+                found = _decode(ifinfmsg, kind, body)
+            elif kind == _NLMSG_ERROR:
+                code = -struct.unpack_from("=i", body)[0]
+                if code == 0 or code == errno.ENODEV:
+                    return found
+                raise OSError(code, _explanation(body, flags) or os.strerror(code))
+
+
+def _read_dump(opened: socket.socket, message_type: type[Message]) -> tuple[list[Message], bool]:
+    found: list[Message] = []
+    interrupted = False
+    while True:
+        for kind, flags, _, body in _messages(opened.recv(_BUFFER_BYTES)):
+            interrupted = interrupted or bool(flags & _NLM_F_DUMP_INTR)
+            if kind in (_NLMSG_DONE, _NLMSG_ERROR):
+                code = -struct.unpack_from("=i", body)[0]
+                if code:
+                    raise OSError(code, os.strerror(code))
+                return found, interrupted
+            found.append(_decode(message_type, kind, body))
+
+
+def _decode(message_type: type[Message], kind: int, body: bytes) -> Message:
+    message: Message = message_type(_HEADER.pack(_HEADER.size + len(body), kind, 0, 0, 0) + body)
+    message.decode()
+    return message
+
+
+def _numbered(data: bytes, number: int) -> bytes:
+    padding = b"\0" * (-len(data) % 4)
+    return data[:8] + struct.pack("=I", number) + data[12:] + padding
+
+
+def _messages(datagram: bytes) -> Iterator[tuple[int, int, int, bytes]]:
+    offset = 0
+    while offset + _HEADER.size <= len(datagram):
+        length, kind, flags, number, _ = _HEADER.unpack_from(datagram, offset)
+        yield kind, flags, number, datagram[offset + _HEADER.size : offset + length]
+        offset += (length + 3) & ~3
+
+
+def _explanation(body: bytes, flags: int) -> str:
+    """The text of NLMSGERR_ATTR_MSG, after the errno and the header of the refused message."""
+    offset = 4 + _HEADER.size
+    while flags & _NLM_F_ACK_TLVS and offset + 4 <= len(body):
+        length, kind = struct.unpack_from("=HH", body, offset)
+        if kind == _NLMSGERR_ATTR_MSG:
+            return body[offset + 4 : offset + length].rstrip(b"\0").decode(errors="replace")
+        offset += max((length + 3) & ~3, 4)
+    return ""

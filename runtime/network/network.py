@@ -1,0 +1,56 @@
+"""One network on the host, whatever its driver: ensured, read back, removed.
+
+Called by the reconciler. A bridge network is a bridge, forwarding, and the firewall's rules; macvlan and ipvlan need
+their parent and nothing else of the host; host and none need nothing.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+from runtime.layout import Layout
+from runtime.network.bridge import bridge_name, ensure_bridge, read_bridge, remove_bridge
+from runtime.network.firewall.networks import ensure_network_rules, remove_network_rules
+from runtime.network.forwarding import ensure_forwarding
+from runtime.network.records import Driver, NetworkWanted, ObservedNetwork
+from runtime.network.sysctl import ensure_interface_settings
+from schemas.errors import Refused, RetryLater
+
+_AFTER_RULES = {"ipv4.route_localnet": "1"}
+"""Lets the host reach published ports at 127.0.0.1, so only behind the rules that keep containers from it."""
+
+
+def ensure_network(layout: Layout, wanted: NetworkWanted) -> None:
+    """Make the network's link and rules as wanted. Raises Refused, RetryLater."""
+    place = f"Network/{wanted.name}"
+    try:
+        if wanted.driver is Driver.BRIDGE:
+            _ensure_bridged(layout, wanted)
+        elif wanted.driver in (Driver.MACVLAN, Driver.IPVLAN):
+            socket.if_nametoindex(wanted.parent)
+    except FileExistsError as error:
+        raise Refused(str(error.strerror), object=place, step="network", errno=error.errno) from error
+    except OSError as error:
+        hint = f"the host needs a link {wanted.parent}" if error.errno == errno.ENODEV and wanted.parent else ""
+        raise RetryLater(str(error.strerror), object=place, step="network", errno=error.errno, hint=hint) from error
+
+
+def read_network(layout: Layout, name: str, link: str = "") -> ObservedNetwork | None:
+    """The bridge of network `name` (`link` when the manifest names it) as the host has it; None without one."""
+    return read_bridge(layout, name, link)
+
+
+def remove_network(layout: Layout, name: str, link: str = "") -> None:
+    """Remove the network's bridge and rules; having neither is as good. Raises OSError."""
+    link = link or layout.link("b", name)
+    remove_bridge(link)
+    remove_network_rules(layout, link)
+
+
+def _ensure_bridged(layout: Layout, wanted: NetworkWanted) -> None:
+    ensure_bridge(layout, wanted)
+    for version in sorted({pool.subnet.version for pool in wanted.pools}):
+        ensure_forwarding(layout, version)
+    ensure_network_rules(layout, wanted)
+    ensure_interface_settings(bridge_name(layout, wanted), _AFTER_RULES)

@@ -1,0 +1,148 @@
+"""The link itself that joins a container to a network: a veth pair on a bridge, or a macvlan or ipvlan of a parent.
+
+Called by `endpoint.py`. One message creates it inside the container's namespace. Addresses and routes are not its
+business.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from typing import Any
+
+from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
+
+from runtime.layout import Layout
+from runtime.network import netlink
+from runtime.network.bridge import IFF_UP, bridge_name, link_kind, local_mac
+from runtime.network.records import Driver, EndpointWanted
+from schemas.errors import Refused
+
+MODES: dict[Driver, dict[str, int]] = {
+    Driver.MACVLAN: {"bridge": 4, "private": 1, "vepa": 2, "passthru": 8},
+    Driver.IPVLAN: {"l2": 0, "l3": 1, "l3s": 2},
+}
+"""if_link.h; the first is the default."""
+_NAME_ATTEMPTS = 8
+_BRIDGE_PORT_HAIRPIN = 1
+
+
+def link_kind_of(driver: Driver) -> str:
+    """The kernel's name of the link that a driver gives a container."""
+    return {Driver.BRIDGE: "veth", Driver.MACVLAN: "macvlan", Driver.IPVLAN: "ipvlan"}.get(driver, "")
+
+
+def endpoint_mac(wanted: EndpointWanted) -> str:
+    """The wanted hardware address, or one that the network and the first address decide."""
+    first = wanted.addresses[0].ip if wanted.addresses else wanted.container
+    return wanted.mac.lower() or local_mac(f"{wanted.network.name} {first}")
+
+
+def endpoint_mtu(wanted: EndpointWanted) -> int | None:
+    """The wanted MTU in bytes, its own or the network's; None leaves the kernel's default."""
+    return wanted.mtu if wanted.mtu is not None else wanted.network.mtu
+
+
+def lower_link(layout: Layout, wanted: EndpointWanted) -> str:
+    """The link on the host that the endpoint belongs to: the bridge, or the parent."""
+    network = wanted.network
+    return bridge_name(layout, network) if network.driver is Driver.BRIDGE else network.parent
+
+
+def create_link(host: socket.socket, namespace: int, layout: Layout, wanted: EndpointWanted, pid: int) -> None:
+    """Create the container's link, down, and its host side, up. Raises OSError, Refused without the driver."""
+    lower = netlink.get_link(host, name=lower_link(layout, wanted))
+    if lower is None:
+        raise OSError(errno.ENODEV, f"the host has no link {lower_link(layout, wanted)}")
+    if wanted.network.driver is Driver.BRIDGE:
+        _create_veth(host, namespace, layout, wanted, pid, int(lower["index"]))
+        return
+    try:
+        netlink.transact(host, [_child_request(namespace, wanted, int(lower["index"]))])
+    except OSError as error:
+        if error.errno != errno.EOPNOTSUPP:
+            raise
+        driver = wanted.network.driver.value
+        raise Refused(f"this kernel has no {driver}", step="network", errno=error.errno) from error
+
+
+def is_attached(host: socket.socket, wanted: EndpointWanted, layout: Layout, link: ifinfmsg) -> bool:
+    """Whether the container's `link` is of the right kind and its host side up, on the right bridge or parent."""
+    if link_kind(link) != link_kind_of(wanted.network.driver):
+        return False
+    other = netlink.get_link(host, index=int(link.get_attr("IFLA_LINK") or 0))
+    lower = netlink.get_link(host, name=lower_link(layout, wanted))
+    if other is None or lower is None or not other["flags"] & IFF_UP:
+        return False
+    if wanted.network.driver is Driver.BRIDGE:
+        return bool(other.get_attr("IFLA_MASTER") == lower["index"])
+    return bool(other["index"] == lower["index"])
+
+
+def _create_veth(
+    host: socket.socket, namespace: int, layout: Layout, wanted: EndpointWanted, pid: int, bridge: int
+) -> None:
+    # the pid is in the name: the link of a predecessor may still be dying with its namespace
+    for attempt in range(_NAME_ATTEMPTS):
+        name = layout.link("v", f"{wanted.network.name}/{wanted.container}/{wanted.interface}/{pid}/{attempt}")
+        try:
+            netlink.transact(host, [_veth_request(name, namespace, wanted, bridge), _port_request(name, wanted)])
+            return
+        except FileExistsError:
+            if attempt == _NAME_ATTEMPTS - 1:
+                raise
+
+
+def _veth_request(name: str, namespace: int, wanted: EndpointWanted, bridge: int) -> netlink.Request:
+    peer: dict[str, Any] = {
+        "IFLA_IFNAME": wanted.interface,
+        "IFLA_ADDRESS": endpoint_mac(wanted),
+        "IFLA_NET_NS_FD": namespace,
+    }
+    attributes: dict[str, Any] = {"IFLA_IFNAME": name, "IFLA_MASTER": bridge}
+    mtu = endpoint_mtu(wanted)
+    if mtu is not None:
+        attributes["IFLA_MTU"] = peer["IFLA_MTU"] = mtu
+    attributes["IFLA_LINKINFO"] = _information("veth", [("VETH_INFO_PEER", {"attrs": list(peer.items())})])
+    return netlink.link_request(
+        netlink.RTM_NEWLINK,
+        netlink.NLM_F_CREATE | netlink.NLM_F_EXCL,
+        attributes=attributes,
+        flags=IFF_UP,
+        change=IFF_UP,
+    )
+
+
+def _port_request(name: str, wanted: EndpointWanted) -> netlink.Request:
+    """Hairpin: where br_netfilter is on, a container that reaches itself by a virtual address is sent back its way."""
+    information = {
+        "attrs": [("IFLA_INFO_SLAVE_KIND", "bridge"), ("IFLA_INFO_SLAVE_DATA", {"attrs": [("IFLA_BRPORT_MODE", 1)]})]
+    }
+    attributes = {
+        "IFLA_IFNAME": name,
+        "IFLA_IFALIAS": f"{wanted.container} {wanted.interface} on {wanted.network.name}",
+        "IFLA_LINKINFO": information,
+    }
+    return netlink.link_request(netlink.RTM_NEWLINK, attributes=attributes)
+
+
+def _child_request(namespace: int, wanted: EndpointWanted, parent: int) -> netlink.Request:
+    driver = wanted.network.driver
+    modes = MODES[driver]
+    mode = modes[wanted.network.mode or next(iter(modes))]
+    attributes: dict[str, Any] = {
+        "IFLA_IFNAME": wanted.interface,
+        "IFLA_LINK": parent,
+        "IFLA_NET_NS_FD": namespace,
+        "IFLA_LINKINFO": _information(driver.value, [(f"IFLA_{driver.name}_MODE", mode)]),
+    }
+    if driver is Driver.MACVLAN and wanted.network.mode != "passthru":
+        attributes["IFLA_ADDRESS"] = endpoint_mac(wanted)
+    mtu = endpoint_mtu(wanted)
+    if mtu is not None:
+        attributes["IFLA_MTU"] = mtu
+    return netlink.link_request(netlink.RTM_NEWLINK, netlink.NLM_F_CREATE | netlink.NLM_F_EXCL, attributes=attributes)
+
+
+def _information(kind: str, data: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {"attrs": [("IFLA_INFO_KIND", kind), ("IFLA_INFO_DATA", {"attrs": data})]}

@@ -1,0 +1,50 @@
+"""Per-interface settings below /proc/sys/net, of the network namespace of the calling thread.
+
+/proc/sys/net shows each task its own namespace's values, so this follows `namespace.inside`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+_NET = Path("/proc/sys/net")
+
+
+def read_setting(name: str) -> str | None:
+    """The value of `net.<name>` (slashes between the parts, since interface names may hold dots); None if absent."""
+    try:
+        return (_NET / name).read_text().strip()
+    except FileNotFoundError:
+        return None
+
+
+def ensure_setting(name: str, value: str) -> None:
+    """Write `net.<name>` unless it says so already. Raises OSError, FileNotFoundError where the kernel has none."""
+    if read_setting(name) != value:
+        (_NET / name).write_text(value)
+
+
+def ensure_interface_settings(interface: str, settings: Mapping[str, str]) -> None:
+    """Write `net.<family>.conf.<interface>.<key>` for each `<family>.<key>`.
+
+    A kernel without IPv6 has no IPv6 to disable. Raises OSError.
+    """
+    for name, value in settings.items():
+        family, _, key = name.partition(".")
+        try:
+            ensure_setting(f"{family}/conf/{interface}/{key}", value)
+        except FileNotFoundError:
+            if family != "ipv6" or (_NET / "ipv6").exists():
+                raise
+
+
+def read_interface_settings(interface: str, names: Mapping[str, str]) -> dict[str, str]:
+    """The present values of those of `names` (`<family>.<key>`) that the kernel has."""
+    found = {}
+    for name in names:
+        family, _, key = name.partition(".")
+        value = read_setting(f"{family}/conf/{interface}/{key}")
+        if value is not None:
+            found[name] = value
+    return found
