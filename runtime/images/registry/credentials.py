@@ -107,7 +107,7 @@ def from_entry(entry: Mapping[str, object], problem: str) -> Credentials:
     username, password = text(entry, "username"), text(entry, "password")
     if encoded := text(entry, "auth"):
         try:
-            username, _, password = base64.b64decode(encoded).decode().partition(":")
+            username, _, password = base64.b64decode(encoded, validate=True).decode().partition(":")
         except (binascii.Error, UnicodeDecodeError):
             problem = problem or "the entry for this registry in config.json is damaged"
     token = text(entry, "identitytoken")

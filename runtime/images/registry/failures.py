@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import ssl
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -83,7 +84,7 @@ def connection_failure(error: Exception, url: URL, errand: Errand, settings: Reg
         case aiohttp.ClientHttpProxyError():
             return refused(f"the proxy answered {error.status}", errand, url, hint="see HTTPS_PROXY in the environment")
         case aiohttp.ClientConnectorError():
-            reason = error.os_error.strerror or str(error.os_error)
+            reason = os.strerror(error.errno) if error.errno else str(error.os_error)
             hint = f"is the registry running, and is {host} right?"
             return Unreachable(later(f"no connection to {host}: {reason}", errand, url, hint, error.errno))
         case aiohttp.ConnectionTimeoutError():

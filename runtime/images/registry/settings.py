@@ -15,6 +15,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -85,11 +86,11 @@ class RegistrySettings:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be 1 or more")
         for name in ("connect_timeout", "stall_timeout", "request_timeout", "helper_timeout", "backoff_cap"):
-            if getattr(self, name) <= 0:
+            if not 0 < getattr(self, name) < inf:
                 raise ValueError(f"{name} must be more than 0 seconds")
         for name in ("backoff", "retry_after_cap"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative")
+            if not 0 <= getattr(self, name) < inf:
+                raise ValueError(f"{name} must be 0 seconds or more")
         if self.parallel_layers > 16:
             raise ValueError("parallel_layers must be 16 or less")
         for host in self.registries:
