@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from schemas.as_written import as_written
 from schemas.errors import Place
 from schemas.field_path import Path
 from schemas.names import Key
@@ -43,15 +44,22 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """One object as its manifest declares it. Two of them are equal when they want the same from the same place."""
+    """One object as its manifest declares it. Two of them are equal when they want the same from the same place.
+
+    `spec` is canonical, `written` is what stood in the manifest, and `spot` says where.
+    """
 
     key: Key
     metadata: Metadata
     spec: BaseModel
     origin: Origin
     spot: Spot = field(default=(0, 0, None), repr=False, compare=False)
+    written: Any = field(default=None, repr=False, compare=False)
 
     def place(self, path: Path = ()) -> Place:
-        """File, line and column of a field, as `("spec", "ports", 0)`; of the nearest parent that was written."""
-        line, column = find_spot(self.spot, path)
+        """File, line and column of a field of the canonical spec, as `("spec", "ports", 0)`, where it was written.
+
+        That of the nearest parent where the field itself was not written, or was written in a form of its own.
+        """
+        line, column = find_spot(self.spot, as_written(path, self.written, self.spec))
         return Place(self.origin.file, line + 1, column + 1)

@@ -91,7 +91,7 @@ def _declare(
         yield from (each for each in explain_spec(model, manifest, error) if not _follows(each.field, known))
     else:
         origin = Origin(manifest.file, manifest.spot[0] + 1)
-        yield Declared(manifest.key, manifest.metadata, spec, origin, manifest.spot)
+        yield Declared(manifest.key, manifest.metadata, spec, origin, manifest.spot, manifest.spec)
 
 
 def _follows(field: str, known: Iterable[str]) -> bool:
