@@ -148,12 +148,15 @@ class Extractor:
             os.close(fd)
 
     def _write(self, fd: int, size: int, path: bytes, stream: TarStream) -> None:
+        pad = padding(size)
+        if (small := stream.whole(size + pad)) is not None:  # most files
+            _write_all(fd, small[:size])
+            self.bytes += size
+            return
         left = size
         for piece in stream.pieces(size):
             left -= len(piece)
-            while piece:
-                piece = piece[os.write(fd, piece) :]
-        pad = padding(size)
+            _write_all(fd, piece)
         if left or (pad and stream.skip(pad) < pad):
             raise Unsound("the archive is cut off inside a file", path)
         self.bytes += size
@@ -164,8 +167,7 @@ class Extractor:
             left = length
             for piece in stream.pieces(length):
                 left -= len(piece)
-                while piece:
-                    piece = piece[os.write(fd, piece) :]
+                _write_all(fd, piece)
             if left:
                 raise Unsound("the archive is cut off inside a sparse file", path)
         pad = padding(stored_size(entry))
@@ -432,6 +434,11 @@ class Extractor:
         if len(parts) > self._limits.depth:
             raise Unsound(f"a path of more than {self._limits.depth} components", path[:200])
         return b"/".join(parts)
+
+
+def _write_all(fd: int, content: memoryview) -> None:
+    while content:
+        content = content[os.write(fd, content) :]
 
 
 def _is_whiteout(found: os.stat_result) -> bool:

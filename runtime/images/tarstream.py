@@ -21,7 +21,7 @@ from runtime.images.limits import Limits
 from runtime.images.unsound import Unsound
 
 PIECE = 1 << 20
-_WAITING = 6
+_WAITING = 3
 _GZIP = b"\x1f\x8b"
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _OTHERS = {b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x04\x22\x4d\x18": "lz4", b"PK\x03\x04": "zip"}
@@ -70,6 +70,15 @@ class TarStream:
             self._position = end
             return bytes(self._view[start:end])
         return b"".join(self.pieces(count))
+
+    def whole(self, count: int) -> memoryview | None:
+        """The next `count` bytes without copying them, where they lie in one piece; else None, and nothing is taken."""
+        start = self._position
+        end = start + count
+        if end > len(self._view):
+            return None
+        self._position = end
+        return self._view[start:end]
 
     def pieces(self, count: int) -> Iterator[memoryview]:
         """The next `count` bytes without copying them; fewer only at the end of the stream."""

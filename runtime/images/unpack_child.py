@@ -2,12 +2,12 @@
 
 Reads a layer's blob from one descriptor, makes its tree in the directory of another, with the root directory changed
 to it before the first hostile byte is read. Standard input holds what to do; standard output gets one JSON line per
-step and one at the end. A lost parent shows as a broken pipe, and ends it. Holds no state and renames nothing.
+step and one at the end. A lost parent shows as a broken pipe, and ends it. Nothing can be imported once the root is
+changed. Renames nothing.
 """
 
 from __future__ import annotations
 
-import encodings.idna  # noqa: F401 (nothing can be imported once the root is changed)
 import json
 import os
 import sys

@@ -139,13 +139,13 @@ def number(field: bytes, name: str) -> int:
         value = int.from_bytes(field, "big") & ~(0x80 << 8 * (len(field) - 1))
         return value - (1 << 8 * len(field) - 1) if field[0] & 0x40 else value
     text = field.partition(b"\0")[0].strip(b" ")
-    if not text:
-        return 0
     try:
         if text.isdigit():
             return int(text, 8)
     except ValueError:
         pass
+    if not text:
+        return 0
     raise Unsound(f"a header's {name} is no number: {field[:32]!r}")
 
 
