@@ -13,8 +13,8 @@ from typing import Annotated, Any
 
 from pydantic import PlainSerializer
 
-from schemas.plain_types import TEXT, list_of, read_bag, read_list, read_text, read_whole
-from schemas.spelling import Spelling, pattern
+from schemas.plain_types import TEXT, list_of, read_list, read_text, read_whole, words
+from schemas.spelling import INTO_BAG, SORTED, Spelling, pattern
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _MAC = re.compile(r"[0-9a-f]{2}([:-][0-9a-f]{2}){5}")
@@ -193,19 +193,9 @@ Ports = Annotated[
     PlainSerializer(PortRange.written),
 ]
 Hostname = Annotated[str, Spelling(read_hostname, "host name", pattern(HOSTNAME_PATTERN), final=True)]
-DnsNames = Annotated[tuple[str, ...], Spelling(read_bag(read_dns_name), "list of name", list_of(TEXT), final=True)]
-Ips = Annotated[
-    tuple[str, ...],
-    Spelling(
-        lambda value: tuple(read_bag(read_ip)(value)), "list of address", list_of(ADDRESS, single=True), final=True
-    ),
-]
-SearchDomains = Annotated[
-    tuple[str, ...],
-    Spelling(
-        lambda value: tuple(read_bag(read_search_domain)(value)), "list of name", list_of(TEXT, single=True), final=True
-    ),
-]
+DnsNames = Annotated[tuple[str, ...], words(read_dns_name, "list of name", TEXT), INTO_BAG, SORTED]
+Ips = Annotated[tuple[str, ...], words(read_ip, "list of address", ADDRESS, single=True)]
+SearchDomains = Annotated[tuple[str, ...], words(read_search_domain, "list of name", TEXT, single=True)]
 ExtraHosts = Annotated[
     dict[str, tuple[str, ...]], Spelling(read_extra_hosts, "map of list of address", EXTRA_HOSTS, final=True)
 ]

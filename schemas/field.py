@@ -11,10 +11,9 @@ and `effect_of`, and nothing else. Reading a manifest is not done here, nor comp
 
 from __future__ import annotations
 
-import difflib
 import types
 import typing
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any, Literal
@@ -24,6 +23,8 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from schemas.spelling import Spelling
 
 Effect = Literal["live", "restart", "replace"]
+EFFECTS: tuple[Effect, ...] = ("live", "restart", "replace")
+"""From the one that disturbs least to the one that disturbs most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,25 +95,20 @@ def fields_of(model: type[BaseModel]) -> Mapping[str, FieldInfo]:
 
 
 def effect_of(model: type[BaseModel], path: Sequence[str | int]) -> Effect:
-    """How a change at `path` reaches the living object; indices, keys of maps and deeper parts are passed over.
+    """How a change at `path` reaches the living object; indices and keys of maps are passed over.
 
-    `path` is relative to the spec: `("ports", 0, "target")`. Raises KeyError for an unknown first name.
+    `path` is relative to the spec: `("ports", 0, "target")`. Where it ends at a field with parts of its own, all of
+    them may have changed: the farthest of their effects. Raises KeyError for an unknown first name.
     """
     fields = fields_of(model)
     dotted = str(path[0])
-    info = fields[dotted]
+    found = fields[dotted].effect
     for step in path[1:]:
         longer = f"{dotted}.{step}"
         if longer in fields:
-            dotted, info = longer, fields[longer]
-    return info.effect
-
-
-def nearest(wrong: str, known: Iterable[str]) -> str | None:
-    """The known word that `wrong` most likely meant, or None."""
-    folded = {word.lower(): word for word in known}
-    found = difflib.get_close_matches(wrong.lower(), folded, n=1, cutoff=0.6)
-    return folded[found[0]] if found else None
+            dotted, found = longer, fields[longer].effect
+    below = [info.effect for info in fields.values() if info.path.startswith(f"{dotted}.")]
+    return max((found, *below), key=EFFECTS.index)
 
 
 def nested_model(annotation: Any) -> type[Spec] | None:

@@ -15,7 +15,7 @@ from schemas.field import Spec, part
 from schemas.mount import Id
 from schemas.paths import Target, read_target
 from schemas.plain_types import NAME, Mode, Name, read_name
-from schemas.spelling import Bag, Spelling
+from schemas.spelling import INTO_BAG, SORTED, Spelling
 
 WRITE_BITS = 0o222
 SECRETS = "/run/secrets/"
@@ -55,5 +55,5 @@ def _absolute(target: str, directory: str) -> str:
     return read_target(target if target.startswith("/") else directory + target)
 
 
-SecretGrants = Annotated[tuple[Grant, ...], AfterValidator(Bag), _reader("secrets", SECRETS)]
-ConfigGrants = Annotated[tuple[Grant, ...], AfterValidator(Bag), _reader("configs", "/")]
+SecretGrants = Annotated[tuple[Grant, ...], INTO_BAG, SORTED, _reader("secrets", SECRETS)]
+ConfigGrants = Annotated[tuple[Grant, ...], INTO_BAG, SORTED, _reader("configs", "/")]

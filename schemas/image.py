@@ -15,15 +15,14 @@ from schemas.healthcheck import Healthcheck
 from schemas.image_words import ImageReference, Platform, PullPolicy
 from schemas.kernel_words import Signal
 from schemas.paths import ContainerPath, FilePath, read_target
-from schemas.plain_types import Labels, list_of, read_bag
+from schemas.plain_types import Labels, words
 from schemas.port import ExposedPorts
 from schemas.process_fields import Command, Environment, User
-from schemas.spelling import Spelling
+from schemas.spelling import INTO_BAG, SORTED, Spelling
 
 ORIGINS = ("ref", "archive", "rootfs")
 Targets = Annotated[
-    tuple[str, ...],
-    Spelling(read_bag(read_target), "list of path in the container", list_of({"type": "string"}), final=True),
+    tuple[str, ...], words(read_target, "list of path in the container", {"type": "string"}), INTO_BAG, SORTED
 ]
 
 

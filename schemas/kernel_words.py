@@ -12,9 +12,9 @@ import re
 from collections.abc import Iterable
 from typing import Annotated, Any
 
-from schemas.field import nearest
-from schemas.plain_types import list_of, read_bag, read_pairs, read_text
-from schemas.spelling import Spelling, pattern
+from schemas.nearest import nearest
+from schemas.plain_types import list_of, read_pairs, read_text, words
+from schemas.spelling import INTO_BAG, SORTED, Spelling, pattern
 
 _SIGNALS_TEXT = (
     "HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT STOP TSTP TTIN TTOU "
@@ -179,14 +179,8 @@ DEVICE_RULE = pattern(_DEVICE_RULE.pattern.replace(" ", r"\s+"))
 
 Signal = Annotated[str, Spelling(read_signal, "signal", SIGNAL, final=True)]
 Capabilities = Annotated[
-    tuple[str, ...],
-    Spelling(read_bag(read_capability), "list of capability", list_of(CAPABILITY, single=True), final=True),
+    tuple[str, ...], words(read_capability, "list of capability", CAPABILITY, single=True), INTO_BAG, SORTED
 ]
 Sysctls = Annotated[dict[str, str], Spelling(read_sysctls, "map of string", SYSCTLS, final=True)]
 Cpuset = Annotated[str, Spelling(read_cpuset, "list of processors", CPUSET, final=True)]
-DeviceRules = Annotated[
-    tuple[str, ...],
-    Spelling(
-        lambda value: tuple(read_bag(read_device_rule)(value)), "list of device rule", list_of(DEVICE_RULE), final=True
-    ),
-]
+DeviceRules = Annotated[tuple[str, ...], words(read_device_rule, "list of device rule", DEVICE_RULE)]

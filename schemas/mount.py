@@ -9,7 +9,7 @@ Source: Compose Specification, services, volumes and tmpfs.
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, model_validator
+from pydantic import model_validator
 
 from schemas.faults import Fault, collect, refuse
 from schemas.field import Spec, part
@@ -28,7 +28,7 @@ from schemas.plain_types import (
     whole,
 )
 from schemas.reference import Reference
-from schemas.spelling import Bag, Spelling, pattern
+from schemas.spelling import INTO_BAG, SORTED, Spelling, pattern
 
 PROPAGATIONS = ("private", "rprivate", "shared", "rshared", "slave", "rslave")
 CONSISTENCIES = ("consistent", "cached", "delegated")
@@ -226,11 +226,13 @@ SHORT_TMPFS = pattern(r"/[^:]+(:[^:]+)?")
 
 Mounts = Annotated[
     tuple[Mount, ...],
-    AfterValidator(Bag),
+    INTO_BAG,
+    SORTED,
     Spelling(read_mounts, "list of mount", {"type": "array", "items": SHORT_MOUNT}),
 ]
 TmpfsMounts = Annotated[
     tuple[TmpfsMount, ...],
-    AfterValidator(Bag),
+    INTO_BAG,
+    SORTED,
     Spelling(read_tmpfs, "list of tmpfs", list_of(SHORT_TMPFS, single=True)),
 ]

@@ -14,14 +14,10 @@ from schemas.addresses import ExtraHosts, Ips, SearchDomains
 from schemas.attachment import NetworkMode, Networks
 from schemas.faults import Fault, refuse
 from schemas.field import Spec, live, restart
-from schemas.plain_types import list_of, read_bag, read_line
+from schemas.plain_types import read_line, words
 from schemas.port import ExposedPorts, PublishedPorts
-from schemas.spelling import Spelling
 
-DnsOptions = Annotated[
-    tuple[str, ...],
-    Spelling(read_bag(read_line), "list of option", list_of({"type": "string"}, single=True), final=True),
-]
+DnsOptions = Annotated[tuple[str, ...], words(read_line, "list of option", {"type": "string"}, single=True)]
 
 
 class NetworkFields(Spec):

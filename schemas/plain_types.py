@@ -13,8 +13,9 @@ from typing import Annotated, Any
 from pydantic import PlainSerializer
 
 from schemas import units
+from schemas.faults import collect
 from schemas.names import NAME_PATTERN
-from schemas.spelling import VARIABLE, Bag, Spelling, pattern
+from schemas.spelling import INTO_BAG, SORTED, VARIABLE, Spelling, pattern
 
 _NAME = re.compile(NAME_PATTERN)
 KINDS: dict[type, str] = {dict: "map", list: "list", tuple: "list", type(None): "null"}
@@ -136,16 +137,16 @@ def read_list(value: Any) -> Any:
     return [value] if isinstance(value, str | int | float) and not isinstance(value, bool) else value
 
 
-def read_bag(reader: Callable[[Any], str]) -> Callable[[Any], Bag[str]]:
-    """A reader of a list whose order and repetitions mean nothing, each item read by `reader`."""
+def words(reader: Callable[[Any], str], says: str, item: Mapping[str, Any], *, single: bool = False) -> Spelling:
+    """Annotation of a list without repetitions, each item read by `reader`; with `single`, also of one alone."""
 
-    def read(value: Any) -> Bag[str]:
+    def read(value: Any) -> tuple[str, ...]:
         items = read_list(value)
         if not isinstance(items, list | tuple):
-            raise ValueError(f"{value!r} is no list; write - and a value on each line")
-        return Bag(dict.fromkeys(reader(item) for item in items))
+            raise ValueError(f"is no {says}; write - and a value on each line")
+        return tuple(dict.fromkeys(collect(says, items, reader)))
 
-    return read
+    return Spelling(read, says, list_of(item, single=single), final=True)
 
 
 TEXT = {"type": ["string", "number", "boolean"]}
@@ -167,7 +168,7 @@ def list_of(item: Mapping[str, Any], *, single: bool = False) -> dict[str, Any]:
 Text = Annotated[str, Spelling(read_text, "string", TEXT, final=True)]
 Line = Annotated[str, Spelling(read_line, "string", TEXT, final=True)]
 Name = Annotated[str, Spelling(read_name, "name", NAME, final=True)]
-Names = Annotated[tuple[str, ...], Spelling(read_bag(read_name), "list of name", list_of(NAME), final=True)]
+Names = Annotated[tuple[str, ...], words(read_name, "list of name", NAME), INTO_BAG, SORTED]
 Flag = Annotated[
     bool,
     Spelling(

@@ -9,13 +9,11 @@ Source: Compose Specification, services, ports.
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import AfterValidator
-
 from schemas.addresses import Ip, Port, PortRange, Ports, read_ip, read_port_range
 from schemas.faults import collect
 from schemas.field import Spec, part
 from schemas.plain_types import Line, list_of, one_of, read_text
-from schemas.spelling import Bag, Spelling, pattern
+from schemas.spelling import INTO_BAG, SORTED, Spelling, pattern
 
 TRANSPORT = one_of("tcp", "udp", "sctp")
 Transport = Annotated[str, TRANSPORT]
@@ -84,7 +82,7 @@ def _pairs(published: PortRange, target: PortRange) -> list[dict[str, Any]]:
     return [{"target": inside, "published": PortRange(outside, outside)} for outside, inside in pairs]
 
 
-def read_expose(value: Any) -> Bag[str]:
+def read_expose(value: Any) -> tuple[str, ...]:
     """`80`, `"80/udp"`, `"8000-8002"` as `80/tcp`, …: one text for each port. Raises ValueError."""
     if not isinstance(value, list | tuple):
         raise ValueError("is no list of ports; write - and a port on each line, as in - 8080/tcp")
@@ -95,7 +93,7 @@ def read_expose(value: Any) -> Bag[str]:
         found.update((f"{port}/{transport}", None) for port in read_port_range(ports).ports)
         if len(found) > MOST_PORTS:
             raise ValueError(f"names more than {MOST_PORTS} ports; write fewer or shorter ranges")
-    return Bag(found)
+    return tuple(found)
 
 
 _RANGE = r"[0-9]{1,5}(-[0-9]{1,5})?"
@@ -111,7 +109,10 @@ EXPOSED = list_of(
 
 PublishedPorts = Annotated[
     tuple[PublishedPort, ...],
-    AfterValidator(Bag),
+    INTO_BAG,
+    SORTED,
     Spelling(read_ports, "list of port", {"type": "array", "items": SHORT_PORT}),
 ]
-ExposedPorts = Annotated[tuple[str, ...], Spelling(read_expose, "list of port/protocol", EXPOSED, final=True)]
+ExposedPorts = Annotated[
+    tuple[str, ...], Spelling(read_expose, "list of port/protocol", EXPOSED, final=True), INTO_BAG, SORTED
+]

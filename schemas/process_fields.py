@@ -10,13 +10,15 @@ import shlex
 from collections.abc import Mapping
 from typing import Annotated, Any
 
+from pydantic import AfterValidator, ValidationInfo
+
 from schemas.addresses import Hostname
 from schemas.faults import collect
 from schemas.field import Spec, live, part, replace, restart
 from schemas.image_words import ImageName, Platform, PullPolicy
 from schemas.paths import ContainerPath, FilePath
-from schemas.plain_types import Flag, Labels, list_of, one_of, read_line, read_list, read_pairs, read_text
-from schemas.spelling import Bag, Spelling
+from schemas.plain_types import Flag, Labels, list_of, one_of, read_line, read_list, read_pairs, read_text, words
+from schemas.spelling import INTO_BAG, SORTED, Spelling
 
 
 def read_command(value: Any) -> tuple[str, ...]:
@@ -31,9 +33,16 @@ def read_command(value: Any) -> tuple[str, ...]:
     return tuple(read_text(word) for word in value)
 
 
-def read_environment(value: Any) -> dict[str, str | None]:
-    """A map, or a list of `KEY=VALUE`; None takes the variable of whoever applies."""
-    return read_pairs(value)
+def take_from_environment(value: dict[str, str | None], info: ValidationInfo) -> dict[str, str | None]:
+    """Variables named without a value, filled in from the environment of whoever applies; unset there, unset here.
+
+    That environment is the validation context's `environment`. Without one they stay None.
+    """
+    if info.context is None or None not in value.values():
+        return value
+    around: Mapping[str, str] = info.context["environment"]
+    filled = {name: around.get(name) if text is None else text for name, text in value.items()}
+    return {name: text for name, text in filled.items() if text is not None}
 
 
 def read_user(value: Any) -> str:
@@ -48,10 +57,8 @@ def read_user(value: Any) -> str:
     return text
 
 
-def read_groups(value: Any) -> Bag[str]:
-    if not isinstance(value, list | tuple):
-        raise ValueError("is no list; write - and a group on each line")
-    return Bag(dict.fromkeys(read_user(group).partition(":")[0] for group in value))
+def read_group(value: Any) -> str:
+    return read_user(value).partition(":")[0]
 
 
 class EnvFile(Spec):
@@ -78,7 +85,7 @@ Command = Annotated[tuple[str, ...], Spelling(read_command, "command", COMMAND, 
 Environment = Annotated[
     dict[str, str | None],
     Spelling(
-        read_environment,
+        read_pairs,
         "map of string",
         {
             "anyOf": [
@@ -92,10 +99,11 @@ Environment = Annotated[
         },
         final=True,
     ),
+    AfterValidator(take_from_environment),
 ]
 User = Annotated[str, Spelling(read_user, "user", {"type": ["string", "integer"]}, final=True)]
 Groups = Annotated[
-    tuple[str, ...], Spelling(read_groups, "list of group", list_of({"type": ["string", "integer"]}), final=True)
+    tuple[str, ...], words(read_group, "list of group", {"type": ["string", "integer"]}), INTO_BAG, SORTED
 ]
 EnvFiles = Annotated[
     tuple[EnvFile, ...],

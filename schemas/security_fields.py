@@ -11,15 +11,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, model_validator
+from pydantic import model_validator
 
 from schemas.attachment import CgroupMode, IpcMode, PidMode, UsernsMode, UtsMode
 from schemas.faults import Fault, collect, refuse
-from schemas.field import Spec, nearest, part, replace, restart
+from schemas.field import Spec, part, replace, restart
 from schemas.kernel_words import Capabilities, DeviceRules, Sysctls, order_access
+from schemas.nearest import nearest
 from schemas.paths import HostPath, Target, read_file_path, read_host_path, read_target
-from schemas.plain_types import Flag, list_of, read_bag, read_line, read_text
-from schemas.spelling import Bag, Spelling, pattern
+from schemas.plain_types import Flag, read_line, read_text, words
+from schemas.spelling import INTO_BAG, SORTED, Spelling, pattern
 
 _ACCESS = re.compile(r"[rwm]{1,3}")
 _PROFILE = re.compile(r"[A-Za-z0-9_./:-]{1,255}")
@@ -105,17 +106,15 @@ def read_security_option(value: Any) -> str:
 _KNOWN_OPTIONS = "write no-new-privileges=true, seccomp=unconfined, apparmor=PROFILE or systempaths=unconfined"
 Devices = Annotated[
     tuple[Device, ...],
-    AfterValidator(Bag),
+    INTO_BAG,
+    SORTED,
     Spelling(read_devices, "list of device", {"type": "array", "items": pattern(r"[/.][^:]*(:/[^:]+)?(:[rwm]{1,3})?")}),
 ]
 SecurityOpt = Annotated[
     tuple[str, ...],
-    Spelling(
-        read_bag(read_security_option),
-        "list of option",
-        list_of(pattern("(" + "|".join(SECURITY_KEYS) + ")([=:].+)?")),
-        final=True,
-    ),
+    words(read_security_option, "list of option", pattern("(" + "|".join(SECURITY_KEYS) + ")([=:].+)?")),
+    INTO_BAG,
+    SORTED,
 ]
 
 

@@ -2,7 +2,8 @@
 
 A `Spelling` annotates a type with a reader (`"64m"` -> 67108864) and with the JSON Schema of what it reads, so
 that models, JSON Schemas and docs cannot drift apart. A `Bag` is a list whose order means nothing: it keeps the
-order for messages and ignores it when compared. Which values exist is said in the modules that use these.
+order for messages, ignores it when compared, and is dumped sorted. Which values exist is said in the modules that
+use these.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import AfterValidator, GetCoreSchemaHandler, GetJsonSchemaHandler, WrapSerializer
 from pydantic_core import CoreSchema, core_schema
+from pydantic_core.core_schema import SerializerFunctionWrapHandler
 
 T = TypeVar("T")
 
@@ -46,7 +48,7 @@ class Spelling:
 
 
 class Bag(tuple[T, ...]):
-    """A list whose order means nothing: kept for messages, ignored by `==`."""
+    """A list whose order means nothing: kept for messages, ignored by `==`, dumped sorted."""
 
     __slots__ = ()
 
@@ -65,6 +67,15 @@ class Bag(tuple[T, ...]):
 
     def __hash__(self) -> int:
         return hash(frozenset(self))
+
+
+def _dump_sorted(value: Any, handler: SerializerFunctionWrapHandler) -> list[Any]:
+    return sorted(handler(value), key=repr)
+
+
+INTO_BAG = AfterValidator(Bag)
+SORTED = WrapSerializer(_dump_sorted)
+"""Annotations of a list whose order means nothing."""
 
 
 def pattern(text: str) -> dict[str, Any]:
