@@ -44,7 +44,9 @@ def ensure_dns(layout: Layout, resolv_conf: Path = RESOLV_CONF) -> bool:
         return False
     for each in (layout.dns, networks_directory(layout)):
         ensure_directory(each)
-    with (layout.dns / "start.lock").open("w") as lock:
+    lock_file = layout.dns / "start.lock"
+    lock_file.touch(mode=0o600)
+    with lock_file.open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if read_dns(layout).is_current:
             return False

@@ -16,6 +16,7 @@ from ipaddress import ip_address, ip_interface
 from pathlib import Path
 
 from runtime.layout import Layout
+from runtime.network.dns.control import ask_status
 from runtime.network.dns.record_files import (
     NETWORK_FILE,
     NETWORKS,
@@ -29,6 +30,7 @@ from schemas.errors import Refused
 SERVER_UID = SERVER_GID = 65534
 """Who the server becomes once started: nobody, nogroup. The record files are readable to that group alone."""
 DIRECTORY_MODE, FILE_MODE = 0o2750, 0o640
+FOLLOW_SECONDS = 1.0
 
 
 def networks_directory(layout: Layout) -> Path:
@@ -40,7 +42,7 @@ def ensure_listen(layout: Layout, network: str, addresses: Sequence[str], *, int
     """Have the server answer `network`'s clients at `addresses`; True when that changed something.
 
     Each address carries its prefix length (`10.1.0.1/24`), since only clients within that subnet are answered: a
-    container of another network also reaches the address. Raises Refused.
+    container of another network also reaches the address. A running server listens once this returns. Raises Refused.
     """
     try:
         if any("/" not in address for address in addresses):
@@ -48,7 +50,10 @@ def ensure_listen(layout: Layout, network: str, addresses: Sequence[str], *, int
         listen = [str(ip_interface(address)) for address in addresses]
     except ValueError as error:
         raise Refused(str(error), object=f"Network/{network}", step="record its DNS addresses") from error
-    return _write(layout, network, NETWORK_FILE, {"listen": listen, "internal": internal})
+    changed = _write(layout, network, NETWORK_FILE, {"listen": listen, "internal": internal})
+    if changed:
+        _let_server_follow(layout)
+    return changed
 
 
 def remove_listen(layout: Layout, network: str) -> None:
@@ -59,6 +64,7 @@ def remove_listen(layout: Layout, network: str) -> None:
         for path in directory.iterdir():
             path.unlink(missing_ok=True)
         directory.rmdir()
+        _let_server_follow(layout)
 
 
 def ensure_records(
@@ -103,6 +109,11 @@ def ensure_directory(path: Path) -> None:
         os.chown(path, 0, SERVER_GID)
     if status.st_mode & 0o7777 != DIRECTORY_MODE:  # The set-group-ID bit hands the group to all that is made below.
         path.chmod(DIRECTORY_MODE)
+
+
+def _let_server_follow(layout: Layout) -> None:
+    """A server that tells its status has seen every change before it; one that does not will see them when it can."""
+    ask_status(layout.dns, FOLLOW_SECONDS)
 
 
 def _write(layout: Layout, network: str, name: str, content: Mapping[str, object]) -> bool:
