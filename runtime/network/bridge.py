@@ -7,7 +7,6 @@ its business. Firewall rules are `firewall/`'s, endpoints `endpoint.py`'s.
 from __future__ import annotations
 
 import errno
-import hashlib
 import socket
 from collections.abc import Iterable
 from ipaddress import ip_interface
@@ -18,25 +17,10 @@ from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from runtime.layout import Layout
 from runtime.network import netlink, sysctl
 from runtime.network.addresses import add_address, delete_address, read_addresses
+from runtime.network.naming import bridge_alias, bridge_mac, bridge_name
 from runtime.network.records import Address, Driver, Interface, NetworkWanted, ObservedNetwork
 
 IFF_UP = 1
-
-
-def bridge_name(layout: Layout, wanted: NetworkWanted) -> str:
-    """The bridge's name on the host."""
-    return wanted.link or layout.link("b", wanted.name)
-
-
-def bridge_mac(name: str) -> str:
-    """A fixed address: a bridge left to itself takes that of its lowest port, and every neighbour forgets it."""
-    return local_mac(f"bridge {name}")
-
-
-def local_mac(text: str) -> str:
-    """A locally administered unicast address that only `text` decides."""
-    digest = hashlib.sha256(text.encode()).digest()
-    return ":".join(f"{byte:02x}" for byte in (0x02, *digest[:5]))
 
 
 def bridge_settings(wanted: NetworkWanted) -> dict[str, str]:
@@ -156,8 +140,8 @@ def _corrections(link: ifinfmsg, wanted: NetworkWanted, name: str) -> Iterable[n
         attributes["IFLA_MTU"] = wanted.mtu
     if link.get_attr("IFLA_ADDRESS") != bridge_mac(name):
         attributes["IFLA_ADDRESS"] = bridge_mac(name)
-    if link.get_attr("IFLA_IFALIAS") != f"trimtab network {wanted.name}":
-        attributes["IFLA_IFALIAS"] = f"trimtab network {wanted.name}"
+    if link.get_attr("IFLA_IFALIAS") != bridge_alias(wanted.name):
+        attributes["IFLA_IFALIAS"] = bridge_alias(wanted.name)
     if attributes or not link["flags"] & IFF_UP:
         yield netlink.link_request(
             netlink.RTM_NEWLINK, attributes=attributes, index=int(link["index"]), flags=IFF_UP, change=IFF_UP

@@ -27,7 +27,8 @@ from runtime.network.addresses import (
 )
 from runtime.network.bridge import IFF_UP
 from runtime.network.namespace import inside, namespace_of
-from runtime.network.plug import create_link, endpoint_mac, endpoint_mtu, is_attached
+from runtime.network.naming import endpoint_mac
+from runtime.network.plug import create_link, endpoint_mtu, is_attached
 from runtime.network.records import EndpointWanted, Gateway
 
 LOOPBACK = 1

@@ -10,9 +10,10 @@ import errno
 import socket
 
 from runtime.layout import Layout
-from runtime.network.bridge import bridge_name, ensure_bridge, read_bridge, remove_bridge
+from runtime.network.bridge import ensure_bridge, read_bridge, remove_bridge
 from runtime.network.firewall.networks import ensure_network_rules, remove_network_rules
 from runtime.network.forwarding import ensure_forwarding
+from runtime.network.naming import bridge_name
 from runtime.network.records import Driver, NetworkWanted, ObservedNetwork
 from runtime.network.sysctl import ensure_interface_settings
 from schemas.errors import Refused, RetryLater

@@ -14,7 +14,8 @@ from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
 from runtime.layout import Layout
 from runtime.network import netlink
-from runtime.network.bridge import IFF_UP, bridge_name, link_kind, local_mac
+from runtime.network.bridge import IFF_UP, link_kind
+from runtime.network.naming import bridge_name, endpoint_mac
 from runtime.network.records import Driver, EndpointWanted
 from schemas.errors import Refused
 
@@ -30,12 +31,6 @@ _BRIDGE_PORT_HAIRPIN = 1
 def link_kind_of(driver: Driver) -> str:
     """The kernel's name of the link that a driver gives a container."""
     return {Driver.BRIDGE: "veth", Driver.MACVLAN: "macvlan", Driver.IPVLAN: "ipvlan"}.get(driver, "")
-
-
-def endpoint_mac(wanted: EndpointWanted) -> str:
-    """The wanted hardware address, or one that the network and the first address decide."""
-    first = wanted.addresses[0].ip if wanted.addresses else wanted.container
-    return wanted.mac.lower() or local_mac(f"{wanted.network.name} {first}")
 
 
 def endpoint_mtu(wanted: EndpointWanted) -> int | None:

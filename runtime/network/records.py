@@ -193,6 +193,7 @@ class NetworkRules:
     isolated: bool
     masquerade: bool
     gateways: frozenset[Address]
+    subnets: frozenset[Subnet]
     whole: bool = True
 
 

@@ -30,7 +30,8 @@ SETS = (
     ("set", "internal", "type ifname"),
     ("set", "isolated", "type ifname"),
     ("set", "masqueraded", "type ifname"),
-    ("set", "pairs", "type ifname . ifname"),
+    ("set", "subnets4", "type ifname . ipv4_addr; flags interval"),
+    ("set", "subnets6", "type ifname . ipv6_addr; flags interval"),
     ("map", "within", "type ifname . ifname : verdict"),
     ("set", "gateways4", "type ifname . ipv4_addr"),
     ("set", "gateways6", "type ifname . ipv6_addr"),
@@ -52,6 +53,7 @@ SETS = (
     # per host
     ("set", "unrouted4", "type ifname"),
     ("set", "unrouted6", "type ifname"),
+    ("set", "loopback6", "type ipv6_addr"),
 )
 """What the rules below look up in the `inet` table: kind, name, type."""
 
@@ -105,6 +107,8 @@ CHAINS = (
         (
             "ip daddr vmap @services4",
             "ip6 daddr vmap @services6",
+            # where an answer could not come back to ::1, better no connection than one that hangs
+            "ip6 daddr ::1 ip6 daddr != @loopback6 accept",
             "fib daddr type local goto published",
         ),
     ),
@@ -119,8 +123,8 @@ CHAINS = (
             "ip saddr . ip daddr @mirrors4 masquerade",
             "ip6 saddr . ip6 daddr @mirrors6 masquerade",
             # a published port reached from its own bridge: the answer must come back through us
-            "iifname . oifname @pairs ct status dnat ct original ip daddr != @virtual4 masquerade",
-            "iifname . oifname @pairs ct status dnat ct original ip6 daddr != @virtual6 masquerade",
+            "oifname . ip saddr @subnets4 ct status dnat ct original ip daddr != @virtual4 masquerade",
+            "oifname . ip6 saddr @subnets6 ct status dnat ct original ip6 daddr != @virtual6 masquerade",
             "iifname @masqueraded oifname != @links masquerade",
         ),
     ),

@@ -6,15 +6,17 @@ name; the network's own name is the comment of its element in `links`.
 
 from __future__ import annotations
 
+from ipaddress import ip_network
+
 from runtime.kernel import nftables
 from runtime.layout import Layout
-from runtime.network.bridge import bridge_mac, bridge_name
 from runtime.network.firewall.elements import Placed, address_of, all_of, commands, placed, versioned
 from runtime.network.firewall.listing import Listing
 from runtime.network.firewall.table import firewall_lock, is_whole, read_tables, write_table
+from runtime.network.naming import bridge_mac, bridge_name
 from runtime.network.records import NetworkRules, NetworkWanted
 
-_SETS = ("links", "internal", "isolated", "masqueraded", "pairs", "within", "gateways4", "gateways6")
+_SETS = ("links", "internal", "isolated", "masqueraded", "within", "gateways4", "gateways6", "subnets4", "subnets6")
 _APART = ("goto", "apart")
 
 
@@ -27,6 +29,7 @@ def rules_of(layout: Layout, wanted: NetworkWanted) -> NetworkRules:
         isolated=wanted.isolated,
         masquerade=wanted.masquerade and not wanted.internal,
         gateways=frozenset(pool.gateway for pool in wanted.pools if pool.gateway is not None),
+        subnets=frozenset(pool.subnet for pool in wanted.pools),
     )
 
 
@@ -81,11 +84,12 @@ def _rules(inet: Listing, bridge: Listing, link: str) -> NetworkRules:
     return NetworkRules(
         link=link,
         internal="internal" in names,
-        icc=verdict == ("accept",) and "pairs" in names,
+        icc=verdict == ("accept",),
         isolated="isolated" in names,
         masquerade="masqueraded" in names,
         gateways=frozenset(address_of(one.element.key[1]) for one in mine if one.name.startswith("gateways")),
-        whole="pairs" in names and (apart or verdict == ("accept",)),
+        subnets=frozenset(ip_network(one.element.key[1]) for one in mine if one.name.startswith("subnets")),
+        whole=apart or verdict == ("accept",),
     )
 
 
@@ -95,10 +99,10 @@ def _elements(name: str, rules: NetworkRules) -> frozenset[Placed]:
     return frozenset(
         {
             placed("links", link, comment=name),
-            placed("pairs", link, link),
             placed("within", link, link, value=("accept",) if rules.icc else _APART),
             *(placed(switch, link) for switch, on in switches.items() if on),
             *(placed(versioned("gateways", address), link, address) for address in rules.gateways),
+            *(placed(f"subnets{subnet.version}", link, subnet) for subnet in rules.subnets),
         }
     )
 
