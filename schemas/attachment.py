@@ -40,7 +40,7 @@ class Attachment(Spec):
         Ipv6 | None, part("Fixed IPv6 address, inside the network's subnet.", default="a free one, kept")
     ] = None
     link_local_ips: Annotated[Ips, part("Further addresses, which nothing routes.")] = ()
-    mac_address: Annotated[Mac | None, part("MAC address of its interface.", default="made from its name")] = None
+    mac_address: Annotated[Mac | None, part("MAC address of its interface.", default="made from its address")] = None
     interface_name: Annotated[
         LinkName | None, part("Name of the interface inside the container.", default="eth0, eth1, …")
     ] = None
@@ -64,16 +64,7 @@ def _name_fault(name: Any) -> str:
 
 Networks = Annotated[
     dict[str, Attachment],
-    Spelling(
-        read_networks,
-        "map of attachment",
-        {
-            "anyOf": [
-                list_of(NAME),
-                {"type": "object", "propertyNames": NAME, "additionalProperties": {"type": ["object", "null"]}},
-            ]
-        },
-    ),
+    Spelling(read_networks, "map of attachment", list_of(NAME), values={"type": "null"}, keys=NAME),
 ]
 
 

@@ -65,7 +65,7 @@ class Limits(Spec):
 
     cpus: Annotated[Cpus, part("Processors.", default="no limit")] = None
     memory: Annotated[Memory, part("Memory.", unit="bytes", default="no limit")] = None
-    pids: Annotated[Pids | None, part("Processes and threads.", default="no limit")] = None
+    pids: Annotated[Pids | None, part("Processes and threads.", default="4096")] = None
 
 
 class Reservations(Spec):

@@ -13,7 +13,7 @@ from pydantic import AfterValidator
 from schemas.faults import collect
 from schemas.field import Spec, part
 from schemas.mount import Id
-from schemas.paths import Target, read_target
+from schemas.paths import read_target
 from schemas.plain_types import NAME, Mode, Name, read_name
 from schemas.spelling import INTO_BAG, SORTED, Spelling
 
@@ -22,12 +22,17 @@ SECRETS = "/run/secrets/"
 GrantMode = Annotated[Mode, AfterValidator(lambda mode: mode & ~WRITE_BITS)]
 
 
+GrantTarget = Annotated[
+    str, Spelling(read_target, "path in the container", {"type": "string", "minLength": 1}, final=True)
+]
+
+
 class Grant(Spec):
     """One file on tmpfs in the container."""
 
     source: Annotated[Name, part("Name of the Secret or Config.")]
     target: Annotated[
-        Target, part("Path of the file.", default="/run/secrets/NAME for a secret, /NAME for a config")
+        GrantTarget, part("Path of the file.", default="/run/secrets/NAME for a secret, /NAME for a config")
     ] = ""
     uid: Annotated[Id | None, part("Owner, a number inside the container.", default="0")] = None
     gid: Annotated[Id | None, part("Group, a number inside the container.", default="0")] = None
@@ -48,7 +53,7 @@ def _reader(title: str, directory: str) -> Spelling:
             raise ValueError(f"is no list; write - and the name of a {title.removesuffix('s')} on each line")
         return collect(title, value, expand)
 
-    return Spelling(read, "list of grant", {"type": "array", "items": NAME})
+    return Spelling(read, "list of grant", items=NAME)
 
 
 def _absolute(target: str, directory: str) -> str:

@@ -7,7 +7,7 @@ Source: Compose Specification, services, image, platform, pull_policy; image-spe
 
 from typing import Annotated, Any, Self
 
-from pydantic import model_validator
+from pydantic import ConfigDict, model_validator
 
 from schemas.faults import Fault, refuse
 from schemas.field import Spec, live, part, replace
@@ -18,7 +18,7 @@ from schemas.paths import ContainerPath, FilePath, read_target
 from schemas.plain_types import Labels, words
 from schemas.port import ExposedPorts
 from schemas.process_fields import Command, Environment, User
-from schemas.spelling import INTO_BAG, SORTED, Spelling
+from schemas.spelling import INTO_BAG, SORTED, Spelling, exactly_one, not_together
 
 ORIGINS = ("ref", "archive", "rootfs")
 Targets = Annotated[
@@ -30,7 +30,7 @@ def _refuse_build(value: Any) -> Any:
     raise ValueError("building comes in a later version; write ref, archive or rootfs")
 
 
-Build = Annotated[dict[str, Any] | None, Spelling(_refuse_build, "object", {"type": ["object", "string"]}, final=True)]
+Build = Annotated[dict[str, Any] | None, Spelling(_refuse_build, "object", {"not": {}}, final=True)]
 
 
 class ImageConfig(Spec):
@@ -50,6 +50,16 @@ class ImageConfig(Spec):
 
 class ImageSpec(Spec):
     """One image in the engine's store."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            **exactly_one(*ORIGINS),
+            "allOf": [
+                *not_together("config", "ref", "archive"),
+                *not_together("pull_policy", "archive", "rootfs"),
+            ],
+        }
+    )
 
     ref: Annotated[ImageReference | None, replace("Reference in a registry, as nginx:1.27 or NAME@sha256:….")] = None
     archive: Annotated[

@@ -58,16 +58,7 @@ RestartPolicy = Annotated[
 ]
 DependsOn = Annotated[
     dict[str, Dependency],
-    Spelling(
-        read_depends_on,
-        "map of dependency",
-        {
-            "anyOf": [
-                list_of(NAME),
-                {"type": "object", "propertyNames": NAME, "additionalProperties": {"type": ["object", "null"]}},
-            ]
-        },
-    ),
+    Spelling(read_depends_on, "map of dependency", list_of(NAME), values={"type": "null"}, keys=NAME),
 ]
 
 

@@ -145,14 +145,10 @@ def read_ulimits(value: Any) -> Any:
     return found
 
 
-_ULIMIT = {"anyOf": [{"type": "integer", "minimum": -1}, pattern("-1|[0-9]+"), {"type": "object"}]}
+_NUMBER = {"anyOf": [{"type": "integer", "minimum": -1}, pattern("-1|[0-9]+")]}
 Ulimits = Annotated[
     dict[str, Ulimit],
-    Spelling(
-        read_ulimits,
-        "map of limit",
-        {"type": "object", "propertyNames": {"enum": list(ULIMITS)}, "additionalProperties": _ULIMIT},
-    ),
+    Spelling(read_ulimits, "map of limit", values=_NUMBER, keys={"enum": [*ULIMITS, *map(str.upper, ULIMITS)]}),
 ]
 
 
@@ -179,7 +175,7 @@ class LimitFields(Spec):
     oom_score_adj: Annotated[
         OomScore | None, restart("Likelihood to be killed when memory runs out, -1000 to 1000.", default="0")
     ] = None
-    pids_limit: Annotated[Pids | None, live("Processes and threads; -1 is no limit.", default="no limit")] = None
+    pids_limit: Annotated[Pids | None, live("Processes and threads; -1 is no limit.", default="4096")] = None
     blkio_config: Annotated[BlkioConfig | None, live("Shares and limits of block devices.")] = None
     ulimits: Annotated[Ulimits, restart("Resource limits of its processes: a number, or soft and hard.")] = {}
 

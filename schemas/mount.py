@@ -20,7 +20,6 @@ from schemas.plain_types import (
     Line,
     Mode,
     is_name,
-    list_of,
     one_of,
     read_line,
     read_list,
@@ -228,11 +227,11 @@ Mounts = Annotated[
     tuple[Mount, ...],
     INTO_BAG,
     SORTED,
-    Spelling(read_mounts, "list of mount", {"type": "array", "items": SHORT_MOUNT}),
+    Spelling(read_mounts, "list of mount", items=SHORT_MOUNT),
 ]
 TmpfsMounts = Annotated[
     tuple[TmpfsMount, ...],
     INTO_BAG,
     SORTED,
-    Spelling(read_tmpfs, "list of tmpfs", list_of(SHORT_TMPFS, single=True)),
+    Spelling(read_tmpfs, "list of tmpfs", SHORT_TMPFS, items=SHORT_TMPFS),
 ]

@@ -111,7 +111,7 @@ PublishedPorts = Annotated[
     tuple[PublishedPort, ...],
     INTO_BAG,
     SORTED,
-    Spelling(read_ports, "list of port", {"type": "array", "items": SHORT_PORT}),
+    Spelling(read_ports, "list of port", items=SHORT_PORT),
 ]
 ExposedPorts = Annotated[
     tuple[str, ...], Spelling(read_expose, "list of port/protocol", EXPOSED, final=True), INTO_BAG, SORTED

@@ -107,11 +107,7 @@ Groups = Annotated[
 ]
 EnvFiles = Annotated[
     tuple[EnvFile, ...],
-    Spelling(
-        read_env_files,
-        "list of file",
-        {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]},
-    ),
+    Spelling(read_env_files, "list of file", {"type": ["string", "object"]}, items={"type": "string"}),
 ]
 
 

@@ -8,13 +8,13 @@ Source: Compose Specification, secrets and configs.
 import re
 from typing import Annotated, Any, Self
 
-from pydantic import model_validator
+from pydantic import ConfigDict, model_validator
 
 from schemas.faults import Fault, refuse
 from schemas.field import Spec, live, replace
 from schemas.paths import FilePath
 from schemas.plain_types import Labels, read_text
-from schemas.spelling import Spelling, pattern
+from schemas.spelling import Spelling, exactly_one, pattern
 
 ORIGINS = ("file", "environment", "content")
 MOST_CONTENT = 2**20
@@ -44,6 +44,8 @@ Content = Annotated[str, Spelling(read_content, "string", {"type": ["string", "n
 
 class ContentSpec(Spec):
     """Content that containers read as a file, from exactly one of file, environment, content."""
+
+    model_config = ConfigDict(json_schema_extra=exactly_one(*ORIGINS))
 
     file: Annotated[FilePath | None, replace("File with the content, relative to the manifest.")] = None
     environment: Annotated[Variable | None, replace("Variable with the content, of whoever applies.")] = None

@@ -108,7 +108,7 @@ Devices = Annotated[
     tuple[Device, ...],
     INTO_BAG,
     SORTED,
-    Spelling(read_devices, "list of device", {"type": "array", "items": pattern(r"[/.][^:]*(:/[^:]+)?(:[rwm]{1,3})?")}),
+    Spelling(read_devices, "list of device", items=pattern(r"[/.][^:]*(:/[^:]+)?(:[rwm]{1,3})?")),
 ]
 SecurityOpt = Annotated[
     tuple[str, ...],

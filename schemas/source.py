@@ -7,13 +7,13 @@ import re
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
-from pydantic import model_validator
+from pydantic import ConfigDict, model_validator
 
 from schemas.faults import Fault, refuse
 from schemas.field import Spec, live, part
 from schemas.paths import FilePath, Subpath
 from schemas.plain_types import Flag, Name, Names, Seconds, read_line
-from schemas.spelling import Spelling, pattern
+from schemas.spelling import Spelling, exactly_one, not_together, pattern
 
 SCHEMES = ("https", "http", "ssh", "git", "file")
 LEAST_INTERVAL = 1.0
@@ -79,6 +79,16 @@ class GitVerify(Spec):
 class GitSource(Spec):
     """A git repository, and what of it is followed."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "allOf": [
+                *not_together("branch", "tag", "commit", "semver"),
+                *not_together("tag", "commit", "semver"),
+                *not_together("commit", "semver"),
+            ]
+        }
+    )
+
     url: Annotated[GitUrl, part("The repository: https, ssh, file, or git@host:path.")]
     branch: Annotated[Ref | None, part("Branch to follow.", default="the repository's own")] = None
     tag: Annotated[Ref | None, part("Tag to follow.")] = None
@@ -98,6 +108,8 @@ class GitSource(Spec):
 
 class SourceSpec(Spec):
     """Where manifests come from, and how they are kept."""
+
+    model_config = ConfigDict(json_schema_extra=exactly_one("directory", "git"))
 
     directory: Annotated[FilePath | None, live("Directory of manifests to follow.")] = None
     git: Annotated[GitSource | None, live("Git repository of manifests to follow.")] = None

@@ -26,13 +26,17 @@ VARIABLE = r"\$[{A-Za-z_]"
 class Spelling:
     """`read` makes the canonical value of any spelling, or raises ValueError saying what to write instead.
 
-    With `final`, what `read` returns is the value; otherwise the annotated type validates it further, and
-    `schema` (JSON Schema) describes only the spellings beside that type's own.
+    With `final`, what `read` returns is the value; otherwise the annotated type validates it further. `schema` (JSON
+    Schema) then describes only the spellings beside that type's own, as `items` does for those of a list's items,
+    `values` for those of a map's values; `keys` are the names a map may hold.
     """
 
     read: Callable[[Any], Any]
     says: str = ""
     schema: Mapping[str, Any] = field(default_factory=dict)
+    items: Mapping[str, Any] = field(default_factory=dict)
+    values: Mapping[str, Any] = field(default_factory=dict)
+    keys: Mapping[str, Any] = field(default_factory=dict)
     final: bool = False
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -43,7 +47,12 @@ class Spelling:
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         if self.final:
             return dict(self.schema)
-        longer = handler(schema)
+        longer = dict(handler(schema))
+        for keyword, shorter in (("items", self.items), ("additionalProperties", self.values)):
+            if shorter:
+                longer[keyword] = {"anyOf": [longer[keyword], dict(shorter)]}
+        if self.keys:
+            longer["propertyNames"] = dict(self.keys)
         return {"anyOf": [longer, dict(self.schema)]} if self.schema else longer
 
 
@@ -76,6 +85,21 @@ def _dump_sorted(value: Any, handler: SerializerFunctionWrapHandler) -> list[Any
 INTO_BAG = AfterValidator(Bag)
 SORTED = WrapSerializer(_dump_sorted)
 """Annotations of a list whose order means nothing."""
+
+
+def given(*names: str) -> dict[str, Any]:
+    """JSON Schema of a map in which all of `names` are set."""
+    return {"required": list(names), "properties": {name: {"not": {"type": "null"}} for name in names}}
+
+
+def exactly_one(*names: str) -> dict[str, Any]:
+    """JSON Schema of a map in which one of `names` is set, and no other of them."""
+    return {"oneOf": [given(name) for name in names]}
+
+
+def not_together(first: str, *others: str) -> list[Any]:
+    """JSON Schemas that refuse `first` beside any of `others`."""
+    return [{"not": given(first, other)} for other in others]
 
 
 def pattern(text: str) -> dict[str, Any]:
