@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from schemas.as_written import as_written
-from schemas.errors import Place
-from schemas.field_path import Path
+from schemas.errors import Place, Problem
+from schemas.field_path import Path, format_path
 from schemas.names import Key
 from schemas.yaml_text import Spot, find_spot
 
@@ -63,3 +63,7 @@ class Declared:
         """
         line, column = find_spot(self.spot, as_written(path, self.written, self.spec))
         return Place(self.origin.file, line + 1, column + 1)
+
+    def problem(self, path: Path, message: str, remedy: str) -> Problem:
+        """A problem of the field at `path`, at its place."""
+        return Problem(self.place(path), str(self.key), format_path(path), message, remedy)

@@ -63,7 +63,7 @@ def load_with(
                 declared.append(replace(outcome, origin=origin))
     if problems:
         raise Invalid(problems)
-    return tuple(sorted(declared, key=lambda each: each.origin))
+    return tuple(sorted(declared, key=Declared.place))
 
 
 def _outcomes(

@@ -23,6 +23,8 @@ SYNONYMS = {
 """What other tools call a field of the Compose Specification."""
 
 SHORTEST_PREFIX = 3
+ALIKE = 0.7
+SLIP = 0.85
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
@@ -35,8 +37,13 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     completions = [each for each in folded if len(wrong) >= SHORTEST_PREFIX and each.startswith(wrong)]
     if len(completions) == 1:
         return folded[completions[0]]
-    found = difflib.get_close_matches(wrong, folded, n=1, cutoff=0.7)
+    found = difflib.get_close_matches(wrong, folded, n=1, cutoff=ALIKE)
     return folded[found[0]] if found else None
+
+
+def is_slip(wrong: str, right: str) -> bool:
+    """Whether `wrong` is `right` but for a letter or two: so near that it can hardly be meant for something else."""
+    return wrong != right and difflib.SequenceMatcher(None, wrong, right).ratio() >= SLIP
 
 
 def suggest(name: str, known: Iterable[str], *, otherwise: str) -> str:
