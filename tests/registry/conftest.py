@@ -11,7 +11,7 @@ import pytest
 from runtime.images.blobs import BlobStore
 from runtime.images.platforms import Platform
 from runtime.images.progress import Report, ignore
-from runtime.images.registry.pull import OnLayer, Pulled, pull
+from runtime.images.registry.pull import OnLayer, OnManifest, Pulled, pull
 from runtime.images.registry.settings import HostSettings, RegistrySettings
 from runtime.layout import Layout
 from schemas.reference import Reference
@@ -97,6 +97,7 @@ def pull_from(store: BlobStore, settings: RegistrySettings) -> Pull:
         *,
         platform: Platform = AMD64,
         progress: Report = ignore,
+        on_manifest: OnManifest | None = None,
         on_layer: OnLayer | None = None,
         with_settings: RegistrySettings = settings,
     ) -> Pulled:
@@ -106,6 +107,7 @@ def pull_from(store: BlobStore, settings: RegistrySettings) -> Pull:
             settings=insecure(with_settings, host),
             platform=platform,
             progress=progress,
+            on_manifest=on_manifest,
             on_layer=on_layer,
         )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from runtime.images.blobs import BlobStore
-from runtime.images.oci import Descriptor
+from runtime.images.oci import Descriptor, Manifest
 from runtime.images.platforms import Platform
 from runtime.images.progress import Progress, Step
 from runtime.images.registry.pull import Pulled, resolve
@@ -109,19 +109,27 @@ def test_resolve_tells_the_digest_of_what_is_named(registry: Address, settings: 
         resolve(Reference.parse(f"{registry.host}/resolved:v2"), where)
 
 
-def test_every_layer_is_announced_once_it_is_in_the_store(registry: Address, store: BlobStore, pull_from: Pull) -> None:
+def test_the_manifest_then_every_layer_is_announced_once_it_is_in_the_store(
+    registry: Address, store: BlobStore, pull_from: Pull
+) -> None:
     same = layer_tar({"twice": b"same"})
     sample = image(same, layer_tar({"other": noise(100_000)}), same)
     push(registry, "announced", "v1", sample)
     announced: list[str] = []
+
+    def on_manifest(manifest: Manifest) -> None:
+        assert store.has(manifest.config.digest, manifest.config.size)
+        assert not any(store.has(layer.digest) for layer in manifest.layers)
+        announced.append("manifest")
 
     def on_layer(layer: Descriptor) -> None:
         assert store.has(layer.digest, layer.size)
         assert threading.current_thread() is not threading.main_thread()
         announced.append(layer.digest)
 
-    pull_from(registry.host, "announced:v1", on_layer=on_layer)
-    assert sorted(announced) == sorted(set(sample.layers))
+    pull_from(registry.host, "announced:v1", on_manifest=on_manifest, on_layer=on_layer)
+    assert announced[0] == "manifest"
+    assert sorted(announced[1:]) == sorted(set(sample.layers))
 
 
 def test_what_a_listener_raises_ends_the_pull(registry: Address, pull_from: Pull) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from runtime.images.blobs import BlobStore
@@ -27,6 +27,7 @@ from runtime.images.registry.transport import Transport, connected
 from schemas.errors import Refused, TrimtabError
 from schemas.reference import Reference
 
+OnManifest = Callable[[Manifest], None]
 OnLayer = Callable[[Descriptor], None]
 
 
@@ -44,6 +45,15 @@ class Pulled:
     """`manifest`, read."""
 
 
+@dataclass(frozen=True, slots=True)
+class Listeners:
+    """Who is told what while a pull goes on."""
+
+    progress: Report
+    on_manifest: OnManifest | None = None
+    on_layer: OnLayer | None = None
+
+
 def pull(
     store: BlobStore,
     reference: Reference,
@@ -51,15 +61,18 @@ def pull(
     settings: RegistrySettings,
     platform: Platform,
     progress: Report,
+    on_manifest: OnManifest | None = None,
     on_layer: OnLayer | None = None,
 ) -> Pulled:
     """Bring the image that `reference` names for `platform` into `store`.
 
-    `progress` is called in this thread. `on_layer` is called in worker threads, several at once: for each different
-    layer once, when it is in the store. What it raises ends the pull.
+    `progress` is called in this thread. `on_manifest` is called once, when the manifest and its config are in the store
+    and no layer has been asked for; `on_layer` after it, for each different layer once that layer is in the store,
+    several at once. Both are called in worker threads and may take their time; what they raise ends the pull.
     Raises Refused, RetryLater; RuntimeError in a thread that runs an event loop.
     """
-    return asyncio.run(_pull(store, reference, settings, platform, progress, on_layer))
+    told = Listeners(progress, on_manifest, on_layer)
+    return asyncio.run(_pull(store, reference, settings, platform, told))
 
 
 def resolve(reference: Reference, settings: RegistrySettings) -> str:
@@ -76,20 +89,15 @@ async def _resolve(reference: Reference, settings: RegistrySettings) -> str:
 
 
 async def _pull(
-    store: BlobStore,
-    reference: Reference,
-    settings: RegistrySettings,
-    platform: Platform,
-    progress: Report,
-    on_layer: OnLayer | None,
+    store: BlobStore, reference: Reference, settings: RegistrySettings, platform: Platform, told: Listeners
 ) -> Pulled:
     image = str(reference)
-    progress(Progress(image, Step.RESOLVE))
+    told.progress(Progress(image, Step.RESOLVE))
     try:
         async with connected(settings) as transport:
             search = Search(store, clients_of(reference, transport), settings, Errand(image, "pull manifest"))
             found = await search.manifest(reference.pin, platform)
-            await _ensure_blobs(store, found.manifest, search, progress, on_layer)
+            await _ensure_blobs(found.manifest, search, told)
     except TrimtabError as error:
         error.object = error.object or image
         raise
@@ -103,33 +111,35 @@ def clients_of(reference: Reference, transport: Transport) -> tuple[Client, ...]
     return tuple(Client(endpoint, reference.path, transport) for endpoint in found)
 
 
-async def _ensure_blobs(
-    store: BlobStore, manifest: Manifest, search: Search, progress: Report, on_layer: OnLayer | None
-) -> None:
-    """Config and layers, some at once; the largest layers first, since they decide when all is done."""
-    settings, image = search.settings, search.errand.image
+async def _ensure_blobs(manifest: Manifest, search: Search, told: Listeners) -> None:
+    """The config, then the layers, some at once; the largest first, since they decide when all is done."""
     require_small(manifest.config, search.errand)
-    slots = asyncio.Semaphore(settings.parallel_layers)
+    parallel = search.settings.parallel_layers
+    slots = asyncio.Semaphore(parallel)
+    layers = {layer.digest: layer for layer in manifest.layers}.values()
     with (
-        ThreadPoolExecutor(settings.parallel_layers, "trimtab-blob") as writers,
-        ThreadPoolExecutor(settings.parallel_layers, "trimtab-layer") as listeners,
+        ThreadPoolExecutor(parallel, "trimtab-blob") as writers,
+        ThreadPoolExecutor(parallel, "trimtab-layer") as listeners,
     ):
 
-        async def ensure(blob: Descriptor, kind: str, told: OnLayer | None) -> None:
-            def report(done: int) -> None:
-                progress(Progress(image, Step.PULL, blob.digest, done, blob.size))
-
-            errand = search.errand.to(f"pull {kind} {blob.digest[:19]}")
+        async def ensure_layer(layer: Descriptor) -> None:
             async with slots:
-                await Download(store, blob, errand, settings, writers, report).ensure(search.clients)
-            if told is not None:
-                await in_thread(listeners, told, blob)
+                await _ensure_blob(layer, "layer", search, told, writers)
+            if told.on_layer is not None:
+                await in_thread(listeners, told.on_layer, layer)
 
-        layers = {layer.digest: layer for layer in manifest.layers}.values()
-        await all_of(
-            ensure(manifest.config, "config", None),
-            *(ensure(layer, "layer", on_layer) for layer in sorted(layers, key=lambda layer: -layer.size)),
-        )
+        await _ensure_blob(manifest.config, "config", search, told, writers)
+        if told.on_manifest is not None:
+            await in_thread(listeners, told.on_manifest, manifest)
+        await all_of(*map(ensure_layer, sorted(layers, key=lambda layer: -layer.size)))
+
+
+async def _ensure_blob(blob: Descriptor, kind: str, search: Search, told: Listeners, pool: Executor) -> None:
+    def report(done: int) -> None:
+        told.progress(Progress(search.errand.image, Step.PULL, blob.digest, done, blob.size))
+
+    errand = search.errand.to(f"pull {kind} {blob.digest[:19]}")
+    await Download(search.store, blob, errand, search.settings, pool, report).ensure(search.clients)
 
 
 def require_small(config: Descriptor, errand: Errand) -> None:
