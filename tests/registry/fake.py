@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import ssl
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from tests.registry.samples import Sample
+from tests.registry.samples import Sample, digest_of
 
 _PATH = re.compile(r"/v2/(?P<repository>.+)/(?P<kind>manifests|blobs)/(?P<name>[^/?]+)")
 
@@ -122,9 +123,11 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def serving() -> Iterator[Fake]:
+def serving(tls: ssl.SSLContext | None = None) -> Iterator[Fake]:
     fake = Fake()
     server = _Server(("127.0.0.1", 0), type("Bound", (Asked,), {"fake": fake}))
+    if tls:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     fake.host = f"127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
@@ -141,8 +144,6 @@ def honest(asked: Asked) -> None:
     """As the distribution-spec wants it, ranges included."""
     found = _PATH.match(asked.path)
     if found and found["kind"] == "manifests" and (held := asked.fake.manifests.get(found["name"])):
-        from tests.registry.samples import digest_of
-
         return asked.send(200, held[0], Content_Type=held[1], Docker_Content_Digest=digest_of(held[0]))
     if found and found["kind"] == "blobs" and (blob := asked.fake.blobs.get(found["name"])) is not None:
         return send_blob(asked, blob)

@@ -7,10 +7,8 @@ import json
 import os
 import shutil
 import ssl
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from http.server import ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -22,7 +20,7 @@ from schemas.errors import Refused, RetryLater
 from schemas.reference import Reference
 from tests.registry.conftest import Pull, insecure, with_host
 from tests.registry.distribution import PASSWORD, USERNAME
-from tests.registry.fake import Answer, Asked, Fake, redirect, status
+from tests.registry.fake import Answer, Asked, Fake, redirect, serving, status
 from tests.registry.samples import Address, image, push
 
 BASIC = "Basic " + base64.b64encode(f"{USERNAME}:{PASSWORD}".encode()).decode()
@@ -415,33 +413,27 @@ def test_plain_http_is_refused_unless_it_was_set(registry: Address, settings: Re
         resolve(Reference.parse(f"{registry.host}/tls:v1"), settings)
 
 
-@pytest.fixture
-def tls_fake(fake: Fake, certificates: Path) -> Iterator[Fake]:
-    """The fake registry behind TLS, wanting a client certificate of our CA."""
+def server_context(certificates: Path, verify: ssl.VerifyMode) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2  # whose refusal comes before, not after, the handshake
     context.load_cert_chain(certificates / "server.crt", certificates / "server.key")
     context.load_verify_locations(certificates / "ca.crt")
-    context.verify_mode = ssl.CERT_OPTIONAL
+    context.verify_mode = verify
+    return context
 
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
 
-        def handle_error(self, request: object, client_address: object) -> None:
-            """Clients that do not trust us hang up."""
-
-    made = Fake()
-    server = Server(("127.0.0.1", 0), type("Bound", (Asked,), {"fake": made}))
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    made.host = f"127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
+@pytest.fixture
+def tls_fake(certificates: Path) -> Iterator[Fake]:
+    """A fake registry behind TLS that looks at client certificates of our CA."""
+    with serving(server_context(certificates, ssl.CERT_OPTIONAL)) as made:
         yield made
-    finally:
-        made.ended.set()
-        server.shutdown()
-        server.server_close()
-        thread.join()
+
+
+def test_a_missing_client_certificate_is_told(certificates: Path, settings: RegistrySettings) -> None:
+    with serving(server_context(certificates, ssl.CERT_REQUIRED)) as fake:
+        where = with_host(settings, fake.host, HostSettings(ca=certificates / "ca.crt"))
+        with pytest.raises(Refused, match=f"may want a client certificate.*certs.d/{fake.host}/"):
+            resolve(Reference.parse(f"{fake.host}/app:latest"), where)
 
 
 def test_a_client_certificate_is_shown_to_its_registry(

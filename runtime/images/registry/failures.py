@@ -95,14 +95,15 @@ def connection_failure(error: Exception, url: URL, errand: Errand, settings: Reg
         case TimeoutError() | asyncio.TimeoutError():
             return transient(f"{host} did not answer within {settings.request_timeout:g} s", errand, url)
         case aiohttp.ClientPayloadError() | aiohttp.ClientConnectionError() | OSError():
-            return transient(f"the connection to {host} broke", errand, url, errno=getattr(error, "errno", None))
+            hint = "" if url.scheme == "http" else "if it always does: does the registry want a client certificate?"
+            return transient(f"the connection to {host} broke", errand, url, hint, getattr(error, "errno", None))
     return refused(f"{host} does not answer as an HTTP server does", errand, url, hint="is this a registry's address?")
 
 
 def tls_failure(error: Exception, url: URL, errand: Errand) -> Refused:
     text = str(error).upper()
     if "CERTIFICATE_REQUIRED" in text or "BAD_CERTIFICATE" in text or "HANDSHAKE_FAILURE" in text:
-        hint = f"it asks for a client certificate: put x.cert and x.key into /etc/docker/certs.d/{url.authority}/"
+        hint = f"it may want a client certificate: put x.cert and x.key into /etc/docker/certs.d/{url.authority}/"
         return refused(f"{url.authority} refuses the TLS connection", errand, url, hint=hint)
     return NoTls(
         f"{url.authority} does not speak TLS",
