@@ -51,7 +51,7 @@ def changes_of(want: Desired, have: Observed) -> tuple[Change, ...]:
     """Manifest fields first, then facts; a fact whose wanted value also changed is no drift but intent."""
     rules = RULES[want.key.kind]
     fields = tuple(diff_fields(want.fields, have.fields or {}, rules.effect_of, want.place_of, want.secret))
-    facts = tuple(diff_facts(want.facts, have.facts, have.asked, rules.effect_of))
+    facts = tuple(diff_facts(rules.relevant(want, have), have.facts, have.asked, rules.effect_of))
     return fields + facts
 
 

@@ -1,4 +1,4 @@
-"""One container's `config.json` (OCI runtime-spec 1.3), put together from its parts. Pure but for looking at devices."""
+"""One container's `config.json` (OCI runtime-spec 1.3), put together from its parts."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The `linux` of a bundle (OCI runtime-spec, config-linux.md): namespaces, mappings, limits, devices, what is hidden.
 
-A user namespace of its own for every container unless the manifest says `userns_mode: host` or `privileged`. Pure, but for
-the devices it looks at and the default seccomp profile, which the kernel's room makes.
+A user namespace of its own for every container unless the manifest says `userns_mode: host` or `privileged`. Pure, but
+for the devices it looks at and the default seccomp profile, which the kernel's room makes.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from typing import Any
 
 from reconciler.bundle.user import User
 from runtime.images.config import ImageConfig
-from runtime.kernel.capabilities import DEFAULT
+from runtime.kernel.capabilities import DEFAULT, known
 from schemas.container import ContainerSpec
 from schemas.errors import Refused
 
@@ -62,9 +62,7 @@ def _environment(spec: ContainerSpec, image: ImageConfig, own: Mapping[str, str]
 
 def capabilities(spec: ContainerSpec) -> list[str]:
     """Docker's default set, changed by cap_add and cap_drop; `ALL` counts, drops are applied to what remains."""
-    from runtime.kernel.capabilities import ALL
-
-    every = {name.removeprefix("CAP_") for name in ALL}
+    every = {name.removeprefix("CAP_") for name in known()}
     if spec.privileged:
         return sorted(f"CAP_{name}" for name in every)
     chosen = set() if "ALL" in spec.cap_drop else {name.removeprefix("CAP_") for name in DEFAULT}

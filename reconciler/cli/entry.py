@@ -1,8 +1,8 @@
 """`trimtab`: finds the command, turns errors into words and exit codes.
 
 Only click is imported here, so that `--help` and `version` cost little more than the interpreter; a command's module is
-imported when it is called. Exit codes: 0 done (for `diff`: no difference), 1 something failed (for `diff`: differences),
-2 refused before anything was touched or wrong usage.
+imported when it is called. Exit codes: 0 done (for `diff`: no difference), 1 something failed (for `diff`:
+differences), 2 refused before anything was touched or wrong usage.
 """
 
 from __future__ import annotations

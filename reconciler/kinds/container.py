@@ -7,11 +7,16 @@ show, and what follows when an image, a secret or a network beneath the containe
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from reconciler.actions import Action, Change, Effect, Verb
-from reconciler.desired import Desired
+from reconciler.desired import Desired, Observed
 from reconciler.kinds.rules import Rules
 from schemas.names import Key, Kind
+
+LIVING = ("created", "running", "paused")
+COMPLETED = "completed"
+"""Ended with exit code 0."""
 
 
 def follow(want: Desired, needs: Mapping[Key, Sequence[Action]]) -> tuple[Change, ...]:
@@ -55,6 +60,22 @@ def _image_changes(key: Key, action: Action) -> tuple[Change, ...]:
     return ()
 
 
+def relevant(want: Desired, have: Observed) -> Mapping[str, Any]:
+    """A process that is not running has nothing but a bundle, and a process to be started, if it should be."""
+    wanted, found = want.facts["process"], have.facts.get("process")
+    bundle = {"bundle": want.facts["bundle"]}
+    if wanted == "stopped":
+        return bundle | ({"process": wanted} if found in LIVING else {})
+    if found in LIVING:
+        return want.facts
+    return bundle if found == COMPLETED and not starts_again(want) else bundle | {"process": wanted}
+
+
+def starts_again(want: Desired) -> bool:
+    """Whether a process that ended with 0 is started again (Docker's restart policies)."""
+    return want.fields["spec"].get("restart") in ("always", "unless-stopped")
+
+
 RULES = Rules(
     Kind.CONTAINER,
     effects={
@@ -63,6 +84,7 @@ RULES = Rules(
         "image": Effect.REPLACE,
         "process": Effect.LIVE,
         "limits": Effect.LIVE,
+        "other_limits": Effect.LIVE,
         "mounts": Effect.RESTART,
         "endpoints": Effect.LIVE,
         "published": Effect.LIVE,
@@ -70,4 +92,5 @@ RULES = Rules(
         "user_namespace": Effect.RESTART,
     },
     follow=follow,
+    relevant=relevant,
 )

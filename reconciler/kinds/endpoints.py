@@ -45,12 +45,12 @@ def _endpoint(
 
 
 def name_facts(
-    name: str, spec: ContainerSpec, networks: Sequence[str], given: Mapping[str, Families]
+    names: Sequence[str], spec: ContainerSpec, networks: Sequence[str], given: Mapping[str, Families]
 ) -> dict[str, Any]:
     """Network -> the names the container answers to there, and its addresses."""
     return {
         network: {
-            "names": sorted({name, *_attachment(spec, network).aliases}),
+            "names": sorted({*names, *_attachment(spec, network).aliases}),
             "addresses": sorted(bare(address) for address in given[network].values()),
         }
         for network in networks

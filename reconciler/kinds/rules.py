@@ -8,20 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from reconciler.actions import Action, Change, Effect
-from reconciler.desired import Desired
+from reconciler.desired import Desired, Observed
 from schemas.field import effect_of
 from schemas.field_path import Path
 from schemas.names import Key, Kind
 from schemas.spec_models import SPEC_MODELS
 
+Relevant = Callable[[Desired, Observed], Mapping[str, Any]]
 Follow = Callable[[Desired, Mapping[Key, Sequence[Action]]], tuple[Change, ...]]
 
 
 def follows_nothing(want: Desired, needs: Mapping[Key, Sequence[Action]]) -> tuple[Change, ...]:
     """For kinds whose objects do not change when what they depend on does."""
     return ()
+
+
+def all_facts(want: Desired, have: Observed) -> Mapping[str, Any]:
+    return want.facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +39,8 @@ class Rules:
     effects: Mapping[str, Effect] = field(default_factory=dict)
     most: Effect = Effect.REPLACE
     follow: Follow = follows_nothing
+    relevant: Relevant = all_facts
+    """Which of the wanted facts can be true of what was found: a process that ended has no limits."""
 
     def effect_of(self, path: Path) -> Effect:
         """How far a change at `path` reaches. Metadata is always changed in place."""

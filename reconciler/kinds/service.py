@@ -19,7 +19,7 @@ RULES = Rules(Kind.SERVICE, effects={"balance": Effect.LIVE, "names": Effect.LIV
 
 
 def desire(item: Declared, needs: tuple[Key, ...], balance: Mapping[str, Any], names: Mapping[str, Any]) -> Desired:
-    """`balance`: network -> {virtual, backends, ports}; `names`: network -> {name: addresses}."""
+    """`balance`: network -> {virtual, backends, ports}; `names`: network -> {names, addresses}."""
     return Desired(
         item.key,
         fields={"metadata": metadata_fields(item.metadata), "spec": spec_fields(item.spec)},

@@ -40,7 +40,7 @@ def resolve(declared: Mapping[Key, Declared], world: World) -> Resolved:
     for key, item in own.items():
         if key.kind is Kind.SERVICE:
             desired[key] = services.desire(item, replicas.get(key, []), world, allotment)
-    return Resolved(desired, allotment.leases, allotment.pools)
+    return Resolved(desired, own, allotment.leases, allotment.pools)
 
 
 def _plain(item: Declared, world: World, allotment: Allotment) -> Desired | None:

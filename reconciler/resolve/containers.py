@@ -28,10 +28,11 @@ def desire(instance: Instance, world: World, allotment: Allotment) -> Desired:
         "bundle": "present",
         "process": spec.state,
         "limits": resources(spec),
+        "other_limits": "none",
         "mounts": dict.fromkeys((mount.target for mount in spec.mounts), "mounted"),
         "endpoints": endpoint_facts(spec, networks, given, allotment.pools),
         "published": published(instance, given, world, allotment),
-        "names": name_facts(instance.key.name, spec, networks, given),
+        "names": name_facts((instance.key.name, *instance.shared_names), spec, networks, given),
     }
     if owns_user_namespace(spec) and not joins:
         facts["user_namespace"] = allot_ids(instance, world, allotment)
@@ -52,7 +53,7 @@ def _fields(instance: Instance, world: World) -> dict[str, Any]:
         "spec": spec_fields(instance.spec, without={"deploy", "ports"} if instance.owner else None),
     }
     if instance.spec.env_file:
-        made["env_file"] = dict(world.environments.get(instance.key, {}))
+        made["env_file"] = dict(world.environments.get(instance.declared.key, {}))
     return made
 
 
@@ -109,4 +110,5 @@ def _needs(instance: Instance, networks: list[str]) -> set[Key]:
     found |= {Key(Kind.VOLUME, m.source) for m in spec.volumes if m.type == "volume" and m.source}
     found |= {Key(Kind.SECRET, grant.source) for grant in spec.secrets}
     found |= {Key(Kind.CONFIG, grant.source) for grant in spec.configs}
+    found |= {Key(kind, name) for name in spec.depends_on for kind in (Kind.CONTAINER, Kind.SERVICE)}
     return found | joined_containers(spec)

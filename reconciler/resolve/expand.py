@@ -27,6 +27,8 @@ class Instance:
     declared: Declared
     image: Key
     owner: Key | None = None
+    shared_names: tuple[str, ...] = ()
+    """Names it shares with the other replicas of its Service."""
 
 
 def instances(declared: Mapping[Key, Declared], known: Mapping[Key, Declared]) -> list[Instance]:
@@ -42,15 +44,17 @@ def _replicas(service: Declared, known: Mapping[Key, Declared]) -> Iterable[Inst
     spec = service.spec
     assert isinstance(spec, ServiceSpec)
     replica = spec.replica()
+    name = service.key.name
+    shared = (f"tasks.{name}",) if spec.deploy.endpoint_mode == "vip" else (f"tasks.{name}", name)
     for number in range(1, spec.deploy.replicas + 1):
-        key = Key(Kind.CONTAINER, f"{service.key.name}-{number}")
+        key = Key(Kind.CONTAINER, f"{name}-{number}")
         if key in known:
             raise Refused(
                 f"the replica {key.name} of {service.key} has the name of a declared container",
                 object=str(service.key),
                 hint="rename one of them",
             )
-        yield Instance(key, replica, service, image_key(spec.image, known), service.key)
+        yield Instance(key, replica, service, image_key(spec.image, known), service.key, shared)
 
 
 def _instance(item: Declared, known: Mapping[Key, Declared]) -> Instance:

@@ -55,12 +55,9 @@ def _ports(item: Declared, spec: ServiceSpec, world: World, allotment: Allotment
 
 
 def _names(item: Declared, networks: Sequence[str], balance: dict[str, Any]) -> dict[str, Any]:
-    """The service's name is its virtual address, or every replica's (dnsrr); `tasks.NAME` is always every replica's."""
-    found: dict[str, Any] = {}
-    for network in networks:
-        every = sorted(address for addresses in balance[network]["backends"].values() for address in addresses)
-        found[network] = {
-            item.key.name: balance[network]["virtual"] or every,
-            f"tasks.{item.key.name}": every,
-        }
-    return found
+    """The service's name is its virtual address. Names that replicas share (`tasks.NAME`) they bring themselves."""
+    return {
+        network: {"names": [item.key.name], "addresses": balance[network]["virtual"]}
+        for network in networks
+        if balance[network]["virtual"]
+    }

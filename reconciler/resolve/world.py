@@ -39,5 +39,7 @@ class Resolved:
     """Everything desired, and the leases as they stand when it is made."""
 
     desired: Mapping[Key, Desired]
+    declared: Mapping[Key, Declared]
+    """This set's objects, implied ones included."""
     leases: Mapping[str, Mapping[str, str]]
     pools: Mapping[str, tuple[Pool, ...]]

@@ -26,7 +26,7 @@ CREATE TABLE inventory (
 );
 CREATE TABLE records (
     kind TEXT NOT NULL, name TEXT NOT NULL, fields TEXT NOT NULL, asked TEXT NOT NULL, needs TEXT NOT NULL,
-    owner TEXT NOT NULL, made_at REAL NOT NULL, PRIMARY KEY (kind, name)
+    owner TEXT NOT NULL, set_name TEXT NOT NULL, made_at REAL NOT NULL, PRIMARY KEY (kind, name)
 );
 CREATE TABLE leases (
     space TEXT NOT NULL, owner TEXT NOT NULL, value TEXT NOT NULL,

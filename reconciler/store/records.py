@@ -23,6 +23,7 @@ class Record:
     asked: Mapping[str, Any]
     needs: tuple[Key, ...] = ()
     owner: Key | None = None
+    set: str = ""
     made_at: float = 0.0
 
 
@@ -30,18 +31,19 @@ _writing = threading.Lock()
 
 
 def read_records(database: Database) -> dict[Key, Record]:
-    rows = database.connection.execute("SELECT kind, name, fields, asked, needs, owner, made_at FROM records")
+    rows = database.connection.execute("SELECT kind, name, fields, asked, needs, owner, set_name, made_at FROM records")
     return {record.key: record for record in map(_record, rows)}
 
 
-def _record(row: tuple[str, str, str, str, str, str, float]) -> Record:
-    kind, name, fields, asked, needs, owner, made_at = row
+def _record(row: tuple[str, str, str, str, str, str, str, float]) -> Record:
+    kind, name, fields, asked, needs, owner, set_name, made_at = row
     return Record(
         Key(Kind(kind), name),
         json.loads(fields),
         json.loads(asked),
         tuple(Key.parse(need) for need in json.loads(needs)),
         Key.parse(owner) if owner else None,
+        set_name,
         made_at,
     )
 
@@ -50,10 +52,10 @@ def write_record(database: Database, record: Record) -> None:
     """Durable when it returns. Safe from several threads."""
     row = (
         *(record.key.kind.value, record.key.name, json.dumps(record.fields), json.dumps(record.asked)),
-        *(json.dumps([str(need) for need in record.needs]), str(record.owner or ""), record.made_at),
+        *(json.dumps([str(need) for need in record.needs]), str(record.owner or ""), record.set, record.made_at),
     )
     with _writing, database.begin() as connection:
-        connection.execute("INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+        connection.execute("INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
 
 
 def remove_record(database: Database, key: Key) -> None:

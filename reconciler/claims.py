@@ -1,0 +1,40 @@
+"""Which set owns what: objects of other sets as context, and the refusal of a second claim on one object. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from reconciler.store.inventory import Entry
+from schemas.envelope import Declared, Metadata, Origin
+from schemas.errors import Invalid, Problem
+from schemas.names import Key
+from schemas.spec_models import SPEC_MODELS
+
+
+def declared_elsewhere(inventory: Mapping[Key, Entry], set_name: str) -> dict[Key, Declared]:
+    """Objects of every other set, as they were last applied."""
+    return {key: declared_of(entry) for key, entry in inventory.items() if entry.set != set_name}
+
+
+def declared_of(entry: Entry) -> Declared:
+    """The object an inventory entry was made from."""
+    metadata = entry.manifest["metadata"]
+    return Declared(
+        entry.key,
+        Metadata(entry.key.name, metadata.get("labels", {}), metadata.get("annotations", {})),
+        SPEC_MODELS[entry.key.kind].model_validate(entry.manifest["spec"]),
+        Origin(entry.file, entry.line, entry.set, entry.commit),
+    )
+
+
+def refuse_claimed(declared: Iterable[Declared], inventory: Mapping[Key, Entry], set_name: str) -> None:
+    """Raises Invalid for each object that another set owns, naming that set and its file and line."""
+    problems = []
+    for item in declared:
+        entry = inventory.get(item.key)
+        if entry is not None and entry.set != set_name:
+            message = f"belongs to the set {entry.set} ({entry.file}:{entry.line})"
+            remedy = f"remove it there, or apply with --set {entry.set}"
+            problems.append(Problem(item.place(), str(item.key), "", message, remedy))
+    if problems:
+        raise Invalid(problems)

@@ -1,0 +1,56 @@
+"""`trimtab apply`: plan, carry out, tell each action as it happens, sum up in one line."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from reconciler.cli.inputs import load_manifests, manifest_options, read_variables
+from runtime.layout import Layout
+
+PARALLEL = 2 * (os.cpu_count() or 1)
+
+
+@click.command()
+@manifest_options
+@click.option("--prune", is_flag=True, help="Delete what the set owns and the manifests no longer have.")
+@click.option("--allow-empty", is_flag=True, help="With --prune: delete everything if the manifests are empty.")
+@click.option("--dry-run", is_flag=True, help="Show the plan, change nothing.")
+@click.option("--wait/--no-wait", default=True, help="Wait until what was started runs [--wait].")
+@click.option("--timeout", type=float, default=60.0, metavar="SECONDS", help="How long to wait [60].")
+@click.option("--lock-timeout", type=float, default=30.0, metavar="SECONDS", help="Wait for another apply [30].")
+@click.option("--parallel", type=click.IntRange(1, 64), default=PARALLEL, help=f"Actions at once [{PARALLEL}].")
+@click.option("-o", "output", type=click.Choice(["text", "json"]), default="text", help="Format [text].")
+@click.pass_obj
+def command(
+    layout: Layout,
+    paths: tuple[str, ...],
+    set_name: str | None,
+    env_files: tuple[str, ...],
+    prune: bool,
+    allow_empty: bool,
+    dry_run: bool,
+    wait: bool,
+    timeout: float,
+    lock_timeout: float,
+    parallel: int,
+    output: str,
+) -> None:
+    """Make the machine as the manifests say. Exit 0: converged, 1: something failed, 2: refused, nothing touched.
+
+    PATH is a file, a directory (*.yaml, *.yml, *.json in it and below), or - for standard input.
+    """
+    from reconciler.cli.acting import Acting, act
+    from reconciler.prune import Pruning
+    from reconciler.reconcile import Asked
+    from reconciler.sources.directory import set_name as name_of
+
+    name = set_name or name_of(paths)
+    variables = read_variables(env_files)
+    declared = load_manifests(paths, name, variables)
+    commit = declared[0].origin.commit if declared else ""
+    asked = Asked(declared, name, paths[0], variables, Pruning(prune, allow_empty), commit)
+    acting = Acting(parallel, dry_run, timeout if wait else None, lock_timeout, output)
+    sys.exit(act(layout, asked, acting))

@@ -1,0 +1,51 @@
+"""`trimtab delete`: take away what manifests declare, or a whole set. Volumes keep their data unless declared else."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from reconciler.cli.apply_command import PARALLEL
+from reconciler.cli.inputs import ENV_FILE, SET, load_manifests, read_variables
+from runtime.layout import Layout
+
+
+@click.command()
+@click.argument("paths", nargs=-1, metavar="[PATH...]")
+@SET
+@ENV_FILE
+@click.option("--dry-run", is_flag=True, help="Show the plan, change nothing.")
+@click.option("--lock-timeout", type=float, default=30.0, metavar="SECONDS", help="Wait for another apply [30].")
+@click.option("--parallel", type=click.IntRange(1, 64), default=PARALLEL, help=f"Actions at once [{PARALLEL}].")
+@click.option("-o", "output", type=click.Choice(["text", "json"]), default="text", help="Format [text].")
+@click.pass_obj
+def command(
+    layout: Layout,
+    paths: tuple[str, ...],
+    set_name: str | None,
+    env_files: tuple[str, ...],
+    dry_run: bool,
+    lock_timeout: float,
+    parallel: int,
+    output: str,
+) -> None:
+    """Take away the objects that manifests declare, dependents first; with --set alone, all of a set.
+
+    A volume's data stays, unless its manifest says `deletion_policy: delete`.
+    """
+    from reconciler.cli.acting import Acting, act
+    from reconciler.prune import Pruning
+    from reconciler.reconcile import Asked
+    from reconciler.sources.directory import set_name as name_of
+
+    if not paths and not set_name:
+        raise click.UsageError("give a PATH, or --set NAME for a whole set")
+    name = set_name or name_of(paths)
+    variables = read_variables(env_files)
+    pruning = Pruning(enabled=True, allow_empty=True)
+    if paths:
+        keys = frozenset(item.key for item in load_manifests(paths, name, variables))
+        pruning = Pruning(only=keys)
+    asked = Asked((), name, paths[0] if paths else "", variables, pruning)
+    sys.exit(act(layout, asked, Acting(parallel, dry_run, None, lock_timeout, output)))

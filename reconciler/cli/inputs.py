@@ -1,0 +1,51 @@
+"""Options that several commands share: which manifests, which set, which variables."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from schemas.envelope import Declared
+
+PATHS = click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+SET = click.option("--set", "set_name", help="Name of what is applied together [the repository's or directory's].")
+ENV_FILE = click.option(
+    "--env-file", "env_files", multiple=True, type=click.Path(dir_okay=False), help="File of variables for ${...}."
+)
+
+
+def manifest_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """PATH..., --set, --env-file."""
+    for decorate in (ENV_FILE, SET, PATHS):
+        function = decorate(function)
+    return function
+
+
+def read_variables(env_files: Sequence[str]) -> dict[str, str]:
+    """The variables of `--env-file`, and over them those of the environment, as Compose has it."""
+    from schemas.env_file import read_env_file
+    from schemas.errors import Refused
+
+    found: dict[str, str] = {}
+    for name in env_files:
+        try:
+            found |= read_env_file(name, Path(name).read_bytes(), os.environ)
+        except OSError as error:
+            raise Refused(error.strerror or str(error), step="read --env-file", path=name) from error
+    return found | dict(os.environ)
+
+
+def load_manifests(paths: Sequence[str], set_name: str, variables: dict[str, str]) -> list[Declared]:
+    """Every object of the manifests, its paths made absolute. Raises Invalid with all problems."""
+    from reconciler.sources.directory import head_commit, read_texts
+    from reconciler.sources.relative import locate
+    from schemas.load import load
+
+    first = Path(paths[0])
+    commit = head_commit(first if first.is_dir() else first.parent) if paths[0] != "-" else ""
+    return [locate(item) for item in load(read_texts(paths), variables, set=set_name, commit=commit)]

@@ -1,0 +1,41 @@
+"""Read what is: each known object's facts, from kernel and disk, never from what was intended.
+
+The store only says which objects are known and what they were last asked to be. What the machine holds in one piece
+(the firewall, the DNS server, all records of names) is read once per pass and shared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from reconciler.desired import Observed
+from reconciler.engine import Engine
+from reconciler.observe import containers, contents, images, networks, services, volumes
+from reconciler.observe.shared import Shared, read_shared
+from reconciler.store.records import Record
+from schemas.names import Key, Kind
+
+Read = Callable[[Engine, Record, Shared], Mapping[str, Any]]
+
+READERS: Mapping[Kind, Read] = {
+    Kind.IMAGE: images.read,
+    Kind.CONTAINER: containers.read,
+    Kind.VOLUME: volumes.read,
+    Kind.NETWORK: networks.read,
+    Kind.SERVICE: services.read,
+    Kind.SECRET: contents.read,
+    Kind.CONFIG: contents.read,
+}
+
+
+def observe(engine: Engine, records: Iterable[Record]) -> dict[Key, Observed]:
+    """Every recorded object as it stands now."""
+    known = list(records)
+    shared = read_shared(engine, {record.key.kind for record in known})
+    return {record.key: _observe(engine, record, shared) for record in known}
+
+
+def _observe(engine: Engine, record: Record, shared: Shared) -> Observed:
+    facts = READERS[record.key.kind](engine, record, shared)
+    return Observed(record.key, record.fields, facts, record.asked, record.needs, record.owner)

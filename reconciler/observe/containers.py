@@ -1,0 +1,128 @@
+"""Facts of a container: its process, what its cgroup's files say, what its mount and network namespaces hold."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from reconciler.engine import Engine
+from reconciler.kinds.container import COMPLETED
+from reconciler.kinds.endpoints import join
+from reconciler.observe.names import read_names
+from reconciler.observe.shared import Shared
+from reconciler.store.records import Record
+from runtime.kernel import cgroup
+from runtime.network.observe import read_endpoints
+from runtime.network.records import ObservedEndpoint, Publication
+from runtime.process.client import read_process
+from runtime.process.records import ExitRecord, Phase, ProcessRecord
+
+
+def read(engine: Engine, record: Record, shared: Shared) -> Mapping[str, Any]:
+    name = record.key.name
+    bundle = "present" if (engine.layout.container(name) / "config.json").exists() else None
+    process = read_process(engine.layout, name)
+    facts: dict[str, Any] = {"bundle": bundle, "process": process_word(process)}
+    if process is None or process.phase is Phase.EXITED:
+        return facts
+    return facts | {
+        **_limits(engine, record),
+        "mounts": _mounts(process.pid, record.asked.get("mounts", {})),
+        "endpoints": _endpoints(process.pid, record.asked.get("endpoints", {}), shared),
+        "published": dict(map(_published, shared.publications.get(name, ()))),
+        "names": read_names(shared, name, record.asked.get("names", {})),
+        "user_namespace": _id_base(process.pid),
+    }
+
+
+def process_word(process: ProcessRecord | None) -> str | None:
+    """`running`, `completed` (ended with 0), `exit code 3`, `killed by signal 9`, `out of memory`."""
+    if process is None:
+        return None
+    if process.phase is not Phase.EXITED or process.exit is None:
+        return process.phase.value
+    return exit_word(process.exit)
+
+
+def exit_word(ended: ExitRecord) -> str:
+    if ended.error:
+        return f"did not start: {ended.error}"
+    if ended.oom_killed:
+        return "killed: out of memory"
+    if ended.signal:
+        return f"killed by signal {ended.signal}"
+    if ended.exit_code is None:
+        return "ended, nobody saw how"
+    return COMPLETED if ended.exit_code == 0 else f"exit code {ended.exit_code}"
+
+
+def _limits(engine: Engine, record: Record) -> Mapping[str, Any]:
+    """What was asked for, as the files say it now; and what they say that nobody asked for."""
+    asked = record.asked.get("limits", {})
+    found: dict[str, Any] = {name: dict(section) for name, section in asked.items()}
+    others = []
+    try:
+        differences = cgroup.differences(engine.layout.cgroup(record.key.name), asked)
+    except FileNotFoundError:
+        return {"limits": None, "other_limits": "none"}
+    for difference in differences:
+        section, _, name = difference.field.partition(".")
+        if name in found.get(section, {}):
+            found[section][name] = difference.observed
+        else:
+            others.append(f"{difference.field} = {difference.observed}")
+    return {"limits": found, "other_limits": ", ".join(others) or "none"}
+
+
+def _mounts(pid: int, wanted: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Which of the wanted targets are mount points in the process's mount namespace (proc_pid_mountinfo(5))."""
+    if not wanted:
+        return {}
+    try:
+        lines = Path(f"/proc/{pid}/mountinfo").read_text(errors="surrogateescape").splitlines()
+    except OSError:
+        return {}
+    points = {line.split(" ")[4].encode().decode("unicode_escape") for line in lines}
+    return {target: "mounted" if os.path.normpath(target) in points else None for target in wanted}
+
+
+def _endpoints(pid: int, wanted: Mapping[str, Any], shared: Shared) -> Mapping[str, Any]:
+    if not wanted:
+        return {}
+    try:
+        found = {endpoint.interface: endpoint for endpoint in read_endpoints(pid, host=shared.links)}
+    except OSError:
+        return {}
+    return {
+        network: _endpoint(found[asked["interface"]]) if asked["interface"] in found else None
+        for network, asked in wanted.items()
+    }
+
+
+def _endpoint(endpoint: ObservedEndpoint) -> Mapping[str, Any]:
+    default = [route for route in endpoint.routes if route.subnet.prefixlen == 0 and route.gateway is not None]
+    return {
+        "attached": bool(endpoint.attached_to) and endpoint.up,
+        "interface": endpoint.interface,
+        "mac": endpoint.mac,
+        "addresses": sorted(str(address) for address in endpoint.addresses if not address.ip.is_link_local),
+        "gateways": [str(route.gateway) for route in sorted(default, key=lambda route: route.subnet.version)],
+    }
+
+
+def _published(publication: Publication) -> tuple[str, str]:
+    everywhere = "0.0.0.0" if publication.address.version == 4 else "::"
+    host = str(publication.host_address or everywhere)
+    at = f"{publication.protocol} {join(host, publication.host_port)}"
+    return at, join(str(publication.address), publication.container_port)
+
+
+def _id_base(pid: int) -> int | None:
+    """The host id of the process's uid 0 (user_namespaces(7)); None in the host's own user namespace."""
+    try:
+        first = Path(f"/proc/{pid}/uid_map").read_text().split()
+    except OSError:
+        return None
+    return int(first[1]) if first and (first[1] != "0") else None

@@ -1,0 +1,45 @@
+"""Facts of a network: its bridge and addresses, its part of the firewall, names answered at its gateways."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from reconciler.engine import Engine
+from reconciler.observe.shared import Shared
+from reconciler.store.records import Record
+from runtime.network.network import read_network
+
+
+def read(engine: Engine, record: Record, shared: Shared) -> Mapping[str, Any]:
+    if not record.asked:
+        return {}
+    name = record.key.name
+    bridge = read_network(engine.layout, name)
+    if bridge is None:
+        return {"link": None, "firewall": _firewall(engine, name, shared), "dns": _dns(record, shared)}
+    addresses = sorted(str(a) for a in bridge.addresses if a.ip not in bridge.virtual_addresses)
+    link = {"state": "up" if bridge.up else "down", "addresses": addresses, "mtu": bridge.mtu}
+    return {"link": link, "firewall": _firewall(engine, name, shared), "dns": _dns(record, shared)}
+
+
+def _firewall(engine: Engine, name: str, shared: Shared) -> Mapping[str, Any] | None:
+    rules = shared.firewall.networks.get(engine.layout.link("b", name))
+    if rules is None:
+        return None
+    return {
+        "rules": "complete" if shared.firewall.whole else "damaged",
+        "internal": rules.internal,
+        "icc": rules.icc,
+        "isolated": rules.isolated,
+        "masquerade": rules.masquerade,
+        "subnets": sorted(str(subnet) for subnet in rules.subnets),
+    }
+
+
+def _dns(record: Record, shared: Shared) -> str:
+    if not shared.dns.alive:
+        return "stopped"
+    wanted = {address.partition("/")[0] for address in record.asked["link"]["addresses"]}
+    heard = {address.partition("/")[0] for network, address in shared.dns.listening if network == record.key.name}
+    return "answering" if wanted <= heard else "not listening"

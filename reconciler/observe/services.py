@@ -1,0 +1,36 @@
+"""Facts of a Service: what the kernel balances, and the name of its virtual address."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from reconciler.engine import Engine
+from reconciler.observe.names import read_names
+from reconciler.observe.shared import Shared
+from reconciler.store.records import Record
+from reconciler.wanted.networks import balance_name
+from runtime.network.records import ServiceBalance
+
+
+def read(engine: Engine, record: Record, shared: Shared) -> Mapping[str, Any]:
+    name = record.key.name
+    wanted = record.asked.get("balance", {})
+    balances = {
+        b.network: _balance(b) for b in shared.firewall.services.values() if b.service == balance_name(name, b.network)
+    }
+    return {
+        "balance": {network: balances.get(network) for network in wanted},
+        "names": read_names(shared, f"service:{name}", record.asked.get("names", {})),
+    }
+
+
+def _balance(balance: ServiceBalance) -> Mapping[str, Any]:
+    backends: dict[str, list[str]] = {}
+    for backend in balance.backends:
+        backends.setdefault(backend.container, []).append(str(backend.address))
+    return {
+        "virtual": sorted(map(str, balance.virtual_addresses)),
+        "backends": {name: sorted(addresses) for name, addresses in backends.items()},
+        "ports": {f"{port.protocol} {port.host_port}": port.container_port for port in balance.ports},
+    }

@@ -1,0 +1,24 @@
+"""Make a volume as declared, or take it away; its data goes only where the manifest said `deletion_policy: delete`."""
+
+from __future__ import annotations
+
+from reconciler.actions import Action
+from reconciler.desired import Desired, Observed
+from reconciler.perform.context import Context
+from reconciler.wanted.volumes import volume_wanted
+from runtime.volumes.volume import ensure_volume, remove_volume
+from schemas.names import Key
+from schemas.volume import VolumeSpec
+
+
+def ensure(context: Context, want: Desired, have: Observed | None, action: Action) -> None:
+    assert want.declared is not None
+    spec = want.declared.spec
+    assert isinstance(spec, VolumeSpec)
+    ensure_volume(context.engine.layout, volume_wanted(want.key.name, spec))
+
+
+def remove(context: Context, key: Key, have: Observed | None, action: Action) -> None:
+    recorded = have.fields["spec"] if have is not None and have.fields is not None else {}
+    delete = not action.replaces and recorded.get("deletion_policy") == "delete"
+    remove_volume(context.engine.layout, key.name, delete_data=delete)

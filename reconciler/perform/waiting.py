@@ -1,0 +1,33 @@
+"""Wait, before a container starts, until what `depends_on` asks of others holds (Compose Specification, depends_on)."""
+
+from __future__ import annotations
+
+from reconciler.desired import Desired
+from reconciler.perform.bundles import declared_spec
+from reconciler.perform.context import Context
+from runtime.process import client
+from schemas.errors import RetryLater
+
+COMPLETION_SECONDS = 600.0
+"""How long a container that others wait for may run until it has completed."""
+
+
+def wait_for_dependencies(context: Context, want: Desired) -> None:
+    """That they are started is the plan's order; here is waited for those that must have ended with 0."""
+    for name, dependency in declared_spec(context, want).depends_on.items():
+        if dependency.condition == "service_completed_successfully":
+            _wait_completed(context, want, name)
+
+
+def _wait_completed(context: Context, want: Desired, name: str) -> None:
+    try:
+        ended = client.wait(context.engine.layout, name, COMPLETION_SECONDS)
+    except TimeoutError as error:
+        raise RetryLater(f"Container/{name} has not completed", object=str(want.key), step="depends_on") from error
+    if ended.exit_code != 0:
+        raise RetryLater(
+            f"Container/{name} ended with {ended.exit_code}, and must have completed with 0",
+            object=str(want.key),
+            step="depends_on",
+            hint=f"see `trimtab logs {name}`",
+        )

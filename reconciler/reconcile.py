@@ -1,0 +1,167 @@
+"""One pass: read what was asked and what is, plan, and (if told to) act. The only place where all parts meet.
+
+Called by `diff` and `apply` alike, so that what is shown is what would be done. Everything that can be refused is
+refused in `prepare`, before the first effect.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from reconciler.actions import Plan
+from reconciler.apply import Outcome, Watch, apply
+from reconciler.claims import declared_elsewhere, refuse_claimed
+from reconciler.desired import Desired
+from reconciler.engine import Engine
+from reconciler.observe import observe
+from reconciler.perform import perform
+from reconciler.perform.context import Context
+from reconciler.plan import plan
+from reconciler.preflight import refuse_conflicts
+from reconciler.prune import NO_PRUNING, Pruning, to_delete
+from reconciler.registries import read_registries
+from reconciler.resolve import resolve
+from reconciler.resolve.world import Resolved, World
+from reconciler.sources.contents import read_contents, read_environments
+from reconciler.store.events import Event, record_events
+from reconciler.store.inventory import Entry, read_inventory, record_set
+from reconciler.store.leases import read_leases, record_leases
+from reconciler.store.records import Record, read_records
+from reconciler.store.revisions import record_revision
+from reconciler.wanted.manifests import manifest_of
+from runtime.images.progress import Progress, ignore
+from runtime.network.host import read_host_routes
+from runtime.volumes.secrets import content_digest
+from schemas.check import check
+from schemas.envelope import Declared
+from schemas.errors import Invalid
+from schemas.names import Key
+
+Report = Callable[[Progress], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the caller wants of a pass. `source`: where the manifests came from, for the reader."""
+
+    declared: Sequence[Declared]
+    set: str
+    source: str
+    environment: Mapping[str, str]
+    pruning: Pruning = NO_PRUNING
+    commit: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A plan, and all that is needed to carry it out."""
+
+    asked: Asked
+    plan: Plan
+    context: Context
+    resolved: Resolved
+
+
+def prepare(engine: Engine, asked: Asked, progress: Report = ignore) -> Prepared:
+    """Everything up to the plan. Changes nothing. Raises Invalid and Refused."""
+    inventory = read_inventory(engine.database)
+    others = declared_elsewhere(inventory, asked.set)
+    refuse_claimed(asked.declared, inventory, asked.set)
+    problems = check(asked.declared, others.keys(), list(others.values()))
+    if problems:
+        raise Invalid(problems)
+
+    contents = read_contents(asked.declared, asked.environment)
+    environments = read_environments(asked.declared, asked.environment)
+    records = read_records(engine.database)
+    declared = {item.key: item for item in asked.declared}
+    world = _world(engine, others, records, contents, environments)
+    resolved = resolve(declared, world)
+
+    concerned = _concerned(records, resolved.desired, asked.set)
+    observed = observe(engine, concerned)
+    refuse_conflicts(resolved.desired, observed)
+    deletions = to_delete(resolved.desired, records, inventory, asked.set, asked.pruning)
+    made = plan(resolved.desired, observed, deletions)
+    context = Context(
+        engine=engine,
+        set=asked.set,
+        declared={**others, **resolved.declared},
+        desired=resolved.desired,
+        observed=observed,
+        pools=resolved.pools,
+        contents=contents,
+        environments=environments,
+        registries=read_registries(engine.layout),
+        progress=progress,
+        now=time.time(),
+    )
+    return Prepared(asked, made, context, resolved)
+
+
+def _world(
+    engine: Engine,
+    others: Mapping[Key, Declared],
+    records: Mapping[Key, Record],
+    contents: Mapping[Key, bytes],
+    environments: Mapping[Key, Mapping[str, str]],
+) -> World:
+    own_links = {engine.layout.link("b", key.name) for key in records}
+    return World(
+        seed=engine.layout.engine_id,
+        root=engine.layout.root,
+        others=others,
+        leases=read_leases(engine.database),
+        routes=tuple(route.subnet for route in read_host_routes() if route.interface not in own_links),
+        contents={key: content_digest(engine.layout, content) for key, content in contents.items()},
+        environments=environments,
+        living=frozenset(_lease_owners(records)),
+    )
+
+
+def _lease_owners(records: Mapping[Key, Record]) -> set[str]:
+    """Names under which living objects hold leases."""
+    names = {key.name for key in records}
+    return names | {f"service:{name}" for name in names} | {f"{name}/{version}" for name in names for version in (4, 6)}
+
+
+def _concerned(records: Mapping[Key, Record], desired: Mapping[Key, Desired], set_name: str) -> list[Record]:
+    return [record for key, record in records.items() if key in desired or record.set == set_name]
+
+
+def carry_out(prepared: Prepared, watch: Watch, parallel: int) -> list[Outcome]:
+    """Inventory and leases first, then the actions. An outcome for each action."""
+    context, asked = prepared.context, prepared.asked
+    database = context.engine.database
+    entries = [_entry(item, asked) for item in prepared.resolved.declared.values()]
+    record_set(database, asked.set, asked.source, entries, context.now)
+    record_leases(database, prepared.resolved.leases)
+    outcomes = apply(prepared.plan, lambda action: perform(context, action), watch, parallel)
+    record_events(database, [event for outcome in outcomes if (event := _event(outcome)) is not None])
+    if asked.declared:
+        manifests = [entry.manifest for entry in entries]
+        record_revision(database, asked.set, asked.commit, manifests, _summary(outcomes), context.now)
+    return outcomes
+
+
+def _entry(item: Declared, asked: Asked) -> Entry:
+    return Entry(item.key, asked.set, item.origin.file, item.origin.line, asked.commit, manifest_of(item))
+
+
+def _event(outcome: Outcome) -> Event | None:
+    action = outcome.action
+    if outcome.result.value == "unchanged" or (action.replaces and outcome.ok and outcome.result.value == "deleted"):
+        return None
+    if outcome.ok:
+        return Event(time.time(), str(action.key), "Normal", outcome.result.value.capitalize(), action.reason)
+    why = f"{action.describe()}: {outcome.error or f'waits for {outcome.waits_for}'}"
+    return Event(time.time(), str(action.key), "Warning", outcome.result.value.capitalize(), why)
+
+
+def _summary(outcomes: Sequence[Outcome]) -> str:
+    counts: dict[str, int] = {}
+    for outcome in outcomes:
+        counts[outcome.result.value] = counts.get(outcome.result.value, 0) + 1
+    return ", ".join(f"{count} {result}" for result, count in sorted(counts.items()))

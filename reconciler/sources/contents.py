@@ -1,0 +1,78 @@
+"""What manifests only point at: env_file texts, and the contents of Secrets and Configs. Read before planning, so that
+a file that is missing is told before anything is touched."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from schemas.container import ContainerTemplate
+from schemas.env_file import read_env_file
+from schemas.envelope import Declared
+from schemas.errors import Invalid, Problem
+from schemas.field_path import Path as FieldPath
+from schemas.field_path import format_path
+from schemas.names import Key
+from schemas.secret import ContentSpec
+
+
+def read_contents(declared: Iterable[Declared], environment: Mapping[str, str]) -> dict[Key, bytes]:
+    """Contents of every Secret and Config. Raises Invalid with each that cannot be read."""
+    found: dict[Key, bytes] = {}
+    problems: list[Problem] = []
+    for item in declared:
+        if isinstance(item.spec, ContentSpec):
+            outcome = _content(item, item.spec, environment)
+            if isinstance(outcome, Problem):
+                problems.append(outcome)
+            else:
+                found[item.key] = outcome
+    if problems:
+        raise Invalid(problems)
+    return found
+
+
+def _content(item: Declared, spec: ContentSpec, environment: Mapping[str, str]) -> bytes | Problem:
+    if spec.content is not None:
+        return spec.content.encode()
+    if spec.environment is not None:
+        if spec.environment not in environment:
+            return _problem(item, ("spec", "environment"), f"the variable {spec.environment} is not set", "set it")
+        return environment[spec.environment].encode()
+    try:
+        return Path(spec.file or "").read_bytes()
+    except OSError as error:
+        return _problem(item, ("spec", "file"), f"cannot read {spec.file}: {error.strerror}", "mend the path")
+
+
+def read_environments(declared: Iterable[Declared], environment: Mapping[str, str]) -> dict[Key, Mapping[str, str]]:
+    """Each container's or service's variables: its env_files in order, then its own. Raises Invalid."""
+    found: dict[Key, Mapping[str, str]] = {}
+    problems: list[Problem] = []
+    for item in declared:
+        if isinstance(item.spec, ContainerTemplate):
+            merged: dict[str, str] = {}
+            for index, file in enumerate(item.spec.env_file):
+                try:
+                    merged |= read_env_file(file.path, Path(file.path).read_bytes(), environment)
+                except FileNotFoundError:
+                    if file.required:
+                        place = ("spec", "env_file", index)
+                        problems.append(_problem(item, place, f"no file {file.path}", "mend the path"))
+                except OSError as error:
+                    place = ("spec", "env_file", index)
+                    problems.append(_problem(item, place, f"cannot read {file.path}: {error.strerror}", ""))
+            own = {n: v if v is not None else environment.get(n) for n, v in item.spec.environment.items()}
+            found[item.key] = merged | {name: value for name, value in own.items() if value is not None}
+    if problems:
+        raise Invalid(problems)
+    return found
+
+
+def _problem(item: Declared, path: FieldPath, message: str, remedy: str) -> Problem:
+    return Problem(item.place(path), str(item.key), format_path(path), message, remedy)
+
+
+def process_environment() -> dict[str, str]:
+    return dict(os.environ)

@@ -1,0 +1,49 @@
+"""Paths in a manifest are relative to its own file, as in Compose: here they are made absolute. Standard input counts
+from the current directory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from schemas.container import ContainerTemplate
+from schemas.envelope import Declared
+from schemas.image import ImageSpec
+from schemas.secret import ContentSpec
+
+
+def locate(item: Declared) -> Declared:
+    """The same object with absolute paths."""
+    base = Path(item.origin.file).parent if item.origin.file != "-" else Path()
+    updates = _updates(item.spec, base.absolute())
+    return replace(item, spec=item.spec.model_copy(update=updates)) if updates else item
+
+
+def _updates(spec: object, base: Path) -> Mapping[str, Any]:
+    match spec:
+        case ImageSpec():
+            return {name: _join(base, path) for name in ("archive", "rootfs") if (path := getattr(spec, name))}
+        case ContentSpec():
+            return {"file": _join(base, spec.file)} if spec.file else {}
+        case ContainerTemplate():
+            return _container_updates(spec, base)
+        case _:
+            return {}
+
+
+def _container_updates(spec: ContainerTemplate, base: Path) -> Mapping[str, Any]:
+    updates: dict[str, Any] = {}
+    if spec.env_file:
+        updates["env_file"] = tuple(f.model_copy(update={"path": _join(base, f.path)}) for f in spec.env_file)
+    if any(mount.type == "bind" for mount in spec.volumes):
+        updates["volumes"] = type(spec.volumes)(
+            mount.model_copy(update={"source": _join(base, mount.source or "")}) if mount.type == "bind" else mount
+            for mount in spec.volumes
+        )
+    return updates
+
+
+def _join(base: Path, path: str) -> str:
+    return str((base / Path(path).expanduser()).resolve(strict=False)) if not path.startswith("/") else path

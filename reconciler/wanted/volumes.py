@@ -1,0 +1,17 @@
+"""What the volume room is asked for."""
+
+from __future__ import annotations
+
+from runtime.volumes.records import VolumeWanted
+from schemas.volume import VolumeSpec
+
+
+def volume_wanted(name: str, spec: VolumeSpec) -> VolumeWanted:
+    options = spec.driver_opts
+    return VolumeWanted(
+        name=name,
+        driver_opts={name: value for name, value in options.model_dump().items() if value} if options else {},
+        size=spec.size,
+        labels=dict(spec.labels),
+        deletion_policy="delete" if spec.deletion_policy == "delete" else "retain",
+    )
