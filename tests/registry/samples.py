@@ -14,7 +14,7 @@ import json
 import random
 import ssl
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -76,10 +76,11 @@ def image(
     layer_type: str = OCI_LAYER,
     config_type: str = OCI_CONFIG,
     extra: Mapping[str, object] | None = None,
+    pack: Callable[[bytes], bytes] = lambda tar: gzip.compress(tar, mtime=0),
 ) -> Sample:
     """An image of uncompressed layer tars; each is stored as gzip. `extra` goes into every layer's descriptor."""
     layers = layers or (layer_tar({"hello": b"world\n"}), layer_tar({"noise": noise(300_000)}))
-    packed = [gzip.compress(layer, mtime=0) for layer in layers]
+    packed = [pack(layer) for layer in layers]
     config = json.dumps(
         {
             "architecture": architecture,
