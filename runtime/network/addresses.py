@@ -20,7 +20,8 @@ _FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 _VERSIONS = {int(family): version for version, family in _FAMILIES.items()}
 _IFA_F_NODAD, _IFA_F_PERMANENT = 0x02, 0x80
 _SCOPE_LINK = 253
-_RT_TABLE_MAIN, _RTPROT_STATIC, _RTN_UNICAST = 254, 4, 1
+_RT_TABLE_MAIN, _RT_TABLE_LOCAL, _RTPROT_STATIC, _RTN_UNICAST, _RTN_LOCAL = 254, 255, 4, 1, 2
+_BEHIND_LOOPBACK = 4096
 _RTM_F_CLONED = 0x200
 
 
@@ -95,13 +96,35 @@ def _route(kind: int, index: int, gateway: Gateway, flags: int, tolerated: int) 
     )
 
 
-def read_routes(opened: socket.socket, names: Mapping[int, str]) -> list[Route]:
-    """The unicast routes of the main table, link-local ones left out; `names` are those of the links by index."""
+def add_loopback_route(index: int) -> netlink.Request:
+    """Let link `index` take in what is addressed to ::1, behind the route of `lo`.
+
+    The kernel drops such packets off the wire by themselves; only an answer translated back to ::1 gets there.
+    """
+    return netlink.route_request(
+        netlink.RTM_NEWROUTE,
+        netlink.NLM_F_CREATE | netlink.NLM_F_APPEND,
+        tolerated=(errno.EEXIST,),
+        attributes={"RTA_DST": "::1", "RTA_OIF": index, "RTA_PRIORITY": _BEHIND_LOOPBACK},
+        family=socket.AF_INET6,
+        dst_len=128,
+        table=_RT_TABLE_LOCAL,
+        proto=_RTPROT_STATIC,
+        type=_RTN_LOCAL,
+    )
+
+
+def read_routes(opened: socket.socket, names: Mapping[int, str], *, every_table: bool = False) -> list[Route]:
+    """The unicast routes of the main table, or of all but `local`; link-local and multicast ones are left out.
+
+    `names` are those of the links by index.
+    """
     found = []
     for message in netlink.dump(opened, rtmsg, netlink.RTM_GETROUTE):
         if message["family"] not in _VERSIONS or message["type"] != _RTN_UNICAST:
             continue
-        if message["flags"] & _RTM_F_CLONED or (message.get_attr("RTA_TABLE") or message["table"]) != _RT_TABLE_MAIN:
+        table = message.get_attr("RTA_TABLE") or message["table"]
+        if message["flags"] & _RTM_F_CLONED or not (every_table or table == _RT_TABLE_MAIN):
             continue
         subnet = _destination(message)
         if not subnet.is_link_local and not subnet.is_multicast:

@@ -16,28 +16,22 @@ from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
 from runtime.layout import Layout
 from runtime.network import netlink, sysctl
-from runtime.network.addresses import add_address, delete_address, read_addresses
+from runtime.network.addresses import add_address, add_loopback_route, delete_address, read_addresses
 from runtime.network.naming import bridge_alias, bridge_mac, bridge_name
-from runtime.network.records import Address, Driver, Interface, NetworkWanted, ObservedNetwork
+from runtime.network.records import Driver, Interface, NetworkWanted, ObservedNetwork
+from runtime.network.settings import bridge_settings
 
 IFF_UP = 1
-
-
-def bridge_settings(wanted: NetworkWanted) -> dict[str, str]:
-    """Settings of the bridge's interface that keep its containers honest.
-
-    Reverse path checked; no router advertisement of a container obeyed (CVE-2020-13401); IPv6 off where the network
-    has none, else usable at once (no duplicate address detection on a link that is ours alone).
-    """
-    settings = {"ipv4.rp_filter": "1", "ipv4.forwarding": "1", "ipv4.accept_redirects": "0"}
-    if not any(pool.subnet.version == 6 for pool in wanted.pools):
-        return settings | {"ipv6.disable_ipv6": "1"}
-    return settings | {
-        "ipv6.disable_ipv6": "0",
-        "ipv6.accept_dad": "0",
-        "ipv6.accept_ra": "0",
-        "ipv6.accept_redirects": "0",
-    }
+_OBSERVED = (
+    "ipv4.rp_filter",
+    "ipv4.forwarding",
+    "ipv4.accept_redirects",
+    "ipv4.route_localnet",
+    "ipv6.disable_ipv6",
+    "ipv6.accept_dad",
+    "ipv6.accept_ra",
+    "ipv6.accept_redirects",
+)
 
 
 def gateway_interfaces(wanted: NetworkWanted) -> frozenset[Interface]:
@@ -57,7 +51,10 @@ def ensure_bridge(layout: Layout, wanted: NetworkWanted) -> None:
             raise FileExistsError(errno.EEXIST, f"the host has a link {name} that is no bridge")
         sysctl.ensure_interface_settings(name, bridge_settings(wanted))
         netlink.transact(opened, list(_corrections(link, wanted, name)))
-        _ensure_addresses(opened, int(link["index"]), gateway_interfaces(wanted))
+        index = int(link["index"])
+        _ensure_addresses(opened, index, gateway_interfaces(wanted))
+        if any(pool.subnet.version == 6 for pool in wanted.pools):
+            netlink.transact(opened, [add_loopback_route(index)])
 
 
 def read_bridge(layout: Layout, name: str, link: str = "") -> ObservedNetwork | None:
@@ -68,16 +65,21 @@ def read_bridge(layout: Layout, name: str, link: str = "") -> ObservedNetwork | 
         if found is None or link_kind(found) != "bridge":
             return None
         addresses = read_addresses(opened, int(found["index"]))
-    names = dict.fromkeys(("ipv4.rp_filter", "ipv4.forwarding", "ipv6.disable_ipv6", "ipv6.accept_ra"), "")
+    return observed_bridge(name, found, addresses)
+
+
+def observed_bridge(name: str, link: ifinfmsg, addresses: frozenset[Interface]) -> ObservedNetwork:
+    """The record of network `name` from its bridge's link and addresses."""
+    interface = str(link.get_attr("IFLA_IFNAME"))
     return ObservedNetwork(
         name=name,
         driver=Driver.BRIDGE,
-        link=link,
-        up=bool(found["flags"] & IFF_UP),
-        mtu=int(found.get_attr("IFLA_MTU")),
+        link=interface,
+        up=bool(link["flags"] & IFF_UP),
+        mtu=int(link.get_attr("IFLA_MTU")),
         addresses=frozenset(one for one in addresses if not is_single(one)),
         virtual_addresses=frozenset(one.ip for one in addresses if is_single(one)),
-        settings=sysctl.read_interface_settings(link, names),
+        settings=sysctl.read_interface_settings(interface, _OBSERVED),
     )
 
 
@@ -91,20 +93,6 @@ def remove_bridge(name: str) -> None:
             netlink.RTM_DELLINK, tolerated=(errno.ENODEV,), attributes={}, index=int(found["index"])
         )
         netlink.transact(opened, [gone])
-
-
-def ensure_virtual_addresses(link: str, wanted: Iterable[Address], unwanted: Iterable[Address] = ()) -> None:
-    """Give the bridge a Service's addresses, so that it answers ARP and neighbour solicitation for them.
-
-    Raises OSError; ENODEV without the bridge.
-    """
-    with netlink.route_socket() as opened:
-        found = netlink.get_link(opened, name=link)
-        if found is None:
-            raise OSError(errno.ENODEV, f"the host has no link {link}")
-        index = int(found["index"])
-        gone = [delete_address(index, ip_interface(address)) for address in unwanted]
-        netlink.transact(opened, gone + [add_address(index, ip_interface(address)) for address in wanted])
 
 
 def link_kind(link: ifinfmsg) -> str:

@@ -30,6 +30,7 @@ from runtime.network.namespace import inside, namespace_of
 from runtime.network.naming import endpoint_mac
 from runtime.network.plug import create_link, endpoint_mtu, is_attached
 from runtime.network.records import EndpointWanted, Gateway
+from runtime.network.settings import endpoint_settings
 
 LOOPBACK = 1
 """Index of `lo` in every namespace."""
@@ -83,19 +84,6 @@ def _sockets(pid: int, start_time: int | None) -> Iterator[Sockets]:
         netlink.route_socket() as container,
     ):
         yield Sockets(host, container, namespace)
-
-
-def endpoint_settings(wanted: EndpointWanted) -> dict[str, str]:
-    """Settings of the container's interface; those of the manifest win.
-
-    IPv6 is off where the endpoint has none, else its addresses are usable at once and no neighbour's router
-    advertisement is obeyed (CVE-2020-13401).
-    """
-    if any(address.version == 6 for address in wanted.addresses):
-        own = {"ipv6.disable_ipv6": "0", "ipv6.accept_dad": "0", "ipv6.accept_ra": "0"}
-    else:
-        own = {"ipv6.disable_ipv6": "1"}
-    return own | dict(wanted.sysctls)
 
 
 def _configure_new(opened: socket.socket, wanted: EndpointWanted) -> None:

@@ -26,7 +26,7 @@ RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
 RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP = 0x1, 0x4, 0x300
-NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE = 0x100, 0x200, 0x400
+NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE, NLM_F_APPEND = 0x100, 0x200, 0x400, 0x800
 
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
 _SOL_NETLINK, _CAP_ACK, _EXT_ACK, _STRICT = 270, 10, 11, 12
@@ -148,6 +148,14 @@ def get_link(opened: socket.socket, *, name: str = "", index: int = 0) -> ifinfm
                 if code == 0 or code == errno.ENODEV:
                     return found
                 raise OSError(code, _explanation(body, flags) or os.strerror(code))
+
+
+def link_index(opened: socket.socket, name: str) -> int:
+    """The index of the link of that name. Raises OSError, ENODEV without it."""
+    found = get_link(opened, name=name)
+    if found is None:
+        raise OSError(errno.ENODEV, f"there is no link {name}")
+    return int(found["index"])
 
 
 def _read_dump(opened: socket.socket, message_type: type[Message]) -> tuple[list[Message], bool]:

@@ -15,11 +15,9 @@ from runtime.network.firewall.networks import ensure_network_rules, remove_netwo
 from runtime.network.forwarding import ensure_forwarding
 from runtime.network.naming import bridge_name
 from runtime.network.records import Driver, NetworkWanted, ObservedNetwork
+from runtime.network.settings import BRIDGE_BEHIND_RULES
 from runtime.network.sysctl import ensure_interface_settings
 from schemas.errors import Refused, RetryLater
-
-_AFTER_RULES = {"ipv4.route_localnet": "1"}
-"""Lets the host reach published ports at 127.0.0.1, so only behind the rules that keep containers from it."""
 
 
 def ensure_network(layout: Layout, wanted: NetworkWanted) -> None:
@@ -54,4 +52,4 @@ def _ensure_bridged(layout: Layout, wanted: NetworkWanted) -> None:
     for version in sorted({pool.subnet.version for pool in wanted.pools}):
         ensure_forwarding(layout, version)
     ensure_network_rules(layout, wanted)
-    ensure_interface_settings(bridge_name(layout, wanted), _AFTER_RULES)
+    ensure_interface_settings(bridge_name(layout, wanted), BRIDGE_BEHIND_RULES)

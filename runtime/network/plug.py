@@ -15,6 +15,7 @@ from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from runtime.layout import Layout
 from runtime.network import netlink
 from runtime.network.bridge import IFF_UP, link_kind
+from runtime.network.compare import LINK_KINDS
 from runtime.network.naming import bridge_name, endpoint_mac
 from runtime.network.records import Driver, EndpointWanted
 from schemas.errors import Refused
@@ -26,11 +27,6 @@ MODES: dict[Driver, dict[str, int]] = {
 """if_link.h; the first is the default."""
 _NAME_ATTEMPTS = 8
 _BRIDGE_PORT_HAIRPIN = 1
-
-
-def link_kind_of(driver: Driver) -> str:
-    """The kernel's name of the link that a driver gives a container."""
-    return {Driver.BRIDGE: "veth", Driver.MACVLAN: "macvlan", Driver.IPVLAN: "ipvlan"}.get(driver, "")
 
 
 def endpoint_mtu(wanted: EndpointWanted) -> int | None:
@@ -63,7 +59,7 @@ def create_link(host: socket.socket, namespace: int, layout: Layout, wanted: End
 
 def is_attached(host: socket.socket, wanted: EndpointWanted, layout: Layout, link: ifinfmsg) -> bool:
     """Whether the container's `link` is of the right kind and its host side up, on the right bridge or parent."""
-    if link_kind(link) != link_kind_of(wanted.network.driver):
+    if link_kind(link) != LINK_KINDS.get(wanted.network.driver):
         return False
     other = netlink.get_link(host, index=int(link.get_attr("IFLA_LINK") or 0))
     lower = netlink.get_link(host, name=lower_link(layout, wanted))

@@ -207,12 +207,21 @@ class ObservedFirewall:
     services: Mapping[str, ServiceBalance]
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class Listener:
-    """A port of the host that a process listens at. `address` None is every address of its family."""
+    """A port of the host that a process listens at.
+
+    `address` None is every address of IP `version`, which is 0 for both. `inode` names the socket in /proc.
+    """
 
     protocol: Protocol
     address: Address | None
     port: int
     version: int
-    process: str = ""
+    inode: int = 0
+
+    def blocks(self, protocol: Protocol, port: int, address: Address | None, version: int) -> bool:
+        """Whether publishing that port (at every address of `version` when None) would cross this listener."""
+        if (self.protocol, self.port) != (protocol, port) or self.version not in (0, version):
+            return False
+        return self.address is None or address is None or self.address == address

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 _NET = Path("/proc/sys/net")
@@ -39,7 +39,7 @@ def ensure_interface_settings(interface: str, settings: Mapping[str, str]) -> No
                 raise
 
 
-def read_interface_settings(interface: str, names: Mapping[str, str]) -> dict[str, str]:
+def read_interface_settings(interface: str, names: Iterable[str]) -> dict[str, str]:
     """The present values of those of `names` (`<family>.<key>`) that the kernel has."""
     found = {}
     for name in names:

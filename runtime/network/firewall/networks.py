@@ -40,9 +40,9 @@ def ensure_network_rules(layout: Layout, wanted: NetworkWanted) -> None:
         if not is_whole(layout, inet, bridge):
             write_table(layout)
         rules = rules_of(layout, wanted)
-        have = _of_link(inet, rules.link) | _routers_of(bridge, rules.link)
+        have = _of_link(inet, rules.link) | routers_of(bridge, rules.link)
         want = _elements(wanted.name, rules)
-        if not rules.icc or has_service(inet, rules.link):
+        if not rules.icc or _has_service(inet, rules.link):
             want |= routers(layout, wanted)
         changes = commands(layout, have, want)
         if changes:
@@ -53,7 +53,7 @@ def remove_network_rules(layout: Layout, link: str) -> None:
     """Take all elements of the bridge `link` away; having none is as good. Raises OSError."""
     with firewall_lock(layout):
         inet, bridge = read_tables(layout)
-        gone = commands(layout, _of_link(inet, link) | _routers_of(bridge, link), ())
+        gone = commands(layout, _of_link(inet, link) | routers_of(bridge, link), ())
         if gone:
             nftables.run("\n".join(gone))
 
@@ -71,16 +71,11 @@ def routers(layout: Layout, wanted: NetworkWanted) -> frozenset[Placed]:
     )
 
 
-def has_service(inet: Listing, link: str) -> bool:
-    """Whether a Service has a virtual address on the bridge `link`."""
-    return any(one.element.key[0] == link for one in all_of(inet, ("near4", "near6")))
-
-
 def _rules(inet: Listing, bridge: Listing, link: str) -> NetworkRules:
     mine = _of_link(inet, link)
     names = {one.name for one in mine}
     verdict = next((one.element.value for one in mine if one.name == "within"), ())
-    apart = verdict == _APART and bool(_routers_of(bridge, link))
+    apart = verdict == _APART and bool(routers_of(bridge, link))
     return NetworkRules(
         link=link,
         internal="internal" in names,
@@ -111,6 +106,11 @@ def _of_link(inet: Listing, link: str) -> frozenset[Placed]:
     return frozenset(one for one in all_of(inet, _SETS) if one.element.key[0] == link)
 
 
-def _routers_of(bridge: Listing, link: str) -> frozenset[Placed]:
+def routers_of(bridge: Listing, link: str) -> frozenset[Placed]:
+    """The elements that send up frames of the bridge `link`."""
     mac = bridge_mac(link)
     return frozenset(one for one in all_of(bridge, ("routers4", "routers6"), "bridge") if one.element.value == (mac,))
+
+
+def _has_service(inet: Listing, link: str) -> bool:
+    return any(one.element.key[0] == link for one in all_of(inet, ("near4", "near6")))

@@ -58,7 +58,7 @@ def unpublish(layout: Layout, container: str, keep: Iterable[Publication] = ()) 
 
 def read_publications(inet: Listing) -> frozenset[Publication]:
     """Every port published now. Elements that are none of ours are left out."""
-    return frozenset(_publication(one) for one in all_of(inet, MAPS) if one.element.comment)
+    return frozenset(_publication(one) for one in all_of(inet, MAPS) if _is_ours(one))
 
 
 def owner_comment(container: str, incarnation: str) -> str:
@@ -89,6 +89,10 @@ def _element(one: Publication) -> Placed:
     if one.host_address is None:
         return placed(versioned("ports", one.address), *key, comment=comment, value=value)
     return placed(versioned("hosts", one.address), one.host_address, *key, comment=comment, value=value)
+
+
+def _is_ours(one: Placed) -> bool:
+    return bool(one.element.comment) and one.element.key[-2] in PROTOCOLS
 
 
 def _publication(one: Placed) -> Publication:

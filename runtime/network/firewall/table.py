@@ -12,6 +12,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from runtime.kernel import nftables
 from runtime.layout import Layout
@@ -19,6 +20,7 @@ from runtime.network.firewall.base import CHAINS, bridge_chains, table_text
 from runtime.network.firewall.listing import Listing, parse_listing
 
 _MARK = "written-"
+_BRIDGE_CALLS_IP6TABLES = Path("/proc/sys/net/bridge/bridge-nf-call-ip6tables")
 
 
 @contextmanager
@@ -42,7 +44,8 @@ def ensure_table(layout: Layout) -> None:
 
 def write_table(layout: Layout) -> None:
     """The same without looking first; the lock is the caller's."""
-    nftables.run(table_text(layout))
+    loopback = "".join(f"add element inet {layout.nft_table} loopback6 {{ {one} }}\n" for one in _loopback6())
+    nftables.run(f"{table_text(layout)}flush set inet {layout.nft_table} loopback6\n{loopback}")
     tables = read_tables(layout)
     old = [name for name in tables[0].chains if name.startswith(_MARK)]
     commands = [f"delete chain inet {layout.nft_table} {name}" for name in old]
@@ -64,7 +67,8 @@ def read_tables(layout: Layout) -> tuple[Listing, Listing]:
 
 def is_whole(layout: Layout, inet: Listing, bridge: Listing) -> bool:
     """Whether every rule of the unchanging half is as it was written."""
-    return _mark(layout, inet, bridge) in inet.chains
+    loopback = [element.key[0] for element in inet.of("loopback6")]
+    return _mark(layout, inet, bridge) in inet.chains and loopback == _loopback6()
 
 
 def change(layout: Layout, commands: list[str]) -> None:
@@ -75,6 +79,18 @@ def change(layout: Layout, commands: list[str]) -> None:
     except FileNotFoundError:
         ensure_table(layout)
         nftables.run(text)
+
+
+def _loopback6() -> list[str]:
+    """Where the host may reach ports published for IPv6, of the loopback addresses.
+
+    An answer translated back to ::1 is let in from a bridge that has a local route for it (`bridge.py`), but not when
+    br_netfilter translates before the bridge hands it up, as it does where its switch is on.
+    """
+    try:
+        return [] if _BRIDGE_CALLS_IP6TABLES.read_text().strip() == "1" else ["::1"]
+    except FileNotFoundError:
+        return ["::1"]
 
 
 def _read(family: str, layout: Layout) -> Listing:
