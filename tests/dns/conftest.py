@@ -173,11 +173,12 @@ class Upstream:
             thread.start()
 
     def close(self) -> None:
-        for each in (self._udp, self._tcp):
-            each.shutdown(socket.SHUT_RDWR) if each is self._tcp else self._poke()
-            each.close()
+        self._poke()
+        self._tcp.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
             thread.join(timeout=5)
+        for each in (self._udp, self._tcp):
+            each.close()
 
     def _poke(self) -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as link:

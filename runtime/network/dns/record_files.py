@@ -16,6 +16,8 @@ from pathlib import Path
 
 NETWORKS = "networks"
 NETWORK_FILE = "@network"
+SERVER_UID = SERVER_GID = 65534
+"""Who the server becomes once started: nobody, nogroup. The record files are readable to that group alone."""
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,199}")
 _DNS_LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")

@@ -20,6 +20,7 @@ from runtime.network.dns.control import ask_status
 from runtime.network.dns.record_files import (
     NETWORK_FILE,
     NETWORKS,
+    SERVER_GID,
     NetworkRecords,
     is_dns_name,
     is_record_name,
@@ -27,8 +28,6 @@ from runtime.network.dns.record_files import (
 )
 from schemas.errors import Refused
 
-SERVER_UID = SERVER_GID = 65534
-"""Who the server becomes once started: nobody, nogroup. The record files are readable to that group alone."""
 DIRECTORY_MODE, FILE_MODE = 0o2750, 0o640
 FOLLOW_SECONDS = 1.0
 

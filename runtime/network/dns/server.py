@@ -53,6 +53,7 @@ class Server:
         self.streams = Streams(self.loop, self._ask, time.monotonic)
         self.forwarder = Forwarder(self.loop, HostResolvers(resolv_conf), self._is_own, time.monotonic)
         self.control = Control(self.loop, self._status)
+        self.version = code_version()  # Now: nobody may not be able to read the sources.
         self.faults = 0
         self.loop.watch(self.watcher.fd, lambda _: self._catch_up())
         self._follow()
@@ -126,7 +127,7 @@ class Server:
         self._catch_up()
         return {
             "pid": os.getpid(),
-            "version": code_version(),
+            "version": self.version,
             "listening": sorted(self.listeners.open),
             "failed": [[*key, reason] for key, reason in sorted(self.listeners.failed.items())],
             "faults": self.faults,
