@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from schemas.compose import is_compose, read_compose
 from schemas.envelope import Declared, Origin
 from schemas.errors import Invalid, Problem
 from schemas.interpolate import interpolate
@@ -72,7 +73,11 @@ def _outcomes(
     documents, problems = read_documents(source.name, source.text, substitution(environment))
     yield from problems
     for document in documents:
-        for manifest in read_manifests(source.name, document):
+        if is_compose(document.value):
+            manifests = read_compose(source.name, document, environment)
+        else:
+            manifests = read_manifests(source.name, document)
+        for manifest in manifests:
             yield from manifest.problems
             if manifest.key is not None:
                 yield from _declare(models[manifest.key.kind], manifest, environment)

@@ -16,7 +16,7 @@ from schemas.findings import Findings
 from schemas.metadata import read_metadata, refuse_unknown
 from schemas.names import API_VERSION, Key, Kind
 from schemas.nearest import suggest
-from schemas.spec_words import shown
+from schemas.spec_words import not_a_map, shown
 from schemas.yaml_text import Document, Spot
 
 FIELDS = ("apiVersion", "kind", "metadata", "spec")
@@ -103,6 +103,6 @@ def _read_spec(value: dict[str, Any], findings: Findings) -> dict[str, Any] | No
     """The spec as written; empty where it is left out, None where it is no map."""
     spec = value.get("spec")
     if spec is not None and not isinstance(spec, dict):
-        findings.refuse(("spec",), f"is {shown(spec)}, not a map", "write the fields of the spec below it")
+        findings.refuse(("spec",), not_a_map(spec), "write the fields of the spec below it")
         return None
     return spec or {}

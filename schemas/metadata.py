@@ -14,7 +14,7 @@ from schemas.field_path import Path
 from schemas.findings import Findings
 from schemas.names import NAME_PATTERN
 from schemas.nearest import suggest
-from schemas.spec_words import shown
+from schemas.spec_words import not_a_map, shown
 
 FIELDS = ("name", "labels", "annotations")
 ANNOTATIONS: Mapping[str, tuple[str, ...]] = {
@@ -62,10 +62,15 @@ def read_name(metadata: dict[str, Any], findings: Findings) -> str:
     if isinstance(name, bool):
         findings.refuse(path, f"{shown(name)} is not a name", "write it in quotes")
         return ""
-    if isinstance(name, dict | list) or not re.fullmatch(NAME_PATTERN, text):
+    if isinstance(name, dict | list) or not is_name(text):
         findings.refuse(path, f"{shown(name)} is not a name", usable_name(name))
         return ""
     return text
+
+
+def is_name(text: str) -> bool:
+    """Whether an object may be called that."""
+    return re.fullmatch(NAME_PATTERN, text) is not None
 
 
 def usable_name(name: object) -> str:
@@ -82,7 +87,7 @@ def read_texts(metadata: dict[str, Any], field: str, findings: Findings) -> dict
     if given is None:
         return {}
     if not isinstance(given, dict):
-        findings.refuse(("metadata", field), f"is {shown(given)}, not a map", "write `name: text` lines below it")
+        findings.refuse(("metadata", field), not_a_map(given), "write `name: text` lines below it")
         return {}
     texts: dict[str, str] = {}
     for name, value in given.items():

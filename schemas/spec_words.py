@@ -92,6 +92,11 @@ def describe_shape(value: Any, shapes: Sequence[str]) -> tuple[str, str]:
     return f"{shown(value)} is not {words}", remedy
 
 
+def not_a_map(value: Any) -> str:
+    """The message for a value that should be a map."""
+    return describe_shape(value, [_MAP])[0]
+
+
 def shown(value: Any) -> str:
     """A value as its author would recognise it, at most 60 characters."""
     if isinstance(value, bool):

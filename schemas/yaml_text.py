@@ -274,14 +274,15 @@ class _Reader:
 def find_spot(spot: Spot, path: Path) -> tuple[int, int]:
     """Line and column (from 0) of the value at `path` below `spot`, or of its nearest parent that was written."""
     for step in path:
-        found = _below(spot[2], step)
+        found = spot_below(spot[2], step)
         if found is None:
             break
         spot = found
     return spot[0], spot[1]
 
 
-def _below(below: Below, step: str | int) -> Spot | None:
+def spot_below(below: Below, step: str | int) -> Spot | None:
+    """The spot of one key or item, if it was written."""
     if below is None:
         return None
     if isinstance(below, list):
