@@ -241,10 +241,12 @@ def open_partial(partials: Path, digest: str | None) -> tuple[Path, int]:
         if lock(fd) and is_same_file(fd, path):
             return path, fd
         os.close(fd)
-    path = partials / f"new-{os.getpid()}-{secrets.token_hex(8)}"
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    lock(fd)
-    return path, fd
+    while True:
+        path = partials / f"new-{os.getpid()}-{secrets.token_hex(8)}"
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        if lock(fd) and is_same_file(fd, path):  # the collector removes what nobody has locked
+            return path, fd
+        os.close(fd)
 
 
 def sync_directory(path: Path) -> None:

@@ -2,95 +2,36 @@
 
 Decides whether what is on disk is still what is wanted; if not, has the blobs brought (from a registry, an archive, a
 root file system), the layers unpacked, and writes the record last. Called again it finds nothing to do. What a kill
-leaves half-done is taken up by the next call. Removes nothing that is not its own.
+leaves half-done is taken up by the next call. A damaged image is healed to what it was, not to what its tag names
+today.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from runtime.images.archive import bring_archive
 from runtime.images.blobs import BlobStore
-from runtime.images.config import MAX_CONFIG, ImageConfig, ImageDocument, read_image_document
-from runtime.images.digests import digest_of
-from runtime.images.documents import canonical_json
+from runtime.images.found import Found, add_image, one_layer, read_found, require_platform
+from runtime.images.from_registry import pull_image, resolve_image
+from runtime.images.leases import Lease
 from runtime.images.limits import Limits
-from runtime.images.oci import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, Descriptor, Manifest
-from runtime.images.platforms import Platform, machine_platform
+from runtime.images.mend import add_mending_layer
 from runtime.images.progress import Progress, Report, Step, ignore
 from runtime.images.record import ImageRecord, Origin
 from runtime.images.rootfs import add_rootfs, source_fingerprint
-from runtime.images.store import damage, read_image, write_image
-from runtime.images.unpack import LayerWanted, ensure_layers
+from runtime.images.store import damage, find_image, missing_blob, read_image, write_image
+from runtime.images.unpack import LayerReport, LayerWanted, ensure_layers
+from runtime.images.wanted import ImageWanted
 from runtime.layout import Layout
 from schemas.errors import Refused, TrimtabError
 
 if TYPE_CHECKING:
     from runtime.images.registry.settings import RegistrySettings
 
-VERSION = 1
-"""Counts changes of how an image is made from the same wish."""
-
-
-@dataclass(frozen=True, slots=True)
-class ImageWanted:
-    """An image as a manifest asks for it: exactly one of `ref`, `archive`, `rootfs`."""
-
-    name: str
-    ref: str | None = None
-    archive: Path | None = None
-    rootfs: Path | None = None
-    config: ImageConfig = field(default_factory=ImageConfig)
-    """Only with `rootfs`."""
-    pull_policy: str = "missing"
-    """Compose's `always`, `missing`, `never`."""
-    platform: Platform | None = None
-    """None: this machine's."""
-
-    @property
-    def origin(self) -> Origin:
-        """Raises Refused unless exactly one source is named."""
-        named = [
-            origin
-            for origin, source in (
-                (Origin.REF, self.ref),
-                (Origin.ARCHIVE, self.archive),
-                (Origin.ROOTFS, self.rootfs),
-            )
-            if source is not None
-        ]
-        if len(named) != 1:
-            raise Refused("name one of ref, archive, rootfs", object=f"Image/{self.name}", step="read")
-        return named[0]
-
-    @property
-    def source(self) -> str:
-        """The reference or the path, as text."""
-        return str(self.ref or self.archive or self.rootfs)
-
-    def digest(self) -> str:
-        """Of everything that decides what the image holds: a change of it means: make the image again."""
-        wish = {
-            "version": VERSION,
-            "origin": self.origin.value,
-            "source": self.source,
-            "config": self.config.fields() if self.origin is Origin.ROOTFS else {},
-            "platform": asdict((self.platform or machine_platform()).canonical()),
-        }
-        return digest_of(canonical_json(wish))
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """An image whose blobs are all in the store."""
-
-    digest: str
-    manifest: Manifest
-    document: ImageDocument
-    resolved: str = ""
+__all__ = ["ImageWanted", "ensure_image", "is_converged", "read_fingerprint", "unpack_image"]
 
 
 def ensure_image(
@@ -105,16 +46,9 @@ def ensure_image(
     Idempotent. `progress` may be called from several threads.
     """
     try:
-        have = read_image(layout, wanted.name)
-        fingerprint = read_fingerprint(wanted)
-        if have is not None and is_converged(layout, have, wanted, fingerprint):
-            return have
-        store = BlobStore(layout)
-        found = _bring(layout, store, wanted, progress)
-        record = _unpacked(layout, store, wanted, found, progress, limits or Limits(), fingerprint)
-        write_image(layout, record)
-        progress(Progress(wanted.name, Step.DONE, record.digest, record.size, record.size))
-        return record
+        with Lease(layout) as lease:
+            maker = _Maker(layout, lease, BlobStore(layout, lease), wanted, settings, progress, limits or Limits())
+            return maker.ensure()
     except TrimtabError as error:
         error.object = f"Image/{wanted.name}" + (f" {error.object}" if error.object else "")
         raise
@@ -122,52 +56,118 @@ def ensure_image(
 
 def read_fingerprint(wanted: ImageWanted) -> str:
     """Of the path that the image is made from; "" for a registry's. Costs one lstat(2) per file. Raises Refused."""
-    path = wanted.rootfs or wanted.archive
-    return source_fingerprint(path) if path is not None else ""
+    return source_fingerprint(wanted.path) if wanted.path is not None else ""
 
 
 def is_converged(layout: Layout, have: ImageRecord, wanted: ImageWanted, fingerprint: str) -> bool:
     """Whether the record answers the wish, its source is unchanged, and nothing of it was damaged."""
-    same = have.wanted == wanted.digest() and have.fingerprint == fingerprint
-    return same and damage(layout, have) is None and wanted.pull_policy != "always"
+    return _is_same_wish(have, wanted, fingerprint) and damage(layout, have) is None
 
 
-def _bring(layout: Layout, store: BlobStore, wanted: ImageWanted, progress: Report) -> Found:
-    """Every blob of the image into the store."""
-    if wanted.origin is not Origin.ROOTFS:
-        raise Refused(f"images from {wanted.origin.value} come later", step="read")
-    assert wanted.rootfs is not None
-    report = _stepped(progress, wanted, Step.READ)
-    blob = add_rootfs(layout, store, wanted.rootfs, lambda done: report(str(wanted.rootfs), done, 0))
-    return _image_of_layer(store, wanted, blob)
+def _is_same_wish(have: ImageRecord, wanted: ImageWanted, fingerprint: str) -> bool:
+    return have.wanted == wanted.digest() and have.fingerprint == fingerprint
 
 
-def _image_of_layer(store: BlobStore, wanted: ImageWanted, blob: str) -> Found:
-    """A manifest for one layer whose diffID the unpacking will tell."""
-    size = store.size(blob) or 0
-    layer = Descriptor(OCI_LAYER, blob, size)
-    platform = (wanted.platform or machine_platform()).canonical()
-    document = ImageDocument(wanted.config, platform, ())
-    return Found("", Manifest(OCI_MANIFEST, Descriptor(OCI_CONFIG, "", 0), (layer,)), document)
+@dataclass(frozen=True, slots=True)
+class _Maker:
+    """One call of `ensure_image`: its arguments, and the steps."""
+
+    layout: Layout
+    lease: Lease
+    store: BlobStore
+    wanted: ImageWanted
+    settings: RegistrySettings | None
+    progress: Report
+    limits: Limits
+
+    def ensure(self) -> ImageRecord:
+        fingerprint = read_fingerprint(self.wanted)
+        have = read_image(self.layout, self.wanted.name)
+        if have is not None and (not _is_same_wish(have, self.wanted, fingerprint) or self._is_superseded(have)):
+            have = None
+        if have is not None and damage(self.layout, have) is None:
+            return have
+        found = self._found(have)
+        record = unpack_image(self.layout, self.lease, self.wanted, found, fingerprint, self.progress, self.limits)
+        write_image(self.layout, record)
+        self.progress(Progress(self.wanted.name, Step.DONE, record.digest, record.size, record.size))
+        return record
+
+    def _is_superseded(self, have: ImageRecord) -> bool:
+        """With `always`: whether the registry's tag names something else now."""
+        if self.wanted.origin is not Origin.REF or self.wanted.pull_policy != "always":
+            return False
+        return resolve_image(self.wanted.reference(), self.settings) != have.resolved
+
+    def _found(self, damaged: ImageRecord | None) -> Found:
+        """The image's blobs, all in the store; those of an image that only lost layers need not be brought."""
+        if damaged is not None and missing_blob(self.store, damaged) is None:
+            return read_found(self.store, damaged.digest, damaged.resolved, damaged.tags)
+        match self.wanted.origin:
+            case Origin.REF:
+                return self._from_registry(damaged)
+            case Origin.ARCHIVE:
+                assert self.wanted.archive is not None
+                report = self._stepped(Step.READ)
+                return bring_archive(self.store, self.wanted.archive, self.wanted.for_platform, self.limits, report)
+            case Origin.ROOTFS:
+                return self._from_rootfs()
+
+    def _from_rootfs(self) -> Found:
+        assert self.wanted.rootfs is not None
+        path = str(self.wanted.rootfs)
+        report = self._stepped(Step.READ)
+        blob = add_rootfs(self.layout, self.store, self.wanted.rootfs, lambda done: report(path, done, 0))
+        layer = LayerWanted(self.store.path(blob), None, blob)
+        report = self._stepped(Step.UNPACK)
+        (record,) = ensure_layers(self.layout, [layer], self.limits, self.lease, report)
+        document = one_layer(self.wanted.config, self.wanted.for_platform, record.diff_id)
+        return add_image(self.store, document, (blob,))
+
+    def _from_registry(self, damaged: ImageRecord | None) -> Found:
+        reference = self.wanted.reference()
+        local = find_image(self.layout, reference, self.wanted.for_platform)
+        if local is not None and self.wanted.pull_policy != "always":
+            return read_found(self.store, local.digest, local.resolved, local.tags)
+        if self.wanted.pull_policy == "never":
+            raise Refused(
+                f"{reference} is not on this machine, and `pull_policy` is never",
+                step="find image",
+                hint="load it with `trimtab image load`, or set `pull_policy: missing`",
+            )
+        if damaged is not None:
+            reference = replace(reference, digest=damaged.resolved)
+        return pull_image(
+            self.layout, self.store, self.lease, self.wanted, reference, self.settings, self.progress, self.limits
+        )
+
+    def _stepped(self, step: Step) -> LayerReport:
+        return _stepped(self.progress, self.wanted.name, step)
 
 
-def _unpacked(
+def unpack_image(
     layout: Layout,
-    store: BlobStore,
+    lease: Lease,
     wanted: ImageWanted,
     found: Found,
+    fingerprint: str,
     progress: Report,
     limits: Limits,
-    fingerprint: str,
 ) -> ImageRecord:
-    diff_ids = found.document.diff_ids or (None,) * len(found.manifest.layers)
+    """The record of an image whose blobs are in the store, once its layers are unpacked; it is not written yet.
+
+    Raises Refused, RetryLater.
+    """
+    require_platform(found.document, wanted.for_platform)
+    store = BlobStore(layout, lease)
     layers = [
         LayerWanted(store.path(blob.digest), diff_id, blob.digest)
-        for blob, diff_id in zip(found.manifest.layers, diff_ids, strict=True)
+        for blob, diff_id in zip(found.manifest.layers, found.document.diff_ids, strict=True)
     ]
-    records = ensure_layers(layout, layers, limits, _stepped(progress, wanted, Step.UNPACK))
-    if not found.digest:
-        found = _completed(store, found, tuple(record.diff_id for record in records))
+    records = ensure_layers(layout, layers, limits, lease, _stepped(progress, wanted.name, Step.UNPACK))
+    mended = add_mending_layer(layout, store, records)
+    if mended:
+        ensure_layers(layout, [LayerWanted(store.path(mended), mended, mended)], limits, lease)
     return ImageRecord(
         name=wanted.name,
         origin=wanted.origin,
@@ -177,24 +177,17 @@ def _unpacked(
         config_digest=found.manifest.config.digest,
         config=found.document.config,
         platform=found.document.platform,
-        layers=tuple(record.diff_id for record in records),
+        layers=found.document.diff_ids,
         blobs=found.manifest.layers,
-        size=sum(record.bytes for record in records),
-        resolved=found.resolved or found.digest,
+        size=sum({record.diff_id: record.bytes for record in records}.values()),
+        resolved=found.resolved,
+        tags=found.tags,
         fingerprint=fingerprint,
         wanted=wanted.digest(),
+        mended=mended,
         made_at=time.time(),
     )
 
 
-def _completed(store: BlobStore, found: Found, diff_ids: tuple[str, ...]) -> Found:
-    """An image of our own gets its config and manifest once the diffIDs are known; equal input, equal digest."""
-    document = ImageDocument(found.document.config, found.document.platform, diff_ids)
-    content = document.content()
-    config = Descriptor(OCI_CONFIG, store.add(content), len(content))
-    manifest = Manifest(OCI_MANIFEST, config, found.manifest.layers)
-    return Found(store.add(manifest.content()), manifest, read_image_document(store.read(config.digest, MAX_CONFIG)))
-
-
-def _stepped(progress: Report, wanted: ImageWanted, step: Step) -> Callable[[str, int, int], None]:
-    return lambda subject, done, total: progress(Progress(wanted.name, step, subject, done, total or None))
+def _stepped(progress: Report, name: str, step: Step) -> LayerReport:
+    return lambda subject, done, total: progress(Progress(name, step, subject, done, total or None))

@@ -42,6 +42,8 @@ class ImageRecord:
     """Bytes of the unpacked layers together."""
     resolved: str = ""
     """What the reference named at the last pull: an index's digest, or `digest` itself."""
+    tags: tuple[str, ...] = ()
+    """References, in full, that the image is known by: the one it was pulled by, those of its archive."""
     fingerprint: str = ""
     """Of the file or directory it was read from."""
     wanted: str = ""
@@ -82,6 +84,7 @@ def read_record(content: bytes) -> ImageRecord:
         blobs=tuple(read_descriptor(blob) for blob in document.children("blobs")),
         size=document.integer("size"),
         resolved=document.text("resolved", ""),
+        tags=document.strings("tags"),
         fingerprint=document.text("fingerprint", ""),
         wanted=document.text("wanted", ""),
         mended=document.text("mended", ""),

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import os
 import re
-from contextlib import suppress
+import secrets
 from pathlib import Path
 
 from runtime.images.blobs import BlobStore, full_disk_is_retried, sync_directory
 from runtime.images.layers import layer_damage, layer_tree
+from runtime.images.platforms import Platform, acceptable
 from runtime.images.record import ImageRecord, read_record, record_content
 from runtime.layout import Layout
 from schemas.errors import Refused
 from schemas.names import NAME_PATTERN
+from schemas.reference import Reference
 
 _ENDING = ".json"
 
@@ -41,24 +43,32 @@ def read_image(layout: Layout, name: str) -> ImageRecord | None:
 
 def list_images(layout: Layout) -> tuple[ImageRecord, ...]:
     """Every image, by name."""
-    names: list[str] = []
-    with suppress(FileNotFoundError):
-        names = sorted(path.name.removesuffix(_ENDING) for path in layout.images.glob(f"*{_ENDING}"))
+    paths = layout.images.glob(f"*{_ENDING}") if layout.images.is_dir() else ()
+    names = sorted(path.name.removesuffix(_ENDING) for path in paths)
     records = [read_image(layout, name) for name in names if re.fullmatch(NAME_PATTERN, name)]
     return tuple(record for record in records if record is not None)
+
+
+def unreadable_records(layout: Layout) -> tuple[Path, ...]:
+    """Files of records that are damaged or of another version of the engine."""
+    paths = sorted(layout.images.glob(f"*{_ENDING}")) if layout.images.is_dir() else []
+    return tuple(path for path in paths if read_image(layout, path.name.removesuffix(_ENDING)) is None)
 
 
 def write_image(layout: Layout, record: ImageRecord) -> None:
     """Replace the record, durably. Raises RetryLater when the disk is full."""
     target = image_path(layout, record.name)
-    temporary = target.with_suffix(".new")
+    temporary = target.with_name(f"{record.name}.{secrets.token_hex(4)}.new")
     with full_disk_is_retried(target):
         layout.images.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(record_content(record))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.rename(target)
+        try:
+            with temporary.open("wb") as file:
+                file.write(record_content(record))
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.rename(target)
+        finally:
+            temporary.unlink(missing_ok=True)
         sync_directory(layout.images)
 
 
@@ -69,7 +79,16 @@ def remove_image(layout: Layout, name: str) -> None:
 
 def damage(layout: Layout, record: ImageRecord) -> str | None:
     """What of the image is missing or was changed by hand, in words, or None. Looks, does not read contents."""
-    store = BlobStore(layout)
+    if (missing := missing_blob(BlobStore(layout), record)) is not None:
+        return missing
+    for diff_id in dict.fromkeys((*record.layers, *((record.mended,) if record.mended else ()))):
+        if (wrong := layer_damage(layout, diff_id)) is not None:
+            return wrong
+    return None
+
+
+def missing_blob(store: BlobStore, record: ImageRecord) -> str | None:
+    """The first blob of the image that is not here or not as long as it should be, in words."""
     sizes = {record.digest: None, record.config_digest: None} | {blob.digest: blob.size for blob in record.blobs}
     for digest, size in sizes.items():
         found = store.size(digest)
@@ -77,9 +96,17 @@ def damage(layout: Layout, record: ImageRecord) -> str | None:
             return f"blob {store.path(digest)} is missing"
         if size not in (None, found):
             return f"blob {store.path(digest)} has {found} bytes, not {size}"
-    for diff_id in dict.fromkeys((*record.layers, *((record.mended,) if record.mended else ()))):
-        if (wrong := layer_damage(layout, diff_id)) is not None:
-            return wrong
+    return None
+
+
+def find_image(layout: Layout, reference: Reference, platform: Platform) -> ImageRecord | None:
+    """An undamaged image that is known by `reference`, whatever the manifest's name under which it came."""
+    for record in list_images(layout):
+        known = reference.digest in (record.digest, record.resolved) if reference.digest else False
+        if not known and str(reference) not in record.tags:
+            continue
+        if record.platform.canonical() in acceptable(platform) and damage(layout, record) is None:
+            return record
     return None
 
 

@@ -24,9 +24,21 @@ PIECE = 1 << 20
 _WAITING = 3
 _GZIP = b"\x1f\x8b"
 _ZSTD = b"\x28\xb5\x2f\xfd"
+_SKIPPABLE = b"\x2a\x4d\x18"
 _OTHERS = {b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x04\x22\x4d\x18": "lz4", b"PK\x03\x04": "zip"}
 
 _FAILURES: tuple[type[Exception], ...] = (igzip_lib.IsalError, zstd.ZstdError, EOFError)  # type: ignore[assignment]
+
+
+def compression_of(first: bytes) -> str:
+    """`gzip`, `zstd`, another compression's name, or "" by a blob's first 512 bytes."""
+    if first[257:262] == b"ustar":  # a file in it may be named as others begin
+        return ""
+    if first.startswith(_GZIP):
+        return "gzip"
+    if first.startswith(_ZSTD) or (first[1:4] == _SKIPPABLE and first[0] >> 4 == 5):
+        return "zstd"
+    return next((name for magic, name in _OTHERS.items() if first.startswith(magic)), "")
 
 
 class _Engine(Protocol):
@@ -150,14 +162,15 @@ class TarStream:
 
     def _decompressed(self) -> Iterator[bytes]:
         first = self._read()
-        if first.startswith(_GZIP):
-            return self._inflated(first, _gunzip, "gzip")
-        if first.startswith(_ZSTD) or first[1:4] == b"\x2a\x4d\x18":
-            return self._inflated(first, zstd.ZstdDecompressor, "zstd")
-        for magic, name in _OTHERS.items():
-            if first.startswith(magic):
-                raise Unsound(f"the layer is compressed with {name}", hint="use gzip, zstd or no compression")
-        return self._plain(first)
+        match compression_of(first):
+            case "":
+                return self._plain(first)
+            case "gzip":
+                return self._inflated(first, _gunzip, "gzip")
+            case "zstd":
+                return self._inflated(first, zstd.ZstdDecompressor, "zstd")
+            case other:
+                raise Unsound(f"the layer is compressed with {other}", hint="use gzip, zstd or no compression")
 
     def _plain(self, piece: bytes) -> Iterator[bytes]:
         while piece:

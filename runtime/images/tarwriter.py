@@ -94,7 +94,7 @@ class _TreeWriter:
     def directory(self, fd: int, path: bytes, found: os.stat_result, depth: int) -> None:
         if depth > _DEPTH:
             raise Refused(f"directories are nested deeper than {_DEPTH}", path=os.fsdecode(path), step="read")
-        self._sink(header(_member(path, b"5", found, _xattrs_of(fd))))
+        self._sink(header(member_of(path, b"5", found, xattrs_of(fd))))
         if found.st_dev != self._device:
             return  # something is mounted here: its content belongs to another file system
         for name in sorted(os.fsencode(name) for name in os.listdir(fd)):
@@ -112,7 +112,7 @@ class _TreeWriter:
             finally:
                 os.close(fd)
         elif found.st_nlink > 1 and found.st_ino in self._linked:
-            self._sink(header(_member(path, b"1", found, link=self._linked[found.st_ino])))
+            self._sink(header(member_of(path, b"1", found, link=self._linked[found.st_ino])))
         else:
             if found.st_nlink > 1:
                 self._linked[found.st_ino] = path
@@ -123,16 +123,16 @@ class _TreeWriter:
         if stat.S_ISREG(mode):
             self._file(above, name, path)
         elif stat.S_ISLNK(mode):
-            self._sink(header(_member(path, b"2", found, link=os.readlink(name, dir_fd=above))))
+            self._sink(header(member_of(path, b"2", found, link=os.readlink(name, dir_fd=above))))
         else:
             kind = b"3" if stat.S_ISCHR(mode) else b"4" if stat.S_ISBLK(mode) else b"6"
-            self._sink(header(_member(path, kind, found)))
+            self._sink(header(member_of(path, kind, found)))
 
     def _file(self, above: int, name: bytes, path: bytes) -> None:
         fd = os.open(name, _OPEN_FILE, dir_fd=above)
         try:
             found = os.fstat(fd)
-            self._sink(header(_member(path, b"0", found, _xattrs_of(fd))))
+            self._sink(header(member_of(path, b"0", found, xattrs_of(fd))))
             left = found.st_size
             while left and (piece := os.read(fd, min(left, _PIECE))):
                 self._sink(piece)
@@ -144,7 +144,7 @@ class _TreeWriter:
             os.close(fd)
 
 
-def _member(
+def member_of(
     path: bytes, kind: bytes, found: os.stat_result, xattrs: tuple[tuple[bytes, bytes], ...] = (), link: bytes = b""
 ) -> Member:
     device = (os.major(found.st_rdev), os.minor(found.st_rdev)) if kind in b"34" else (0, 0)
@@ -162,7 +162,7 @@ def _member(
     )
 
 
-def _xattrs_of(fd: int) -> tuple[tuple[bytes, bytes], ...]:
+def xattrs_of(fd: int) -> tuple[tuple[bytes, bytes], ...]:
     names: list[str] = []
     with suppress(OSError):  # a file system without any
         names = os.listxattr(fd)

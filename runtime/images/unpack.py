@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
 
-from runtime.images.blobs import disk_error, full_disk_is_retried, sync_directory
+from runtime.images.blobs import Keeper, disk_error, full_disk_is_retried, sync_directory
 from runtime.images.layers import (
     BROKEN,
     PARTIAL,
@@ -59,21 +59,30 @@ LayerReport = Callable[[str, int, int], None]
 
 
 def ensure_layers(
-    layout: Layout, wanted: Sequence[LayerWanted], limits: Limits, report: LayerReport = lambda *_: None
+    layout: Layout,
+    wanted: Sequence[LayerWanted],
+    limits: Limits,
+    keeper: Keeper,
+    report: LayerReport = lambda *_: None,
 ) -> tuple[LayerRecord, ...]:
     """Every layer unpacked, in the order given, several at a time. Raises as `ensure_layer`, the first failure."""
     layers = list(dict.fromkeys(wanted))  # an image may name one layer twice
     if not layers:
         return ()
     with ThreadPoolExecutor(max_workers=min(len(layers), 2 * _CORES), thread_name_prefix="unpack") as pool:
-        futures = {layer: pool.submit(ensure_layer, layout, layer, limits, report) for layer in layers}
+        futures = {layer: pool.submit(ensure_layer, layout, layer, limits, keeper, report) for layer in layers}
     return tuple(futures[layer].result() for layer in wanted)
 
 
 def ensure_layer(
-    layout: Layout, wanted: LayerWanted, limits: Limits, report: LayerReport = lambda *_: None
+    layout: Layout, wanted: LayerWanted, limits: Limits, keeper: Keeper, report: LayerReport = lambda *_: None
 ) -> LayerRecord:
-    """The layer unpacked and durable. Raises Refused (it is unsound), RetryLater (the disk is full, the blob gone)."""
+    """The layer unpacked and durable, and kept from the collector by `keeper`.
+
+    Raises Refused (it is unsound), RetryLater (the disk is full, the blob gone).
+    """
+    if wanted.diff_id:
+        keeper.add(wanted.diff_id)
     if (there := _sound(layout, wanted.diff_id)) is not None:
         return there
     with full_disk_is_retried(layout.layers):
@@ -92,8 +101,9 @@ def ensure_layer(
                 step="unpack",
                 hint="the image is damaged where it comes from",
             )
+        keeper.add(diff_id)
         with full_disk_is_retried(place):
-            return _publish(layout, place, write_record(place, diff_id, made))
+            return _publish(layout, place, write_record(place, diff_id, wanted.name, made))
     finally:
         if is_same_file(fd, place):
             shutil.rmtree(place, ignore_errors=True)

@@ -1,0 +1,184 @@
+"""Removes blobs and layers that nothing names: mark and sweep. And what killed makers left.
+
+Called by the reconciler, when the disk fills or somebody asks. Marks what image records name, what leases of work in
+flight name, and what the caller says containers stand on; removes the rest. Decides nothing about records.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Collection
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from runtime.images.blobs import BlobStore
+from runtime.images.layers import BROKEN, PARTIAL, layer_path, list_layers, read_layer
+from runtime.images.leases import leased, store_lock
+from runtime.images.locks import is_same_file, lock
+from runtime.images.record import ImageRecord
+from runtime.images.store import list_images, unreadable_records
+from runtime.layout import Layout
+from schemas.errors import Refused
+
+PARTIAL_SECONDS = 24 * 3600.0
+"""How long a broken-off download waits to be continued."""
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What was removed: digests, and the bytes that it took on disk."""
+
+    blobs: tuple[str, ...]
+    layers: tuple[str, ...]
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSize:
+    """Bytes of one image: its layers unpacked, its blobs; `unique` of both that no other image shares."""
+
+    name: str
+    layers: int
+    blobs: int
+    unique: int
+
+
+@dataclass(frozen=True, slots=True)
+class DiskUsage:
+    """Bytes on this engine's disk, each blob and layer counted once; `reclaimable`: what `collect` would remove."""
+
+    blobs: int
+    layers: int
+    partials: int
+    reclaimable: int
+
+
+def named_digests(record: ImageRecord) -> frozenset[str]:
+    """Every blob and layer that the image needs."""
+    blobs = (record.digest, record.config_digest, record.resolved, *(blob.digest for blob in record.blobs))
+    return frozenset(digest for digest in (*blobs, *record.layers, record.mended) if digest)
+
+
+def collect(layout: Layout, in_use: Collection[str] = ()) -> Collected:
+    """Remove what neither a record, nor a lease, nor `in_use` (diffIDs that containers stand on) names.
+
+    Raises Refused when a record cannot be read: what it names is unknown, so nothing is removed.
+    """
+    unreadable = unreadable_records(layout)
+    if unreadable:
+        raise Refused(
+            "an image's record cannot be read, so what it uses is unknown",
+            step="collect",
+            path=str(unreadable[0]),
+            hint="apply the image again, or remove the file",
+        )
+    store = BlobStore(layout)
+    with store_lock(layout, shared=False):
+        kept = leased(layout).union(in_use, *(named_digests(record) for record in list_images(layout)))
+        blobs = [digest for digest in store.digests() if digest not in kept]
+        layers = [digest for digest in list_layers(layout) if digest not in kept]
+        size = sum(store.size(digest) or 0 for digest in blobs)
+        size += sum(record.bytes for digest in layers if (record := read_layer(layout, digest)))
+        for digest in blobs:
+            store.delete(digest)
+        doomed = [_condemn(layer_path(layout, digest)) for digest in layers]
+    for place in doomed:
+        shutil.rmtree(place, ignore_errors=True)
+    tidy(layout, kept)
+    return Collected(tuple(sorted(blobs)), tuple(sorted(layers)), size)
+
+
+def tidy(layout: Layout, in_use: Collection[str] = ()) -> None:
+    """Remove what killed makers left: layers half unpacked, downloads older than a day, replaced layers.
+
+    `in_use` as for `collect`: a replaced layer stays while a container may still stand on it.
+    """
+    standing = {layer_path(layout, digest).name for digest in in_use}
+    for place in _layer_directories(layout):
+        stem, broken, _ = place.name.partition(BROKEN)
+        if broken and stem not in standing:
+            shutil.rmtree(place, ignore_errors=True)
+        elif place.name.endswith(PARTIAL):
+            _remove_dead_layer(place)
+    for path in BlobStore(layout).partials():
+        with suppress(FileNotFoundError):
+            _remove_if_dead(path)
+
+
+def image_sizes(layout: Layout) -> tuple[ImageSize, ...]:
+    """Per image, by name. Reads records only."""
+    records = list_images(layout)
+    parts = {record.name: _part_sizes(layout, record) for record in records}
+    users: dict[str, int] = {}
+    for sizes in parts.values():
+        for digest in sizes:
+            users[digest] = users.get(digest, 0) + 1
+    return tuple(
+        ImageSize(
+            name=record.name,
+            layers=record.size,
+            blobs=sum(blob.size for blob in {blob.digest: blob for blob in record.blobs}.values()),
+            unique=sum(size for digest, size in parts[record.name].items() if users[digest] == 1),
+        )
+        for record in records
+    )
+
+
+def disk_usage(layout: Layout, in_use: Collection[str] = ()) -> DiskUsage:
+    """What blobs and layers take, without reading them."""
+    store = BlobStore(layout)
+    kept = frozenset(in_use).union(*(named_digests(record) for record in list_images(layout)))
+    blobs = {digest: store.size(digest) or 0 for digest in store.digests()}
+    layers = {digest: record.bytes for digest in list_layers(layout) if (record := read_layer(layout, digest))}
+    partials = 0
+    for path in store.partials():
+        with suppress(FileNotFoundError):
+            partials += path.stat().st_size
+    lost = [size for sizes in (blobs, layers) for digest, size in sizes.items() if digest not in kept]
+    return DiskUsage(sum(blobs.values()), sum(layers.values()), partials, sum(lost))
+
+
+def _part_sizes(layout: Layout, record: ImageRecord) -> dict[str, int]:
+    """Blobs and layers have keys of their own: an uncompressed layer's diffID is its blob's digest."""
+    blobs = {f"blob {blob.digest}": blob.size for blob in record.blobs}
+    layers = {f"layer {digest}": read_layer(layout, digest) for digest in record.layers}
+    return blobs | {key: layer.bytes for key, layer in layers.items() if layer}
+
+
+def _condemn(place: Path) -> Path:
+    """Gone at once, by one rename; its files are removed afterwards, and by the next `tidy` after a kill."""
+    target = place.with_name(f"{place.name}{BROKEN}-{secrets.token_hex(4)}")
+    place.rename(target)
+    return target
+
+
+def _layer_directories(layout: Layout) -> list[Path]:
+    with suppress(FileNotFoundError):
+        return list(layout.layers.iterdir())
+    return []
+
+
+def _remove_dead_layer(place: Path) -> None:
+    """Unless a living maker has it locked. Locked by us meanwhile, so that nobody takes it up."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        fd = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            if lock(fd) and is_same_file(fd, place):
+                shutil.rmtree(place, ignore_errors=True)
+        finally:
+            os.close(fd)
+
+
+def _remove_if_dead(path: Path) -> None:
+    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        old = time.time() - os.fstat(fd).st_mtime > PARTIAL_SECONDS
+        anonymous = path.name.startswith("new-")
+        if (old or anonymous) and lock(fd) and is_same_file(fd, path):
+            path.unlink()
+    finally:
+        os.close(fd)
