@@ -17,7 +17,7 @@ from runtime.layout import Layout
 from schemas.reference import Reference
 from tests.registry.distribution import docker_registry, make_certificates
 from tests.registry.fake import Fake, serving
-from tests.registry.samples import Address
+from tests.registry.samples import Address, Sample, image, layer_tar, noise
 
 AMD64 = Platform("linux", "amd64")
 
@@ -61,6 +61,12 @@ def other() -> Iterator[Fake]:
     """A second one: a host that is not the registry."""
     with serving() as made:
         yield made
+
+
+@pytest.fixture
+def sample(fake: Fake) -> Sample:
+    """An image of the fake registry, with one layer of about 3 MB."""
+    return fake.hold(image(layer_tar({"small": b"1"}), layer_tar({"noise": noise(3_000_000)})))
 
 
 @pytest.fixture

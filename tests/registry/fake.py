@@ -220,3 +220,20 @@ def chunked(*chunks: bytes, whole: bool = True) -> Answer:
         asked.cut()
 
     return answer
+
+
+def wants_token(realm: str, token: str = "t0ken", scope: str | None = "repository:app:pull") -> Answer:
+    """A gate: only the bearer of `token` passes; the rest is told where to get it."""
+    challenge = f'Bearer realm="{realm}",service="registry.test"' + (f',scope="{scope}"' if scope else "")
+
+    def gate(asked: Asked) -> bool:
+        if asked.path.startswith("/token") or asked.headers.get("Authorization") == f"Bearer {token}":
+            return False
+        asked.send(401, WWW_Authenticate=challenge)
+        return True
+
+    return gate
+
+
+def gives_token(token: str = "t0ken", name: str = "token") -> Answer:
+    return status(200, json.dumps({name: token, "expires_in": 300}).encode(), Content_Type="application/json")

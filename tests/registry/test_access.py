@@ -1,12 +1,10 @@
-"""Who we are, and whom we tell: basic and token authentication, credentials and their helpers, TLS, insecure hosts."""
+"""Who we are, and whom we tell: basic and token authentication, credentials and their helpers."""
 
 from __future__ import annotations
 
 import base64
 import json
 import os
-import shutil
-import ssl
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,13 +12,11 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from runtime.images.registry.pull import resolve
-from runtime.images.registry.settings import HostSettings, RegistrySettings
+from runtime.images.registry.settings import RegistrySettings
 from schemas.errors import Refused, RetryLater
-from schemas.reference import Reference
-from tests.registry.conftest import Pull, insecure, with_host
+from tests.registry.conftest import Pull
 from tests.registry.distribution import PASSWORD, USERNAME
-from tests.registry.fake import Answer, Asked, Fake, redirect, serving, status
+from tests.registry.fake import Asked, Fake, gives_token, redirect, status, wants_token
 from tests.registry.samples import Address, image, push
 
 BASIC = "Basic " + base64.b64encode(f"{USERNAME}:{PASSWORD}".encode()).decode()
@@ -31,23 +27,6 @@ def log_in(settings: RegistrySettings, host: str, **entry: str) -> None:
     assert settings.docker_config is not None
     made = entry or {"auth": base64.b64encode(f"{USERNAME}:{PASSWORD}".encode()).decode()}
     settings.docker_config.write_text(json.dumps({"auths": {host: made}}))
-
-
-def wants_token(fake: Fake, realm: str, token: str = "t0ken", scope: str | None = "repository:app:pull") -> Answer:
-    """A gate: only the bearer of `token` passes; the rest is told where to get it."""
-    challenge = f'Bearer realm="{realm}",service="registry.test"' + (f',scope="{scope}"' if scope else "")
-
-    def gate(asked: Asked) -> bool:
-        if asked.path.startswith("/token") or asked.headers.get("Authorization") == f"Bearer {token}":
-            return False
-        asked.send(401, WWW_Authenticate=challenge)
-        return True
-
-    return gate
-
-
-def gives_token(token: str = "t0ken", name: str = "token") -> Answer:
-    return status(200, json.dumps({name: token, "expires_in": 300}).encode(), Content_Type="application/json")
 
 
 # basic
@@ -89,7 +68,7 @@ def test_another_registrys_password_is_not_tried(fake: Fake, pull_from: Pull, se
 
 def test_a_token_is_fetched_for_the_scope_asked_for(fake: Fake, pull_from: Pull) -> None:
     sample = fake.hold(image())
-    fake.gate = wants_token(fake, f"http://{fake.host}/token?a=b")
+    fake.gate = wants_token(f"http://{fake.host}/token?a=b")
     fake.script("/token", gives_token())
     assert pull_from(fake.host, "app:latest").digest == sample.digest
 
@@ -104,7 +83,7 @@ def test_a_token_is_fetched_for_the_scope_asked_for(fake: Fake, pull_from: Pull)
 
 def test_without_a_scope_the_repository_is_asked_for(fake: Fake, pull_from: Pull) -> None:
     fake.hold(image())
-    fake.gate = wants_token(fake, f"http://{fake.host}/token", scope=None)
+    fake.gate = wants_token(f"http://{fake.host}/token", scope=None)
     fake.script("/token", gives_token(name="access_token"))
     pull_from(fake.host, "team/app:latest")
     assert "scope=repository:team/app:pull" in fake.asked("/token")[0].path
@@ -114,7 +93,7 @@ def test_the_password_goes_to_the_token_service_only(
     fake: Fake, other: Fake, pull_from: Pull, settings: RegistrySettings
 ) -> None:
     fake.hold(image())
-    fake.gate = wants_token(fake, f"http://{other.host}/token")
+    fake.gate = wants_token(f"http://{other.host}/token")
     other.script("/token", gives_token())
     log_in(settings, fake.host)
     pull_from(fake.host, "app:latest")
@@ -127,7 +106,7 @@ def test_an_identity_token_is_posted_for_an_access_token(
     fake: Fake, pull_from: Pull, settings: RegistrySettings
 ) -> None:
     fake.hold(image())
-    fake.gate = wants_token(fake, f"http://{fake.host}/token")
+    fake.gate = wants_token(f"http://{fake.host}/token")
     fake.script("/token", gives_token(name="access_token"))
     log_in(settings, fake.host, identitytoken="long-lived")
     pull_from(fake.host, "app:latest")
@@ -144,7 +123,7 @@ def test_an_identity_token_is_posted_for_an_access_token(
 def test_an_identity_token_is_not_posted_on_to_where_the_service_sends_us(
     fake: Fake, other: Fake, pull_from: Pull, settings: RegistrySettings
 ) -> None:
-    fake.gate = wants_token(fake, f"http://{fake.host}/token")
+    fake.gate = wants_token(f"http://{fake.host}/token")
     fake.script("/token", redirect(f"http://{other.host}/token"))
     log_in(settings, fake.host, identitytoken="long-lived")
     with pytest.raises(Refused):
@@ -154,7 +133,7 @@ def test_an_identity_token_is_not_posted_on_to_where_the_service_sends_us(
 
 def test_a_registry_token_is_sent_as_it_is(fake: Fake, pull_from: Pull, settings: RegistrySettings) -> None:
     fake.hold(image())
-    fake.gate = wants_token(fake, f"http://{fake.host}/token")
+    fake.gate = wants_token(f"http://{fake.host}/token")
     log_in(settings, fake.host, registrytoken="t0ken")
     pull_from(fake.host, "app:latest")
     assert fake.asked("/token") == []
@@ -182,7 +161,7 @@ def test_a_token_that_ends_on_the_way_is_renewed(fake: Fake, pull_from: Pull) ->
 
 
 def test_a_token_service_that_denies_is_told_with_a_remedy(fake: Fake, pull_from: Pull) -> None:
-    fake.gate = wants_token(fake, f"http://{fake.host}/token?secret=1")
+    fake.gate = wants_token(f"http://{fake.host}/token?secret=1")
     fake.script("/token", status(403))
     with pytest.raises(Refused, match=r"get token: .* denies access.*log in") as refusal:
         pull_from(fake.host, "app:latest")
@@ -193,7 +172,7 @@ def test_a_token_service_that_denies_is_told_with_a_remedy(fake: Fake, pull_from
     "answer", [b"{}", b"[]", b"<html>", b'{"token": "a\\r\\nX-Evil: 1"}', b'{"token": 7}', b"[" * 9000]
 )
 def test_an_answer_without_a_token_is_refused(answer: bytes, fake: Fake, pull_from: Pull) -> None:
-    fake.gate = wants_token(fake, f"http://{fake.host}/token")
+    fake.gate = wants_token(f"http://{fake.host}/token")
     fake.script("/token", status(200, answer))
     with pytest.raises(Refused, match="gave no token"):
         pull_from(fake.host, "app:latest")
@@ -295,7 +274,7 @@ def test_a_helper_may_know_an_identity_token(
     helper: Path, fake: Fake, pull_from: Pull, settings: RegistrySettings
 ) -> None:
     fake.hold(image())
-    fake.gate = wants_token(fake, f"http://{fake.host}/token")
+    fake.gate = wants_token(f"http://{fake.host}/token")
     fake.script("/token", gives_token())
     (helper / "answer").write_text("""echo '{"Username": "<token>", "Secret": "long-lived"}'\n""")
     use_helper(settings, credsStore="test")
@@ -327,7 +306,7 @@ def test_a_public_image_needs_no_working_helper(
     name: str, fake: Fake, pull_from: Pull, settings: RegistrySettings
 ) -> None:
     sample = fake.hold(image())
-    fake.gate = wants_token(fake, f"http://{fake.host}/token")
+    fake.gate = wants_token(f"http://{fake.host}/token")
     fake.script("/token", gives_token())
     use_helper(settings, credsStore=name)
     assert pull_from(fake.host, "app:latest").digest == sample.digest
@@ -365,116 +344,3 @@ def test_a_broken_config_file_is_named_and_not_quoted(
         pull_from(locked_registry.host, "secret:v1")
     assert "hunter2" not in str(refusal.value)
     assert refusal.value.__cause__ is None
-
-
-# TLS
-
-
-def test_an_unknown_ca_is_refused_with_the_remedy(tls_registry: Address, settings: RegistrySettings) -> None:
-    reference = Reference.parse(f"{tls_registry.host}/tls:v1")
-    with pytest.raises(Refused, match=f"not trusted.*certs.d/{tls_registry.host}/ca.crt"):
-        resolve(reference, settings)
-
-
-def test_a_ca_in_certs_d_is_trusted_for_its_registry(
-    tls_registry: Address, certificates: Path, settings: RegistrySettings
-) -> None:
-    sample = image()
-    push(tls_registry, "tls", "v1", sample)
-    directory = settings.certs[0] / tls_registry.host
-    directory.mkdir(parents=True)
-    shutil.copy(certificates / "ca.crt", directory / "ca.crt")
-    reference = Reference.parse(f"{tls_registry.host}/tls:v1")
-    assert resolve(reference, settings) == sample.digest
-    directory.rename(directory.with_name("127.0.0.1:1"))
-    with pytest.raises(Refused, match="not trusted"):
-        resolve(reference, settings)
-
-
-def test_a_ca_and_insecure_by_setting(tls_registry: Address, certificates: Path, settings: RegistrySettings) -> None:
-    sample = image()
-    push(tls_registry, "tls", "v1", sample)
-    reference = Reference.parse(f"{tls_registry.host}/tls:v1")
-    for said in (HostSettings(ca=certificates / "ca.crt"), HostSettings(insecure=True)):
-        assert resolve(reference, with_host(settings, tls_registry.host, said)) == sample.digest
-
-
-def test_a_ca_that_is_no_certificate_is_named(
-    tls_registry: Address, settings: RegistrySettings, tmp_path: Path
-) -> None:
-    (tmp_path / "bad.pem").write_text("not a certificate")
-    said = HostSettings(ca=tmp_path / "bad.pem")
-    with pytest.raises(Refused, match=r"cannot be read .*bad\.pem.*PEM"):
-        resolve(Reference.parse(f"{tls_registry.host}/tls:v1"), with_host(settings, tls_registry.host, said))
-
-
-def test_plain_http_is_refused_unless_it_was_set(registry: Address, settings: RegistrySettings) -> None:
-    with pytest.raises(Refused, match=f"does not speak TLS.*`insecure: true` for {registry.host}"):
-        resolve(Reference.parse(f"{registry.host}/tls:v1"), settings)
-
-
-def server_context(certificates: Path, verify: ssl.VerifyMode) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.maximum_version = ssl.TLSVersion.TLSv1_2  # whose refusal comes before, not after, the handshake
-    context.load_cert_chain(certificates / "server.crt", certificates / "server.key")
-    context.load_verify_locations(certificates / "ca.crt")
-    context.verify_mode = verify
-    return context
-
-
-@pytest.fixture
-def tls_fake(certificates: Path) -> Iterator[Fake]:
-    """A fake registry behind TLS that looks at client certificates of our CA."""
-    with serving(server_context(certificates, ssl.CERT_OPTIONAL)) as made:
-        yield made
-
-
-def test_a_missing_client_certificate_is_told(certificates: Path, settings: RegistrySettings) -> None:
-    with serving(server_context(certificates, ssl.CERT_REQUIRED)) as fake:
-        where = with_host(settings, fake.host, HostSettings(ca=certificates / "ca.crt"))
-        with pytest.raises(Refused, match=f"may want a client certificate.*certs.d/{fake.host}/"):
-            resolve(Reference.parse(f"{fake.host}/app:latest"), where)
-
-
-def test_a_client_certificate_is_shown_to_its_registry(
-    tls_fake: Fake, certificates: Path, settings: RegistrySettings
-) -> None:
-    sample = tls_fake.hold(image())
-    shown: list[object] = []
-
-    def gate(asked: Asked) -> bool:
-        assert isinstance(asked.connection, ssl.SSLSocket)
-        shown.append(asked.connection.getpeercert())
-        return False
-
-    tls_fake.gate = gate
-    reference = Reference.parse(f"{tls_fake.host}/app:latest")
-    directory = settings.certs[0] / tls_fake.host
-    directory.mkdir(parents=True)
-    for source, target in (("ca.crt", "ca.crt"), ("client.crt", "me.cert"), ("client.key", "me.key")):
-        shutil.copy(certificates / source, directory / target)
-    assert resolve(reference, settings) == sample.digest
-    assert "client" in str(shown)
-    (directory / "me.key").unlink()
-    with pytest.raises(Refused, match=r"client certificate cannot be used .*me\.cert"):
-        resolve(reference, settings)
-
-
-@pytest.mark.parametrize("what", ["manifest", "token"])
-def test_the_way_from_https_to_http_is_refused(
-    what: str, tls_fake: Fake, other: Fake, certificates: Path, settings: RegistrySettings
-) -> None:
-    if what == "manifest":
-        tls_fake.script("/manifests/latest", redirect(f"http://{other.host}/v2/app/manifests/latest"))
-    else:
-        tls_fake.gate = wants_token(tls_fake, f"http://{other.host}/token")
-    where = with_host(settings, tls_fake.host, HostSettings(ca=certificates / "ca.crt"))
-    with pytest.raises(Refused, match="plain http"):
-        resolve(Reference.parse(f"{tls_fake.host}/app:latest"), where)
-    assert other.seen == []
-
-
-def test_an_insecure_registry_may_speak_either(tls_fake: Fake, fake: Fake, settings: RegistrySettings) -> None:
-    for one in (tls_fake, fake):
-        sample = one.hold(image())
-        assert resolve(Reference.parse(f"{one.host}/app:latest"), insecure(settings, one.host)) == sample.digest

@@ -75,21 +75,10 @@ def connection_failure(error: Exception, url: URL, errand: Errand, settings: Reg
             return tls_failure(error, url, errand)
         case aiohttp.ClientOSError() if isinstance(error.__cause__, ssl.SSLError) or "[SSL:" in str(error):
             return tls_failure(error, url, errand)
-        case aiohttp.ClientConnectorDNSError():
-            hint = "is the name right, and does this machine's DNS answer?"
-            return Unreachable(later(f"the name {url.host} cannot be resolved", errand, url, hint, error.errno))
-        case aiohttp.ClientProxyConnectionError():
-            hint = "see HTTPS_PROXY, HTTP_PROXY and NO_PROXY in the environment"
-            return Unreachable(later("the proxy cannot be reached", errand, url, hint, error.errno))
+        case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError():
+            return Unreachable(unreachable(error, url, errand, settings))
         case aiohttp.ClientHttpProxyError():
             return refused(f"the proxy answered {error.status}", errand, url, hint="see HTTPS_PROXY in the environment")
-        case aiohttp.ClientConnectorError():
-            reason = os.strerror(error.errno) if error.errno else str(error.os_error)
-            hint = f"is the registry running, and is {host} right?"
-            return Unreachable(later(f"no connection to {host}: {reason}", errand, url, hint, error.errno))
-        case aiohttp.ConnectionTimeoutError():
-            text = f"{host} did not accept a connection within {settings.connect_timeout:g} s"
-            return Unreachable(later(text, errand, url, hint="is a firewall or a proxy in between?"))
         case aiohttp.SocketTimeoutError():
             return transient(f"{host} sent nothing for {settings.stall_timeout:g} s", errand, url)
         case TimeoutError() | asyncio.TimeoutError():
@@ -98,6 +87,29 @@ def connection_failure(error: Exception, url: URL, errand: Errand, settings: Reg
             hint = "" if url.scheme == "http" else "if it always does: does the registry want a client certificate?"
             return transient(f"the connection to {host} broke", errand, url, hint, getattr(error, "errno", None))
     return refused(f"{host} does not answer as an HTTP server does", errand, url, hint="is this a registry's address?")
+
+
+def unreachable(
+    error: aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError,
+    url: URL,
+    errand: Errand,
+    settings: RegistrySettings,
+) -> RetryLater:
+    """Why no connection came about."""
+    host = url.authority
+    match error:
+        case aiohttp.ConnectionTimeoutError():
+            text = f"{host} did not accept a connection within {settings.connect_timeout:g} s"
+            return later(text, errand, url, hint="is a firewall or a proxy in between?")
+        case aiohttp.ClientConnectorDNSError():
+            hint = "is the name right, and does this machine's DNS answer?"
+            return later(f"the name {url.host} cannot be resolved", errand, url, hint, error.errno)
+        case aiohttp.ClientProxyConnectionError():
+            hint = "see HTTPS_PROXY, HTTP_PROXY and NO_PROXY in the environment"
+            return later("the proxy cannot be reached", errand, url, hint, error.errno)
+    reason = os.strerror(error.errno) if error.errno else str(error.os_error)
+    hint = f"is the registry running, and is {host} right?"
+    return later(f"no connection to {host}: {reason}", errand, url, hint, error.errno)
 
 
 def tls_failure(error: Exception, url: URL, errand: Errand) -> Refused:
