@@ -6,18 +6,19 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 from dataclasses import dataclass
-from typing import Any
 
-from runtime.kernel import cgroup, namespaces, prctl
+from runtime.kernel import cgroup, namespaces
 from runtime.kernel.process import start_time
 from runtime.process import protocol, sources
-from runtime.process.failure import step
-from runtime.process.init import run_init
-from runtime.process.namespace_plan import NamespacePlan, plan_namespaces
+from runtime.process.bundle import Spec
+from runtime.process.cloning import clone_init
+from runtime.process.failure import ProcessFailed, step
+from runtime.process.identity import limit
+from runtime.process.init import Birth, run_init
 from runtime.process.paths import ContainerPaths
-from runtime.process.stdio import Streams
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,22 +31,19 @@ class Init:
     channel: socket.socket
 
 
-def bear(spec: dict[str, Any], paths: ContainerPaths, streams: Streams) -> Init:
+def bear(birth: Birth, paths: ContainerPaths) -> Init:
     """Make init in its cgroup and namespaces. On failure nothing of it is left but the cgroup."""
-    plan = plan_namespaces(spec)
-    with step("cgroup", paths.cgroup):
-        cgroup.create(paths.cgroup, (spec.get("linux") or {}).get("resources") or {})
+    _make_cgroup(birth.spec, paths)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with step("clone"):
-        pid, pidfd = namespaces.clone3(plan.flags)
+    pid, pidfd = clone_init(birth.plan, birth.spec)
     if pid == 0:
         ours.close()
-        run_init(theirs, spec, plan, streams)
+        run_init(theirs, birth)
     theirs.close()
-    streams.close_inner()
+    birth.streams.close_inner()
     init = Init(pid, pidfd, start_time(pid) or 0, ours)
     try:
-        _equip(init, spec, paths, plan)
+        _equip(init, birth.spec, paths)
     except BaseException:
         end(init)
         raise
@@ -54,27 +52,32 @@ def bear(spec: dict[str, Any], paths: ContainerPaths, streams: Streams) -> Init:
 
 def end(init: Init) -> None:
     """Kill init and reap it."""
-    import signal
-
     init.channel.close()
     signal.pidfd_send_signal(init.pidfd, signal.SIGKILL)
     os.waitid(os.P_PIDFD, init.pidfd, os.WEXITED)
     os.close(init.pidfd)
 
 
-def _equip(init: Init, spec: dict[str, Any], paths: ContainerPaths, plan: NamespacePlan) -> None:
+def _make_cgroup(spec: Spec, paths: ContainerPaths) -> None:
+    with step("cgroup", paths.cgroup):
+        try:
+            cgroup.create(paths.cgroup, (spec.get("linux") or {}).get("resources") or {})
+        except cgroup.BadResources as error:
+            raise ProcessFailed(str(error), step="cgroup", path=paths.cgroup) from error
+
+
+def _equip(init: Init, spec: Spec, paths: ContainerPaths) -> None:
     _write_maps(init.pid, spec)
     protocol.send(init.channel, {"mapped": True})
-    score = spec["process"].get("oomScoreAdj")
-    if score is not None:
-        with step("oom_score_adj"):
-            prctl.set_oom_score_adj(init.pid, score)
+    limit(init.pid, spec["process"])
+    _give_mounts(init, spec, paths)
+    # late, since v1 may wait here for all processors; init has its mounts to make meanwhile
     with step("cgroup", paths.cgroup):
         cgroup.add(paths.cgroup, init.pid)
-    _give_mounts(init, spec, paths)
+    protocol.send(init.channel, {"cgroup": True})
 
 
-def _write_maps(pid: int, spec: dict[str, Any]) -> None:
+def _write_maps(pid: int, spec: Spec) -> None:
     for which, file in (("uidMappings", "uid_map"), ("gidMappings", "gid_map")):
         ranges = sources.id_ranges(spec, which)
         if ranges:
@@ -82,7 +85,7 @@ def _write_maps(pid: int, spec: dict[str, Any]) -> None:
                 namespaces.write_map(pid, file, ranges)
 
 
-def _give_mounts(init: Init, spec: dict[str, Any], paths: ContainerPaths) -> None:
+def _give_mounts(init: Init, spec: Spec, paths: ContainerPaths) -> None:
     mapped = bool(sources.id_ranges(spec, "uidMappings"))
     user_namespace = namespaces.open_namespace(init.pid, "user") if mapped else None
     opened: list[int] = []

@@ -13,9 +13,18 @@ from runtime.kernel import prctl
 from runtime.kernel.process import close_range
 from runtime.process.executable import execute, home_of
 from runtime.process.failure import ProcessFailed, step
+from runtime.process.seccomp_filter import Filter
 
 FIRST_FREE = 3
 """The first descriptor after the standard streams: preserved descriptors start here."""
+
+
+def limit(pid: int, process: dict[str, Any]) -> None:
+    """Give `pid` the resource limits and the out-of-memory score of an OCI `process`; needs the host's rights."""
+    score = process.get("oomScoreAdj")
+    if score is not None:
+        with step("oom_score_adj", str(score)):
+            prctl.set_oom_score_adj(pid, score)
 
 
 def keep_only(channel: int, preserved: int) -> int:
@@ -27,18 +36,25 @@ def keep_only(channel: int, preserved: int) -> int:
     return place
 
 
-def become(process: dict[str, Any], filters: bytes | None) -> NoReturn:
-    """Turn the caller into the program of an OCI `process`. `filters` is the compiled seccomp program."""
+def become(process: dict[str, Any], seccomp: Filter | None) -> NoReturn:
+    """Turn the caller into the program of an OCI `process`."""
     user = process.get("user") or {}
     environment = _environment(process)
     os.umask(user.get("umask", 0o022))
     entered = _enter_directory(process["cwd"])
-    _set_privileges(process, user, filters)
+    if process.get("noNewPrivileges"):
+        prctl.set_no_new_privs()
+    elif seccomp is not None:
+        # without no-new-privileges only a process with CAP_SYS_ADMIN may install a filter
+        seccomp.install()
+    _set_user(user)
     if not entered:
         with step("cwd", process["cwd"]):
             os.chdir(process["cwd"])
     _check_inside(process["cwd"])
     environment.setdefault("HOME", home_of(user.get("uid", 0)))
+    if process.get("noNewPrivileges") and seccomp is not None:
+        seccomp.install()
     execute(process["args"], environment)
 
 
@@ -64,12 +80,9 @@ def _check_inside(path: str) -> None:
         raise ProcessFailed("leads outside the container", step="cwd", path=path, errno=error.errno) from error
 
 
-def _set_privileges(process: dict[str, Any], user: dict[str, Any], filters: bytes | None) -> None:
-    if process.get("noNewPrivileges"):
-        prctl.set_no_new_privs()
-    with step("user", str(user.get("uid", 0))):
+def _set_user(user: dict[str, Any]) -> None:
+    uid, gid = user.get("uid", 0), user.get("gid", 0)
+    with step("user", f"{uid}:{gid}"):
         os.setgroups(user.get("additionalGids") or [])
-        gid = user.get("gid", 0)
         os.setresgid(gid, gid, gid)
-        uid = user.get("uid", 0)
         os.setresuid(uid, uid, uid)

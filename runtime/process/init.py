@@ -1,142 +1,171 @@
 """Init: from the clone to the container's program, inside the new namespaces.
 
-Started by the monitor with clone3(2), it talks to it over one socket: `mapped` (ids are ours), `mounts` (with the root
-and the bind sources), and at last `start`. It answers `created` when only execve is left to do. What fails is sent as
-`failed` and ends it; when execve succeeds the socket closes by itself.
+Made by the monitor with clone3(2), it talks to it over one socket. It is told `mapped` (its ids are known), `mounts`
+(with the root and the bind sources), `cgroup` (it is in its own) and at last `start`; with hooks also `hooked`. It says
+`console` (with the terminal), `namespaces` (where hooks wait for it) and `created` when only execve is left to do. What
+fails is said as `failed` and ends it; when execve succeeds the socket closes by itself.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import socket
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from runtime.kernel import loopback, mount, namespaces, prctl
-from runtime.process import devices, mounts, protocol, rootfs, stdio
+from runtime.kernel import loopback, mount, namespaces, prctl, terminal
+from runtime.process import devices, hooks, mounts, protocol, reaper, rootfs, stdio
 from runtime.process.failure import ProcessFailed, step
 from runtime.process.identity import become, keep_only
 from runtime.process.namespace_plan import NamespacePlan
-from runtime.process.sources import id_ranges
+from runtime.process.seccomp_filter import Filter
+from runtime.process.signals import reset_signals
+from runtime.process.sysctl import write_sysctls
+
+Spec = dict[str, Any]
 
 
-def run_init(channel: socket.socket, spec: dict[str, Any], plan: NamespacePlan, streams: stdio.Streams) -> NoReturn:
+@dataclass(frozen=True, slots=True)
+class Birth:
+    """What init is born with: everything the monitor knew before the clone."""
+
+    spec: Spec
+    plan: NamespacePlan
+    streams: stdio.Streams
+    seccomp: Filter | None
+    state: dict[str, Any]
+
+
+def run_init(channel: socket.socket, birth: Birth) -> NoReturn:
     """The whole life of init before its program. Never returns."""
     try:
-        _live(channel, spec, plan, streams)
-    except ProcessFailed as failure:
-        _tell_failure(channel, failure)
+        _live(channel, birth)
     except BaseException as error:
-        _tell_failure(channel, ProcessFailed(f"{type(error).__name__}: {error}", step="init"))
-    os._exit(1)
+        tell_failure(channel, error, "init")
 
 
-def _tell_failure(channel: socket.socket, failure: ProcessFailed) -> NoReturn:
+def tell_failure(channel: socket.socket, error: BaseException, step_name: str) -> NoReturn:
+    """Say what failed and end, with the exit code it stands for."""
+    failure = (
+        error if isinstance(error, ProcessFailed) else ProcessFailed(f"{type(error).__name__}: {error}", step=step_name)
+    )
     with contextlib.suppress(OSError):
         protocol.send(channel, {"failed": failure.to_message()})
     os._exit(failure.exit_code or 1)
 
 
-def _live(channel: socket.socket, spec: dict[str, Any], plan: NamespacePlan, streams: stdio.Streams) -> NoReturn:
+def _live(channel: socket.socket, birth: Birth) -> NoReturn:
+    spec, plan = birth.spec, birth.plan
     os.setsid()
     os.umask(0o022)
     _expect(channel, "mapped")
-    if id_ranges(spec, "uidMappings"):
-        _become_root()
-    if plan.makes(namespaces.CLONE_NEWNET):
-        with step("loopback"):
-            loopback.bring_up_loopback()
-    _name_host(spec)
-    works = mounts.prepare_mounts(spec)
-    trees = devices.prepare_devices(spec) if plan.makes(namespaces.CLONE_NEWUSER) else {}
-    null = mount.open_tree(mount.AT_FDCWD, "/dev/null")
-    message, descriptors = _expect(channel, "mounts")
-    if plan.cgroup:
-        namespaces.unshare(namespaces.CLONE_NEWCGROUP)
-    root = descriptors[0]
-    binds = dict(zip(message["binds"], descriptors[1:], strict=True))
-    _build_root(root, spec, works, binds, trees, null)
-    _join_keyring(spec)
-    if spec["process"].get("terminal"):
-        _open_console(channel, root, spec["process"])
-    else:
-        stdio.put_in_place(streams.inner)
+    if plan.has("user"):
+        become_root()
+    _name_things(spec, plan)
+    root = _build_root(channel, birth)
+    slave = _open_console(channel, root, spec["process"])
+    stdio.put_in_place(birth.streams.inner if slave < 0 else (slave, slave, slave))
+    _wait_for_hooks(channel, birth)
     rootfs.enter_root(root)
     rootfs.finish_root(root, spec)
     protocol.send(channel, {"created": True})
     _expect(channel, "start")
-    _reset_signals()
-    preserved = len(streams.given)
-    place = keep_only(channel.detach(), preserved)
-    channel = socket.socket(fileno=place)
-    try:
-        become(spec["process"], None)
-    except ProcessFailed as failure:
-        _tell_failure(channel, failure)
+    hooks.run_hooks(spec, "startContainer", {**birth.state, "status": "created", "pid": os.getpid()})
+    _execute(channel, birth)
 
 
 def _expect(channel: socket.socket, word: str) -> tuple[protocol.Message, list[int]]:
     received = protocol.receive(channel)
     if received is None or word not in received[0]:
-        # the monitor is gone or gave up: nobody is left to tell
+        # the monitor is gone or has given up: nobody is left to tell
         os._exit(1)
     return received
 
 
-def _become_root() -> None:
+def become_root() -> None:
+    """Be root of the user namespace just entered, and in no group of the host's."""
     with step("user namespace"):
         os.setresgid(0, 0, 0)
         os.setresuid(0, 0, 0)
         os.setgroups([])
 
 
-def _name_host(spec: dict[str, Any]) -> None:
+def _name_things(spec: Spec, plan: NamespacePlan) -> None:
+    if plan.makes("network"):
+        with step("loopback"):
+            loopback.bring_up_loopback()
     with step("hostname"):
         if spec.get("hostname"):
             socket.sethostname(spec["hostname"])
         if spec.get("domainname"):
             prctl.setdomainname(spec["domainname"])
-
-
-def _build_root(
-    root: int,
-    spec: dict[str, Any],
-    works: list[mounts.MountWork],
-    binds: dict[int, int],
-    trees: dict[str, int],
-    null: int,
-) -> None:
-    rootfs.detach_from_host(spec)
-    rootfs.attach_root(root)
-    mounts.attach_mounts(root, works, binds)
-    devices.attach_devices(root, spec, trees)
-    devices.make_links(root)
-    rootfs.cover_paths(root, spec, null)
-    mounts.seal_mounts(works)
-
-
-def _open_console(channel: socket.socket, root: int, process: dict[str, Any]) -> None:
-    size = process.get("consoleSize")
-    with step("console"):
-        master, slave = stdio.open_terminal(
-            root, (process.get("user") or {}).get("uid", 0), (size["height"], size["width"]) if size else None
-        )
-        devices.attach_console(root, slave)
-        stdio.take_terminal(slave)
-    protocol.send(channel, {"console": True}, (master,))
-    os.close(master)
-
-
-def _join_keyring(spec: dict[str, Any]) -> None:
-    # ENOSYS: a kernel without keys; EPERM, EACCES: forbidden by a filter around us. Isolation by namespace remains
+    # ENOSYS, EPERM, EACCES: no keys in this kernel, or not for us. Then the namespace alone keeps keys apart
     with contextlib.suppress(OSError):
         prctl.join_session_keyring("_ses")
 
 
-def _reset_signals() -> None:
-    for number in range(1, signal.NSIG):
-        if number not in {signal.SIGKILL, signal.SIGSTOP}:
-            with contextlib.suppress(OSError, ValueError):
-                signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+def _build_root(channel: socket.socket, birth: Birth) -> int:
+    """Everything below the new root; returns the descriptor of its mount."""
+    spec = birth.spec
+    # what needs nothing from the monitor comes first: it is opening the root meanwhile
+    works = mounts.prepare_mounts(spec)
+    nodes = devices.prepare_devices(spec) if birth.plan.has("user") else {}
+    null = mount.open_tree(mount.AT_FDCWD, "/dev/null")
+    write_sysctls(spec)
+    rootfs.detach_from_host(spec)
+    message, descriptors = _expect(channel, "mounts")
+    root = descriptors[0]
+    rootfs.attach_root(root)
+    binds = dict(zip(message["binds"], descriptors[1:], strict=True))
+
+    def enter_cgroup() -> None:
+        _expect(channel, "cgroup")
+        if birth.plan.makes("cgroup"):
+            namespaces.unshare(namespaces.CLONE_NEWCGROUP)
+
+    mounts.attach_mounts(root, works, binds, enter_cgroup)
+    devices.attach_devices(root, spec, nodes)
+    devices.make_links(root)
+    rootfs.make_directory(root, spec["process"]["cwd"])
+    rootfs.cover_paths(root, spec, null)
+    mounts.seal_mounts(works)
+    return root
+
+
+def _open_console(channel: socket.socket, root: int, process: dict[str, Any]) -> int:
+    """The slave side of a new terminal, whose master goes to the monitor; -1 where none is wanted."""
+    if not process.get("terminal"):
+        return -1
+    with step("console", "/dev/pts"):
+        master, slave = stdio.open_terminal(root, process)
+        devices.attach_console(root, slave)
+    protocol.send(channel, {"console": True}, (master,))
+    os.close(master)
+    return slave
+
+
+def _wait_for_hooks(channel: socket.socket, birth: Birth) -> None:
+    spec = birth.spec
+    if hooks.has_hooks(spec, "prestart", "createRuntime"):
+        protocol.send(channel, {"namespaces": True})
+        _expect(channel, "hooked")
+    hooks.run_hooks(spec, "createContainer", {**birth.state, "status": "creating", "pid": os.getpid()})
+
+
+def _execute(channel: socket.socket, birth: Birth) -> NoReturn:
+    process = birth.spec["process"]
+    reset_signals()
+    channel = socket.socket(fileno=keep_only(channel.detach(), birth.streams.given))
+    if (birth.spec.get("annotations") or {}).get(reaper.ANNOTATION) == "true":
+        child = os.fork()
+        if child:
+            channel.close()
+            reaper.reap(child)
+        os.setsid()
+    try:
+        if process.get("terminal"):
+            terminal.make_controlling(0)
+        become(process, birth.seccomp)
+    except BaseException as error:
+        tell_failure(channel, error, "exec")

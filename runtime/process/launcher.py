@@ -21,8 +21,7 @@ if __name__ == "__main__":
 
 from runtime.process import protocol
 from runtime.process.monitor import run_monitor
-
-IGNORED = (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ)
+from runtime.process.signals import ignore_signals
 
 REQUEST_SECONDS = 5.0
 """How long a client that has connected may take to say what it wants."""
@@ -51,9 +50,7 @@ def _detach() -> None:
     os.setsid()
     os.chdir("/")
     os.umask(0o077)
-    signal.pthread_sigmask(signal.SIG_SETMASK, [])
-    for number in IGNORED:
-        signal.signal(number, signal.SIG_IGN)
+    ignore_signals()
     # monitors are nobody's to reap but the kernel's
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 

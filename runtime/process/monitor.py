@@ -14,15 +14,21 @@ import socket
 from typing import NoReturn
 
 from runtime.kernel import cgroup, prctl
-from runtime.process import protocol
+from runtime.process import hooks, protocol
 from runtime.process.birth import bear
 from runtime.process.bundle import Spec, read_bundle
 from runtime.process.failure import ProcessFailed, step
+from runtime.process.init import Birth
 from runtime.process.log_write import open_log
+from runtime.process.namespace_plan import plan_namespaces
 from runtime.process.paths import ContainerPaths
+from runtime.process.requests import serve
+from runtime.process.seccomp_filter import read_filter
 from runtime.process.sources import host_id
 from runtime.process.stdio import Streams, make_pipes
-from runtime.process.supervision import Supervision
+from runtime.process.supervision import Supervision, reply
+
+STDIN_ANNOTATION = "trimtab/stdin_open"
 
 
 def run_monitor(connection: socket.socket, message: protocol.Message, descriptors: list[int]) -> NoReturn:
@@ -32,30 +38,55 @@ def run_monitor(connection: socket.socket, message: protocol.Message, descriptor
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.setsid()
-        paths = ContainerPaths.from_message(message)
         prctl.set_name("trimtab-monitor")
-        supervision = _create(connection, paths, message)
-        if supervision is not None:
-            supervision.run()
+        _watch_over(connection, ContainerPaths.from_message(message), bool(message.get("early")))
         code = 0
     finally:
         os._exit(code)
 
 
-def _create(connection: socket.socket, paths: ContainerPaths, message: protocol.Message) -> Supervision | None:
+def _watch_over(connection: socket.socket, paths: ContainerPaths, early: bool) -> None:
     try:
-        return _make(connection, paths, message)
-    except ProcessFailed as failure:
-        undo(paths)
-        with contextlib.suppress(OSError):
-            protocol.send(connection, {"failed": failure.to_message()})
+        spec = read_bundle(paths.bundle)
+        server = _make_live(paths)
+        supervision = _make(connection, paths, spec)
     except BaseException as error:
         undo(paths)
-        with contextlib.suppress(OSError):
-            failed = ProcessFailed(f"{type(error).__name__}: {error}", step="monitor")
-            protocol.send(connection, {"failed": failed.to_message()})
-        raise
-    return None
+        failure = error if isinstance(error, ProcessFailed) else ProcessFailed(repr(error), step="monitor")
+        reply(connection, {"failed": failure.to_message()})
+        return
+    serve(server, supervision)
+    if early:
+        supervision.answer_creator()
+    supervision.run()
+    _clean_up(paths, spec)
+
+
+def _make_live(paths: ContainerPaths) -> socket.socket:
+    with step("live directory", paths.live):
+        os.makedirs(paths.live, mode=0o700, exist_ok=True)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(f"{paths.bundle}/exit.json")
+    with step("socket", paths.socket):
+        return protocol.listen(paths.socket)
+
+
+def _make(connection: socket.socket, paths: ContainerPaths, spec: Spec) -> Supervision:
+    seccomp = read_filter(spec, f"{os.path.dirname(os.path.dirname(paths.live))}/seccomp")
+    log = open_log(spec)
+    streams = _open_streams(spec)
+    state = hooks.oci_state(paths.name, "creating", 0, paths.bundle, spec)
+    birth = Birth(spec, plan_namespaces(spec), streams, seccomp, state)
+    init = bear(birth, paths)
+    return Supervision(paths, birth, init, log, connection)
+
+
+def _open_streams(spec: Spec) -> Streams:
+    if spec["process"].get("terminal"):
+        return Streams()
+    user = spec["process"].get("user") or {}
+    owner = (host_id(spec, "uidMappings", user.get("uid", 0)), host_id(spec, "gidMappings", user.get("gid", 0)))
+    return make_pipes(owner, stdin=(spec.get("annotations") or {}).get(STDIN_ANNOTATION) == "true", output=True)
 
 
 def undo(paths: ContainerPaths) -> None:
@@ -65,24 +96,10 @@ def undo(paths: ContainerPaths) -> None:
     shutil.rmtree(paths.live, ignore_errors=True)
 
 
-def _make(connection: socket.socket, paths: ContainerPaths, message: protocol.Message) -> Supervision:
-    spec = read_bundle(paths.bundle)
-    with step("live directory", paths.live):
-        os.makedirs(paths.live, mode=0o700, exist_ok=True)
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(f"{paths.bundle}/exit.json")
-    server = protocol.listen(paths.socket)
-    streams = _open_streams(spec)
-    init = bear(spec, paths, streams)
-    return Supervision(
-        paths, spec, init, streams, server, connection, open_log(spec, streams), bool(message.get("early"))
-    )
-
-
-def _open_streams(spec: Spec) -> Streams:
-    if spec["process"].get("terminal"):
-        return Streams()
-    user = spec["process"].get("user") or {}
-    owner = (host_id(spec, "uidMappings", user.get("uid", 0)), host_id(spec, "gidMappings", user.get("gid", 0)))
-    annotations = spec.get("annotations") or {}
-    return make_pipes(owner, stdin=annotations.get("trimtab/stdin_open") == "true", output=True)
+def _clean_up(paths: ContainerPaths, spec: Spec) -> None:
+    """After everybody knows how it ended."""
+    with contextlib.suppress(OSError):
+        cgroup.remove(paths.cgroup)
+    hooks.run_all_hooks(spec, "poststop", hooks.oci_state(paths.name, "stopped", 0, paths.bundle, spec))
+    with contextlib.suppress(OSError):
+        os.unlink(paths.socket)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,13 +65,21 @@ def _make(spec: dict[str, Any], work: MountWork, fstype: str) -> int:
     return tree
 
 
-def attach_mounts(root: int, works: list[MountWork], binds: dict[int, int]) -> None:
-    """Attach prepared mounts and bind sources (by place in `mounts`) below `root`, in order."""
+def attach_mounts(root: int, works: list[MountWork], binds: dict[int, int], enter_cgroup: Callable[[], None]) -> None:
+    """Attach prepared mounts and bind sources (by place in `mounts`) below `root`, in order.
+
+    `enter_cgroup` is called once, as late as possible: before the first mount that shows cgroups, or at the end.
+    """
+    entered = False
     for number, work in enumerate(works):
-        destination = work.entry["destination"]
-        with step("mount", destination):
-            work.tree = binds.get(number, work.tree)
-            _attach(root, work, destination)
+        work.tree = binds.get(number, work.tree)
+        if work.tree < 0 and not entered:
+            enter_cgroup()
+            entered = True
+        with step("mount", work.entry["destination"]):
+            _attach(root, work, work.entry["destination"])
+    if not entered:
+        enter_cgroup()
 
 
 def _attach(root: int, work: MountWork, destination: str) -> None:

@@ -15,16 +15,25 @@ from runtime.process.failure import ProcessFailed, step
 
 @dataclass(frozen=True, slots=True)
 class NamespacePlan:
-    """`flags` go to clone3(2); `joins` are (kind, path); a cgroup namespace and a time namespace come separately."""
+    """The kinds made new, and the (kind, path) joined. What is in neither is the host's."""
 
-    flags: int
+    made: frozenset[str]
     joins: tuple[tuple[str, str], ...]
-    cgroup: bool
-    time: bool
 
-    def makes(self, flag: int) -> bool:
-        """Whether the container gets a new namespace of this clone flag."""
-        return bool(self.flags & flag)
+    @property
+    def flags(self) -> int:
+        """For clone3(2): all but the cgroup and the time namespace, which come at another moment."""
+        # a cgroup namespace's root is the cgroup at its making: right only once init is in its own.
+        # a time namespace's clocks are set before anybody is born into it
+        return sum(namespaces.KINDS[kind][0] for kind in self.made - {"cgroup", "time"})
+
+    def makes(self, kind: str) -> bool:
+        """Whether the container gets a namespace of this kind of its own."""
+        return kind in self.made
+
+    def has(self, kind: str) -> bool:
+        """Whether the container is in another namespace of this kind than the host, new or joined."""
+        return kind in self.made or any(kind == joined for joined, _ in self.joins)
 
 
 def plan_namespaces(spec: dict[str, Any]) -> NamespacePlan:
@@ -34,11 +43,10 @@ def plan_namespaces(spec: dict[str, Any]) -> NamespacePlan:
     unknown = [kind for kind in kinds if kind not in namespaces.KINDS]
     if unknown or len(set(kinds)) != len(kinds):
         raise ProcessFailed(f"unknown or repeated: {', '.join(unknown or kinds)}", step="namespaces")
-    made = {entry["type"] for entry in entries if not entry.get("path")}
-    joins = tuple((entry["type"], entry["path"]) for entry in entries if entry.get("path"))
-    # the root of a cgroup namespace is the cgroup at its making, which is only right once init is in its own
-    flags = sum(namespaces.KINDS[kind][0] for kind in made - {"cgroup", "time"})
-    return NamespacePlan(flags, joins, "cgroup" in made, "time" in made)
+    made = frozenset(entry["type"] for entry in entries if not entry.get("path"))
+    if "mount" not in kinds:
+        raise ProcessFailed("a container needs a mount namespace", step="namespaces")
+    return NamespacePlan(made, tuple((entry["type"], entry["path"]) for entry in entries if entry.get("path")))
 
 
 def join_all(joins: tuple[tuple[str, str], ...]) -> None:

@@ -12,8 +12,7 @@ from typing import Any
 
 from runtime.kernel import mount, openat2
 from runtime.process.failure import step
-
-PROPAGATION = {"": mount.MS_SLAVE, "private": mount.MS_PRIVATE, "slave": mount.MS_SLAVE, "shared": mount.MS_SHARED}
+from runtime.process.mount_options import PROPAGATION
 
 
 def detach_from_host(spec: dict[str, Any]) -> None:
@@ -37,6 +36,12 @@ def enter_root(root: int) -> None:
         mount.pivot_root(".", ".")
         mount.umount2(".", mount.MNT_DETACH)
         os.chdir("/")
+
+
+def make_directory(root: int, path: str) -> None:
+    """Make the working directory where an image only names it."""
+    with step("cwd", path):
+        os.close(openat2.make_directory(root, path))
 
 
 def cover_paths(root: int, spec: dict[str, Any], null: int) -> None:

@@ -6,20 +6,24 @@ The monitor makes them before init exists; init puts its ends on 0, 1 and 2.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
 from runtime.kernel import openat2, terminal
 
 
 @dataclass(slots=True)
 class Streams:
-    """Both ends: `inner` is what init gets as 0, 1, 2; the others are the monitor's, -1 where there is none."""
+    """Both ends: `inner` is what init gets as 0, 1, 2; the others are the monitor's, -1 where there is none.
+
+    `given` counts descriptors from 3 on that are passed through to the program.
+    """
 
     inner: tuple[int, int, int] = (-1, -1, -1)
     stdin: int = -1
     stdout: int = -1
     stderr: int = -1
-    given: tuple[int, ...] = field(default=())
+    given: int = 0
 
     def close_inner(self) -> None:
         """Close init's ends in the monitor: the end of the container must be the end of the pipes."""
@@ -53,17 +57,12 @@ def put_in_place(inner: tuple[int, int, int]) -> None:
         os.dup2(descriptor, number, inheritable=True)
 
 
-def open_terminal(root: int, owner: int, size: tuple[int, int] | None) -> tuple[int, int]:
-    """A terminal of the devpts inside `root`, owned by the container's user `owner`: its master and its slave."""
+def open_terminal(root: int, process: dict[str, Any]) -> tuple[int, int]:
+    """A terminal of the devpts inside `root`, owned by the user of an OCI `process`: its master and its slave."""
     master = openat2.open_inside(root, "/dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY)
     slave = terminal.open_peer(master)
-    os.fchown(slave, owner, -1)
-    if size is not None:
-        terminal.set_size(master, *size)
+    os.fchown(slave, (process.get("user") or {}).get("uid", 0), -1)
+    size = process.get("consoleSize")
+    if size:
+        terminal.set_size(master, size["height"], size["width"])
     return master, slave
-
-
-def take_terminal(slave: int) -> None:
-    """Make the terminal the caller's controlling one and its standard streams."""
-    terminal.make_controlling(slave)
-    put_in_place((slave, slave, slave))

@@ -1,53 +1,46 @@
-"""A monitor's loop: what it does between the birth of its init and its end.
+"""What a monitor does between the birth of its init and its end: answer, watch, and write down how it ended.
 
-One epoll set, one callback per descriptor. Output is read and written in the same turn, so a slow disk slows the
-container down and never fills our memory.
+`requests.py` says what clients may ask; this file holds the container's state and moves its phase forward.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
-import select
+import signal
 import socket
 import time
-from collections.abc import Callable
 from dataclasses import asdict
 
 from runtime.kernel import cgroup
-from runtime.process import protocol
+from runtime.kernel.process import start_time
+from runtime.process import frames, hooks, protocol
 from runtime.process.birth import Init
-from runtime.process.bundle import Spec
 from runtime.process.failure import NotRunning, ProcessFailed
+from runtime.process.init import Birth
+from runtime.process.input import Input
 from runtime.process.log_write import Log
+from runtime.process.loop import Loop
+from runtime.process.output import Output
 from runtime.process.paths import ContainerPaths
 from runtime.process.records import ExitRecord, Phase, ProcessRecord, write_exit, write_state
-from runtime.process.stdio import Streams
-
-READ_BYTES = 1 << 16
-"""A pipe holds as much, so one read empties it."""
 
 
 class Supervision:
     """One container under its monitor's eyes."""
 
-    def __init__(
-        self,
-        paths: ContainerPaths,
-        spec: Spec,
-        init: Init,
-        streams: Streams,
-        server: socket.socket,
-        creator: socket.socket,
-        log: Log,
-        early: bool,
-    ) -> None:
+    def __init__(self, paths: ContainerPaths, birth: Birth, init: Init, log: Log, creator: socket.socket) -> None:
         self.paths = paths
-        self.spec = spec
+        self.spec = birth.spec
+        self.state = birth.state
+        self.seccomp = birth.seccomp
         self.init = init
-        self.streams = streams
-        self.server = server
-        self.log = log
+        self.loop = Loop()
+        self.output = Output(self.loop, log)
+        self.output.add_source(1, birth.streams.stdout)
+        self.output.add_source(2, birth.streams.stderr)
+        self.input = Input(self.loop, self.output, birth.streams.stdin)
         self.creator: socket.socket | None = creator
         self.starter: socket.socket | None = None
         self.waiters: list[socket.socket] = []
@@ -56,55 +49,69 @@ class Supervision:
         self.created_at = time.time()
         self.started_at: float | None = None
         self.status: os.waitid_result | None = None
-        self.epoll = select.epoll()
-        self.callbacks: dict[int, Callable[[], None]] = {}
+        self.loop.watch(init.pidfd, self._on_exit)
+        self.loop.watch(init.channel.fileno(), self._on_init)
         self._keep_state()
-        if early:
-            self._answer_creator()
 
-    # the loop
-
-    def watch(self, descriptor: int, callback: Callable[[], None], events: int = select.EPOLLIN) -> None:
-        """Call `callback` whenever the descriptor has something to say."""
-        self.callbacks[descriptor] = callback
-        self.epoll.register(descriptor, events)
-
-    def forget(self, descriptor: int) -> None:
-        """Stop watching a descriptor."""
-        del self.callbacks[descriptor]
-        self.epoll.unregister(descriptor)
-
-    def run(self) -> None:
-        """Until init has ended and everything about it is written down."""
-        self.watch(self.init.pidfd, self._on_exit)
-        self.watch(self.init.channel.fileno(), self._on_init)
-        self.watch(self.server.fileno(), self._on_connection)
-        for number, descriptor in ((1, self.streams.stdout), (2, self.streams.stderr)):
-            if descriptor >= 0:
-                self._watch_output(number, descriptor)
+    def run(self) -> ExitRecord:
+        """Until init has ended; what it wrote and how it ended is on disk then, and everybody who asked knows."""
         while self.status is None:
-            for descriptor, _ in self.epoll.poll():
-                callback = self.callbacks.get(descriptor)
-                if callback is not None:
-                    callback()
-        self._finish()
+            self.loop.run_once()
+        # what init said last may still lie in its socket
+        while self.loop.is_watched(self.init.channel.fileno()):
+            self._on_init()
+        self._kill_rest()
+        self.output.drain()
+        record = self._exit_record()
+        self.output.close(frames.frame(frames.ENDED, json.dumps(asdict(record)).encode()))
+        write_exit(self.paths.bundle, record)
+        self._tell_all(record)
+        return record
 
     # init
 
     def _on_init(self) -> None:
         received = protocol.receive(self.init.channel)
         if received is None:
-            self.forget(self.init.channel.fileno())
+            self.loop.forget(self.init.channel.fileno())
             self._on_executed()
-        elif "created" in received[0]:
-            self._answer_creator()
-        elif "failed" in received[0]:
-            self.failure = ProcessFailed.from_message(received[0]["failed"])
+            return
+        message, descriptors = received
+        if "created" in message:
+            self.answer_creator()
+        elif "failed" in message:
+            self.failure = ProcessFailed.from_message(message["failed"])
+        elif "namespaces" in message:
+            self._run_creation_hooks()
+        elif "console" in message:
+            self.input.set_target(os.dup(descriptors[0]), is_terminal=True)
+            self.output.add_source(1, descriptors[0])
 
-    def _answer_creator(self) -> None:
+    def _run_creation_hooks(self) -> None:
+        """`prestart` and `createRuntime`: the namespaces stand, the root is not entered yet; init waits."""
+        state = {**self.state, "pid": self.init.pid}
+        try:
+            hooks.run_hooks(self.spec, "prestart", state)
+            hooks.run_hooks(self.spec, "createRuntime", state)
+        except ProcessFailed as failure:
+            self.failure = failure
+            signal.pidfd_send_signal(self.init.pidfd, signal.SIGKILL)
+            return
+        protocol.send(self.init.channel, {"hooked": True})
+
+    def answer_creator(self) -> None:
+        """Tell whoever asked for the container that init is there. Once."""
         if self.creator is not None:
-            self._reply(self.creator, {"pid": self.init.pid, "start_time": self.init.start_time})
+            reply(self.creator, {"pid": self.init.pid, "start_time": self.init.start_time})
             self.creator = None
+
+    def start(self, connection: socket.socket) -> None:
+        """Let init execute its program; `connection` is answered when it has, or could not."""
+        if not self.phase.can_start or self.starter is not None:
+            raise NotRunning(f"cannot start: it is {self.phase.value}", step="start")
+        self.starter = connection
+        with contextlib.suppress(OSError):
+            protocol.send(self.init.channel, {"start": True})
 
     def _on_executed(self) -> None:
         """Init's socket has closed: execve has happened, or init has failed or died."""
@@ -113,8 +120,10 @@ class Supervision:
         self.phase = Phase.RUNNING
         self.started_at = time.time()
         self._keep_state()
-        self._reply(self.starter, {"started": True})
+        reply(self.starter, {"started": True})
         self.starter = None
+        # their failures are the runtime-spec's warnings: nobody is left to be warned
+        hooks.run_all_hooks(self.spec, "poststart", {**self.state, "status": "running", "pid": self.init.pid})
 
     def _keep_state(self) -> None:
         record = ProcessRecord(
@@ -125,118 +134,35 @@ class Supervision:
             created_at=self.created_at,
             started_at=self.started_at,
             monitor_pid=os.getpid(),
+            monitor_start_time=start_time(os.getpid()) or 0,
             bundle=self.paths.bundle,
             cgroup=self.paths.cgroup,
         )
         write_state(self.paths.live, record)
 
-    # output
-
-    def _watch_output(self, number: int, descriptor: int) -> None:
-        os.set_blocking(descriptor, False)
-        self.watch(descriptor, lambda: self._on_output(number, descriptor))
-
-    def _on_output(self, number: int, descriptor: int) -> None:
-        try:
-            data = os.read(descriptor, READ_BYTES)
-        except BlockingIOError:
-            return
-        if data:
-            self.log.write(number, data)
-        else:
-            self.forget(descriptor)
-            os.close(descriptor)
-
-    # requests
-
-    def _on_connection(self) -> None:
-        connection, _ = self.server.accept()
-        if protocol.peer_uid(connection) != 0:
-            connection.close()
-            return
-        self.watch(connection.fileno(), lambda: self._on_request(connection))
-
-    def _on_request(self, connection: socket.socket) -> None:
-        self.forget(connection.fileno())
-        try:
-            received = protocol.receive(connection)
-        except (OSError, ValueError):
-            received = None
-        if received is None:
-            connection.close()
-            return
-        message, descriptors = received
-        try:
-            self._obey(connection, message, descriptors)
-        except ProcessFailed as failure:
-            self._reply(connection, {"failed": failure.to_message()})
-
-    def _obey(self, connection: socket.socket, message: protocol.Message, descriptors: list[int]) -> None:
-        verb = message["verb"]
-        if verb == "start":
-            self._start(connection)
-        elif verb == "wait":
-            self.waiters.append(connection)
-        else:
-            raise ProcessFailed(f"the monitor knows no {verb!r}", step="monitor")
-
-    def _start(self, connection: socket.socket) -> None:
-        if not self.phase.can_start or self.starter is not None:
-            raise NotRunning(f"cannot start: it is {self.phase.value}", step="start")
-        self.starter = connection
-        with contextlib.suppress(OSError):
-            protocol.send(self.init.channel, {"start": True})
-
-    def _reply(self, connection: socket.socket, message: protocol.Message) -> None:
-        with contextlib.suppress(OSError):
-            protocol.send(connection, message)
-        connection.close()
-
     # the end
 
     def _on_exit(self) -> None:
         self.status = os.waitid(os.P_PIDFD, self.init.pidfd, os.WEXITED)
-
-    def _finish(self) -> None:
-        # what init said last may still lie in its socket
-        while self.init.channel.fileno() in self.callbacks:
-            self._on_init()
-        self._kill_rest()
-        self._drain()
-        self.log.close()
-        record = self._exit_record()
-        write_exit(self.paths.bundle, record)
-        self._tell_all(record)
-        with contextlib.suppress(OSError):
-            cgroup.remove(self.paths.cgroup)
-        with contextlib.suppress(OSError):
-            os.unlink(self.paths.socket)
-        return
+        self.loop.forget(self.init.pidfd)
 
     def _kill_rest(self) -> None:
+        # the kernel has ended all others of a pid namespace; without one of its own there may be some
         with contextlib.suppress(OSError):
-            if len(cgroup.processes(self.paths.cgroup)):
+            if cgroup.processes(self.paths.cgroup):
                 cgroup.kill(self.paths.cgroup)
-
-    def _drain(self) -> None:
-        """Take what is still in the pipes; never wait for a stranger who holds one open."""
-        for number, descriptor in ((1, self.streams.stdout), (2, self.streams.stderr)):
-            while descriptor in self.callbacks:
-                if not select.select([descriptor], [], [], 0)[0]:
-                    break
-                self._on_output(number, descriptor)
 
     def _exit_record(self) -> ExitRecord:
         assert self.status is not None
         killed = self.status.si_code != os.CLD_EXITED
         code = self.status.si_status
-        oom = 0
+        oom_kills = 0
         with contextlib.suppress(OSError):
-            oom = cgroup.oom_kills(self.paths.cgroup)
+            oom_kills = cgroup.oom_kills(self.paths.cgroup)
         return ExitRecord(
             exit_code=128 + code if killed else code,
             signal=code if killed else None,
-            oom_killed=oom > 0,
+            oom_killed=oom_kills > 0,
             started_at=self.started_at,
             finished_at=time.time(),
             error=str(self.failure) if self.failure else "",
@@ -246,6 +172,13 @@ class Supervision:
         failure = self.failure or ProcessFailed("init ended before its program ran", step="init")
         for connection in (self.creator, self.starter):
             if connection is not None:
-                self._reply(connection, {"failed": failure.to_message()})
+                reply(connection, {"failed": failure.to_message()})
         for connection in self.waiters:
-            self._reply(connection, {"exit": asdict(record)})
+            reply(connection, {"exit": asdict(record)})
+
+
+def reply(connection: socket.socket, message: protocol.Message, descriptors: tuple[int, ...] = ()) -> None:
+    """Answer and close; a client that has gone is nobody's loss."""
+    with contextlib.suppress(OSError):
+        protocol.send(connection, message, descriptors)
+    connection.close()

@@ -1,0 +1,78 @@
+"""The way into a running container: join its cgroup and namespaces, then become the process to execute.
+
+Two processes: the joiner enters the namespaces, which for a pid namespace only counts for its children, and makes the
+second as a child of the caller. Container processes can see both: neither may be traced or read (they are not dumpable
+until execve), and nothing of the host stays open in the second but its standard streams.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from runtime.kernel import cgroup, namespaces, prctl, terminal
+from runtime.process import protocol, stdio
+from runtime.process.failure import step
+from runtime.process.identity import become, keep_only, limit
+from runtime.process.init import become_root, tell_failure
+from runtime.process.seccomp_filter import Filter
+from runtime.process.signals import reset_signals
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """What to run where: the OCI `process`, its streams (none with a terminal), the container's init and cgroup."""
+
+    process: dict[str, Any]
+    streams: tuple[int, ...]
+    pid: int
+    pidfd: int
+    cgroup: str
+    seccomp: Filter | None
+
+
+def join_and_run(channel: socket.socket, errand: Errand) -> NoReturn:
+    """In the joiner: enter the container, make the process, send its pid, end."""
+    try:
+        prctl.set_dumpable(False)
+        with step("cgroup", errand.cgroup):
+            cgroup.add(errand.cgroup, os.getpid(), errand.pid)
+        limit(os.getpid(), errand.process)
+        with step("join namespaces"):
+            flags = namespaces.foreign_namespaces(errand.pid)
+            namespaces.setns(errand.pidfd, flags)
+        with step("clone"):
+            made, _ = namespaces.clone3(namespaces.CLONE_PARENT)
+        if made == 0:
+            _run(channel, errand, own_users=bool(flags & namespaces.CLONE_NEWUSER))
+        protocol.send(channel, {"pid": made})
+        os._exit(0)
+    except BaseException as error:
+        tell_failure(channel, error, "exec")
+
+
+def _run(channel: socket.socket, errand: Errand, *, own_users: bool) -> NoReturn:
+    try:
+        os.setsid()
+        if own_users:
+            become_root()
+        if errand.process.get("terminal"):
+            _open_terminal(channel, errand.process)
+        else:
+            stdio.put_in_place((errand.streams[0], errand.streams[1], errand.streams[2]))
+        reset_signals()
+        channel = socket.socket(fileno=keep_only(channel.detach(), 0))
+        become(errand.process, errand.seccomp)
+    except BaseException as error:
+        tell_failure(channel, error, "exec")
+
+
+def _open_terminal(channel: socket.socket, process: dict[str, Any]) -> None:
+    with step("console", "/dev/pts"):
+        root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        master, slave = stdio.open_terminal(root, process)
+        terminal.make_controlling(slave)
+        stdio.put_in_place((slave, slave, slave))
+    protocol.send(channel, {"console": True}, (master,))

@@ -1,0 +1,198 @@
+"""The verbs of one container's life, by its paths alone: what `client.py` and the OCI face have in common.
+
+The truth about a process is its pid with its start time; the truth about how it ended is `exit.json`. A monitor is
+asked only for what it alone can do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal as signals
+
+from runtime.kernel import cgroup
+from runtime.kernel import process as kernel_process
+from runtime.process.asking import ask_monitor
+from runtime.process.failure import NotRunning, step
+from runtime.process.paths import ContainerPaths
+from runtime.process.records import ExitRecord, Phase, ProcessRecord, read_exit, read_state
+
+END_SECONDS = 10.0
+"""How long the kernel may take to end what was killed, and a monitor to write down that it ended."""
+
+UNKNOWN_END = ExitRecord(exit_code=None, error="how it ended is unknown: its monitor was killed before it could see")
+
+
+def start(paths: ContainerPaths) -> None:
+    """Let init execute its program; returns once it does."""
+    ask_monitor(paths, {"verb": "start"})
+
+
+def resize(paths: ContainerPaths, rows: int, columns: int) -> None:
+    """Tell the container's terminal its size."""
+    ask_monitor(paths, {"verb": "resize", "rows": rows, "columns": columns})
+
+
+def read_process(paths: ContainerPaths) -> ProcessRecord | None:
+    """What is true now; None where the container never was made, or nothing of it is left."""
+    state = read_state(paths.live)
+    ended = read_exit(paths.bundle)
+    if state is None:
+        return _only_ended(paths, ended) if ended else None
+    if ended is not None:
+        return _with(state, Phase.EXITED, ended)
+    if kernel_process.is_alive(state.pid, state.start_time):
+        return _with(state, Phase.PAUSED) if is_paused(paths) else state
+    return _with(state, Phase.EXITED, _late_exit(paths))
+
+
+def _only_ended(paths: ContainerPaths, ended: ExitRecord) -> ProcessRecord:
+    started = ended.started_at
+    return ProcessRecord(paths.name, Phase.EXITED, 0, 0, started or 0.0, started, bundle=paths.bundle, exit=ended)
+
+
+def _with(state: ProcessRecord, phase: Phase, ended: ExitRecord | None = None) -> ProcessRecord:
+    values = {field: getattr(state, field) for field in ProcessRecord.__slots__}
+    return ProcessRecord(**{**values, "phase": phase, "exit": ended})
+
+
+def _late_exit(paths: ContainerPaths) -> ExitRecord:
+    """Of an init that has just gone: its monitor may be about to write it down."""
+    with contextlib.suppress(NotRunning, TimeoutError):
+        return ExitRecord(**ask_monitor(paths, {"verb": "wait"}, END_SECONDS)["exit"])
+    return read_exit(paths.bundle) or UNKNOWN_END
+
+
+def is_paused(paths: ContainerPaths) -> bool:
+    """Whether the container's cgroup is frozen."""
+    try:
+        return cgroup.is_frozen(paths.cgroup)
+    except FileNotFoundError:
+        return False
+
+
+def _existing(paths: ContainerPaths, verb: str) -> ProcessRecord:
+    record = read_process(paths)
+    if record is None:
+        raise NotRunning(f"there is no container {paths.name}", step=verb)
+    return record
+
+
+def wait(paths: ContainerPaths, timeout: float | None) -> ExitRecord:
+    """The exit record, once the container has ended. Raises TimeoutError."""
+    with contextlib.suppress(NotRunning):
+        return ExitRecord(**ask_monitor(paths, {"verb": "wait"}, timeout)["exit"])
+    record = _existing(paths, "wait")
+    if record.exit is None:
+        _wait_unwatched(record, timeout)
+        record = _existing(paths, "wait")
+    return record.exit or UNKNOWN_END
+
+
+def _wait_unwatched(record: ProcessRecord, timeout: float | None) -> None:
+    """Wait for an init whose monitor is gone."""
+    descriptor = kernel_process.open_process(record.pid, record.start_time)
+    if descriptor is None:
+        return
+    try:
+        if not kernel_process.wait_end(descriptor, timeout):
+            raise TimeoutError(f"{record.name} runs on after {timeout} s")
+    finally:
+        os.close(descriptor)
+
+
+def kill(paths: ContainerPaths, signal: int, *, whole_tree: bool) -> bool:
+    """Signal init, or every process of the container. False where init has ended."""
+    state = read_state(paths.live)
+    if state is None or not kernel_process.is_alive(state.pid, state.start_time):
+        return False
+    if not whole_tree:
+        return kernel_process.send_signal(state.pid, state.start_time, signal)
+    with step("kill", paths.cgroup):
+        if signal == signals.SIGKILL:
+            cgroup.kill(paths.cgroup)
+        else:
+            _signal_all(paths, signal)
+    return True
+
+
+def _signal_all(paths: ContainerPaths, signal: int) -> None:
+    for pid in cgroup.processes(paths.cgroup):
+        started = kernel_process.start_time(pid)
+        if started is not None:
+            kernel_process.send_signal(pid, started, signal)
+
+
+def stop(paths: ContainerPaths, signal: int, grace_seconds: float) -> ExitRecord:
+    """Signal, grace, then the whole tree by force."""
+    record = _existing(paths, "stop")
+    if record.phase is Phase.EXITED:
+        return record.exit or UNKNOWN_END
+    if record.phase is Phase.PAUSED:
+        resume(paths)
+    # an init that never started has no program to hear the signal
+    if record.phase is not Phase.CREATED:
+        kill(paths, signal, whole_tree=False)
+        with contextlib.suppress(TimeoutError):
+            return wait(paths, grace_seconds)
+    return end_by_force(paths)
+
+
+def end_by_force(paths: ContainerPaths) -> ExitRecord:
+    """Kill every process of the container and wait for its end."""
+    state = read_state(paths.live)
+    with contextlib.suppress(FileNotFoundError):
+        cgroup.kill(paths.cgroup)
+    # init by itself too: in a cgroup it shares, or was moved out of, it is not among the killed
+    if state is not None:
+        kernel_process.send_signal(state.pid, state.start_time, signals.SIGKILL)
+    return wait(paths, END_SECONDS)
+
+
+def pause(paths: ContainerPaths) -> None:
+    """Freeze a running container."""
+    record = _existing(paths, "pause")
+    if record.phase is Phase.PAUSED:
+        return
+    if not record.phase.can_pause:
+        raise NotRunning(f"cannot pause {paths.name}: it is {record.phase.value}", step="pause")
+    with step("pause", paths.cgroup):
+        cgroup.freeze(paths.cgroup)
+
+
+def resume(paths: ContainerPaths) -> None:
+    """Thaw a paused container."""
+    record = _existing(paths, "resume")
+    if record.phase is Phase.RUNNING:
+        return
+    if not record.phase.can_resume:
+        raise NotRunning(f"cannot resume {paths.name}: it is {record.phase.value}", step="resume")
+    with step("resume", paths.cgroup):
+        cgroup.thaw(paths.cgroup)
+
+
+def delete(paths: ContainerPaths, *, force: bool) -> None:
+    """Remove what an ended container has left; with `force`, end it first."""
+    record = read_process(paths)
+    if record is not None and not record.phase.can_delete:
+        if not force:
+            raise NotRunning(f"cannot delete {paths.name}: it is {record.phase.value}", step="delete")
+        end_by_force(paths)
+    if record is not None and record.monitor_pid:
+        _wait_for_monitor(record)
+    with step("cgroup", paths.cgroup):
+        cgroup.remove(paths.cgroup)
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(paths.live)
+
+
+def _wait_for_monitor(record: ProcessRecord) -> None:
+    descriptor = kernel_process.open_process(record.monitor_pid, record.monitor_start_time)
+    if descriptor is None:
+        return
+    try:
+        # its poststop hooks may take longer; it touches nothing then that is removed here
+        kernel_process.wait_end(descriptor, END_SECONDS)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,22 @@
+"""Signals as a fresh program expects them, after a launcher that ignores some."""
+
+from __future__ import annotations
+
+import signal
+
+IGNORED = (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTERM, signal.SIGQUIT)
+"""What the launcher or Python itself ignores, or catches: launcher and monitors end by SIGKILL or by themselves."""
+
+
+def ignore_signals() -> None:
+    """Ignore what a terminal or a service's stop would send along."""
+    for number in IGNORED:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+
+
+def reset_signals() -> None:
+    """Undo `ignore_signals`, and whatever was ignored before: execve(2) resets handlers, but not ignored signals."""
+    for number in (*IGNORED, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
