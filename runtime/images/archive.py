@@ -56,12 +56,13 @@ class _Archive:
 
     def blob(self, name: str) -> str:
         """Digest of the member `name`, links followed. Raises Refused when there is none."""
+        target = name
         for _ in range(_MAX_LINKS):
-            if name in self.blobs:
-                return self.blobs[name]
-            if name not in self.links:
+            if target in self.blobs:
+                return self.blobs[target]
+            if target not in self.links:
                 break
-            name = self.links[name]
+            target = self.links[target]
         raise self.refused(f"lists {name[:200]!r}, which it does not hold")
 
     def ensure(self, descriptor: Descriptor) -> None:
