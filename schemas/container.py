@@ -8,7 +8,7 @@ Source: Compose Specification, services.
 
 from typing import Annotated, Self
 
-from pydantic import ConfigDict, model_validator
+from pydantic import model_validator
 
 from schemas.faults import Fault, refuse
 from schemas.field import live
@@ -18,7 +18,6 @@ from schemas.network_fields import NetworkFields
 from schemas.plain_types import one_of
 from schemas.process_fields import ProcessFields
 from schemas.security_fields import SecurityFields
-from schemas.spelling import not_together
 from schemas.storage_fields import StorageFields
 
 State = Annotated[str, one_of("running", "stopped", "paused", "created")]
@@ -28,8 +27,6 @@ class ContainerTemplate(
     LimitFields, SecurityFields, StorageFields, LifecycleFields, NetworkFields, ProcessFields
 ):  # pydantic lists the fields of the last base first
     """The fields that a container and each replica of a service have in common."""
-
-    model_config = ConfigDict(json_schema_extra={"allOf": not_together("cpus", "cpu_quota", "cpu_period")})
 
     @model_validator(mode="after")
     def _chapters_agree(self) -> Self:

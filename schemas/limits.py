@@ -14,7 +14,7 @@ from schemas import units
 from schemas.faults import Fault, refuse
 from schemas.field import Spec, live, part, restart
 from schemas.kernel_words import ULIMITS, Cpuset, read_ulimit_name
-from schemas.paths import HostPath
+from schemas.paths import AbsoluteHostPath
 from schemas.plain_types import Bytes, read_whole, whole
 from schemas.spelling import Spelling, pattern
 
@@ -87,21 +87,21 @@ Rate = Annotated[int, whole(1, 2**63 - 1)]
 class WeightDevice(Spec):
     """The share of one block device."""
 
-    path: Annotated[HostPath, part("Block device of the host.")]
+    path: Annotated[AbsoluteHostPath, part("Block device of the host.")]
     weight: Annotated[Weight, part("Share of its bandwidth, 10 to 1000.")]
 
 
 class ByteRate(Spec):
     """Bytes a second on one block device."""
 
-    path: Annotated[HostPath, part("Block device of the host.")]
+    path: Annotated[AbsoluteHostPath, part("Block device of the host.")]
     rate: Annotated[Bytes, part("Most it may move.", unit="bytes per second")]
 
 
 class OperationRate(Spec):
     """Operations a second on one block device."""
 
-    path: Annotated[HostPath, part("Block device of the host.")]
+    path: Annotated[AbsoluteHostPath, part("Block device of the host.")]
     rate: Annotated[Rate, part("Most it may do.", unit="operations per second")]
 
 

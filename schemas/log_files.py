@@ -20,7 +20,7 @@ class LogOptions(Spec):
     max_size: Annotated[
         Bytes | None,
         Field(alias="max-size"),
-        part("A file that reaches this size is rotated.", unit="bytes", default="20m; 10m for json-file"),
+        part("A file that reaches this size is rotated.", unit="bytes", default="20m"),
     ] = None
     max_file: Annotated[
         MaxFile | None, Field(alias="max-file"), part("Files kept, the one written to included.", default="5")

@@ -120,7 +120,7 @@ def complete(value: Mapping[str, Any]) -> dict[str, Any]:
         if other != kind and value.get(other) is not None
     ]
     if source is None and kind in _REQUIRED:
-        faults.append(((), f"a {kind} needs a source; write source: and {_REQUIRED[kind]}"))
+        faults.append(((), f"{kind} needs a source; write source: and {_REQUIRED[kind]}"))
     if source is not None:
         try:
             source = SOURCES[kind](source)

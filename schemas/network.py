@@ -137,7 +137,7 @@ def driver_faults(spec: NetworkSpec) -> list[Fault]:
     """Options that the driver has not."""
     options = spec.driver_opts
     faults: list[Fault] = []
-    if spec.driver in ("host", "none") and (spec.ipam.config or spec.internal or options.model_fields_set):
+    if spec.driver in ("host", "none") and (spec.ipam.config or spec.internal or options != NetworkDriverOptions()):
         faults.append((("driver",), f"{spec.driver} has no addresses and options; leave them out"))
     if options.parent is not None and spec.driver not in MODES:
         faults.append((("driver_opts", "parent"), "belongs to macvlan and ipvlan; leave it out"))

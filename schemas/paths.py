@@ -50,6 +50,14 @@ def read_host_path(value: Any) -> str:
     raise ValueError(f"{text!r} is neither absolute nor relative; write ./{text} if it stands beside the manifest")
 
 
+def read_absolute_host_path(value: Any) -> str:
+    """A path of the host that does not depend on the manifest's place, as a device has. Raises ValueError."""
+    text = read_host_path(value)
+    if not text.startswith("/"):
+        raise ValueError(f"{text!r} is not absolute; write it as in /dev/sda")
+    return text
+
+
 def read_file_path(value: Any) -> str:
     """A file or directory that the manifest names: absolute or relative to the manifest, `./` understood."""
     text = _plain(value)
@@ -84,4 +92,7 @@ ContainerPath = Annotated[str, Spelling(read_container_path, "path in the contai
 Target = Annotated[str, Spelling(read_target, "path in the container", TARGET, final=True)]
 Subpath = Annotated[str, Spelling(read_subpath, "relative path", SUBPATH, final=True)]
 HostPath = Annotated[str, Spelling(read_host_path, "path of the host", HOST_PATH, final=True)]
+AbsoluteHostPath = Annotated[
+    str, Spelling(read_absolute_host_path, "absolute path of the host", CONTAINER_PATH, final=True)
+]
 FilePath = Annotated[str, Spelling(read_file_path, "path of the host", FILE_PATH, final=True)]

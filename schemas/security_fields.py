@@ -18,7 +18,7 @@ from schemas.faults import Fault, collect, refuse
 from schemas.field import Spec, part, replace, restart
 from schemas.kernel_words import Capabilities, DeviceRules, Sysctls, order_access
 from schemas.nearest import nearest
-from schemas.paths import HostPath, Target, read_file_path, read_host_path, read_target
+from schemas.paths import AbsoluteHostPath, Target, read_absolute_host_path, read_file_path, read_target
 from schemas.plain_types import Flag, read_line, read_text, words
 from schemas.spelling import INTO_BAG, SORTED, Spelling, pattern
 
@@ -40,7 +40,7 @@ Access = Annotated[str, Spelling(read_access, "access", pattern("[rwm]{1,3}"), f
 class Device(Spec):
     """A device of the host that the container may use."""
 
-    source: Annotated[HostPath, part("Device on the host.")]
+    source: Annotated[AbsoluteHostPath, part("Device on the host.")]
     target: Annotated[Target, part("Path in the container.", default="the same as on the host")] = ""
     permissions: Annotated[Access, part("`r` read, `w` write, `m` make.")] = "rwm"
 
@@ -59,7 +59,7 @@ def expand_device(value: Any) -> Any:
         raise ValueError(f"{text!r} has too many colons; write HOST:CONTAINER:ACCESS, as in /dev/sda:/dev/xvda:r")
     access = rest.pop() if rest and not rest[-1].startswith("/") else "rwm"
     return {
-        "source": read_host_path(host),
+        "source": read_absolute_host_path(host),
         "target": read_target(rest[0] if rest else host),
         "permissions": read_access(access),
     }
