@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 from runtime.kernel import cgroup, namespaces, prctl, terminal
 from runtime.process import protocol, stdio
 from runtime.process.failure import step
-from runtime.process.identity import become, keep_only, limit
+from runtime.process.identity import become, keep_only, label, limit
 from runtime.process.init import become_root, tell_failure
 from runtime.process.seccomp_filter import Filter
 from runtime.process.signals import reset_signals
@@ -40,6 +40,7 @@ def join_and_run(channel: socket.socket, errand: Errand) -> NoReturn:
         with step("cgroup", errand.cgroup):
             cgroup.add(errand.cgroup, os.getpid(), errand.pid)
         limit(os.getpid(), errand.process)
+        label(errand.process)
         with step("join namespaces"):
             flags = namespaces.foreign_namespaces(errand.pid)
             namespaces.setns(errand.pidfd, flags)

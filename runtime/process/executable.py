@@ -35,9 +35,8 @@ def find_executable(name: str, environment: Mapping[str, str]) -> str:
     raise _cannot(name, errno.ENOENT)
 
 
-def execute(arguments: list[str], environment: dict[str, str]) -> NoReturn:
-    """execve(2) of a command line."""
-    path = find_executable(arguments[0], environment)
+def execute(path: str, arguments: list[str], environment: dict[str, str]) -> NoReturn:
+    """execve(2): the last call of ours in a container."""
     try:
         os.execve(path, arguments, environment)
     except OSError as error:

@@ -17,13 +17,15 @@ from typing import Any, NoReturn
 from runtime.kernel import loopback, mount, namespaces, prctl, terminal
 from runtime.process import devices, hooks, mounts, protocol, reaper, rootfs, stdio
 from runtime.process.failure import ProcessFailed, step
-from runtime.process.identity import become, keep_only
+from runtime.process.identity import become, keep_only, label
 from runtime.process.namespace_plan import NamespacePlan
 from runtime.process.seccomp_filter import Filter
 from runtime.process.signals import reset_signals
 from runtime.process.sysctl import write_sysctls
 
 Spec = dict[str, Any]
+
+PERSONALITIES = {"LINUX": 0x0000, "LINUX32": 0x0008}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ def _live(channel: socket.socket, birth: Birth) -> NoReturn:
     slave = _open_console(channel, root, spec["process"])
     stdio.put_in_place(birth.streams.inner if slave < 0 else (slave, slave, slave))
     _wait_for_hooks(channel, birth)
+    label(spec["process"])
     rootfs.enter_root(root)
     rootfs.finish_root(root, spec)
     protocol.send(channel, {"created": True})
@@ -100,6 +103,10 @@ def _name_things(spec: Spec, plan: NamespacePlan) -> None:
             socket.sethostname(spec["hostname"])
         if spec.get("domainname"):
             prctl.setdomainname(spec["domainname"])
+    persona = (spec.get("linux") or {}).get("personality")
+    if persona:
+        with step("personality", persona["domain"]):
+            prctl.personality(PERSONALITIES[persona["domain"]])
     # ENOSYS, EPERM, EACCES: no keys in this kernel, or not for us. Then the namespace alone keeps keys apart
     with contextlib.suppress(OSError):
         prctl.join_session_keyring("_ses")
