@@ -20,7 +20,7 @@ from tests.kernel.cgroup_fixtures import ONLY_V1, ONLY_V2, leftovers, running
 pytestmark = [pytest.mark.kernel, pytest.mark.vm]
 
 MIB = 1 << 20
-LIMITS = {
+LIMITS: dict[str, dict[str, Any]] = {
     "memory": {"limit": 64 * MIB, "swap": 96 * MIB, "reservation": 32 * MIB},
     "cpu": {"shares": 512, "quota": 50_000, "period": 200_000, "cpus": "0"},
     "pids": {"limit": 40},
