@@ -7,7 +7,7 @@ are replaced, the envelope is checked, the spec goes through its kind's model. W
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -32,6 +32,9 @@ class Text:
     text: str | bytes
 
 
+Outcome = Declared | Problem
+
+
 def load(
     sources: Sequence[Text], environment: Mapping[str, str], *, set: str = "", commit: str = ""
 ) -> tuple[Declared, ...]:
@@ -53,23 +56,28 @@ def load_with(
     commit: str = "",
 ) -> tuple[Declared, ...]:
     """`load` with the given model for each kind."""
+    outcomes = [outcome for source in sources for outcome in read_text(models, source, environment)]
+    return settle(outcomes, set=set, commit=commit)
+
+
+def settle(outcomes: Iterable[Outcome], *, set: str, commit: str) -> tuple[Declared, ...]:
+    """The objects among what was read, each with its origin; raises Invalid if there is any problem among it."""
     declared: list[Declared] = []
     problems: list[Problem] = []
-    for source in sources:
-        for outcome in _outcomes(models, source, environment):
-            if isinstance(outcome, Problem):
-                problems.append(outcome)
-            else:
-                origin = replace(outcome.origin, set=set, commit=commit)
-                declared.append(replace(outcome, origin=origin))
+    for outcome in outcomes:
+        if isinstance(outcome, Problem):
+            problems.append(outcome)
+        else:
+            declared.append(replace(outcome, origin=replace(outcome.origin, set=set, commit=commit)))
     if problems:
         raise Invalid(problems)
     return tuple(sorted(declared, key=Declared.place))
 
 
-def _outcomes(
+def read_text(
     models: Mapping[Kind, type[BaseModel]], source: Text, environment: Mapping[str, str]
-) -> Iterable[Declared | Problem]:
+) -> Iterator[Outcome]:
+    """What one text declares, and what is wrong with it."""
     documents, problems = read_documents(source.name, source.text, substitution(environment))
     yield from problems
     for document in documents:
@@ -83,9 +91,7 @@ def _outcomes(
                 yield from _declare(models[manifest.key.kind], manifest, environment)
 
 
-def _declare(
-    model: type[BaseModel], manifest: Manifest, environment: Mapping[str, str]
-) -> Iterable[Declared | Problem]:
+def _declare(model: type[BaseModel], manifest: Manifest, environment: Mapping[str, str]) -> Iterator[Outcome]:
     from pydantic import ValidationError
 
     assert manifest.key is not None

@@ -28,19 +28,19 @@ def names_at(model: type[BaseModel], path: Path) -> tuple[str, ...]:
 
 
 def deeper_with(model: type[BaseModel], name: str) -> str | None:
-    """The shortest dotted path of two names or more that ends with the field `name`: `deploy.replicas`."""
+    """The dotted path that ends with the field `name`, as `deploy.replicas`; None if there are several, or none."""
+    found: list[str] = []
     level: list[tuple[str, type[BaseModel]]] = [("", model)]
     seen = {model}
     while level:
         below: list[tuple[str, type[BaseModel]]] = []
         for prefix, each in level:
+            found += [f"{prefix}{name}"] if prefix and name in _fields(each) else []
             for field, annotation in _fields(each).items():
-                if prefix and field == name:
-                    return prefix + field
-                below += [(f"{prefix}{field}.", found) for found in _models(annotation) if found not in seen]
+                below += [(f"{prefix}{field}.", nested) for nested in _models(annotation) if nested not in seen]
                 seen.update(_models(annotation))
         level = below
-    return None
+    return found[0] if len(found) == 1 else None
 
 
 def _models(annotation: Any) -> Models:

@@ -26,6 +26,8 @@ _DECIMAL = re.compile(r"[-+]?[0-9]+")
 _BASED = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _SPECIAL = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+NUMBER = re.compile(f"^(?:{_BASED.pattern}|{_FLOAT.pattern}|{_SPECIAL.pattern})$")
+"""Every plain scalar that is a number."""
 
 
 class WrittenInt(int):

@@ -12,7 +12,7 @@ MAX_BYTES = 16 * 1024 * 1024
 """A larger text is refused unread: about forty thousand manifests."""
 
 # What YAML 1.2 lets a stream hold, without U+0085, U+2028 and U+2029: YAML 1.1, so libyaml, ends lines at them.
-_FORBIDDEN = re.compile("[^\t\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+FORBIDDEN = re.compile("[^\t\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 # Outside the basic plane JSON writes two escapes where YAML knows one; an escaped backslash before them does not count.
 _PAIR = re.compile(r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
 _BOMS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16", b"\x00\x00\xfe\xff": "UTF-32"}
@@ -39,7 +39,7 @@ def decode(text: str | bytes) -> str:
     if isinstance(text, bytes):
         text = _decode_bytes(text)
     text = _end_lines(text.removeprefix("\ufeff"))
-    bad = _FORBIDDEN.search(text)
+    bad = FORBIDDEN.search(text)
     if bad:
         line, column = position(text, bad.start())
         named = f"U+{ord(bad.group()):04X}"

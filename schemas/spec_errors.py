@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 from schemas.errors import Place, Problem
 from schemas.field_path import Path, format_path
 from schemas.manifest import Manifest
+from schemas.metadata import FIELDS as METADATA_FIELDS
 from schemas.model_names import deeper_with, names_at
 from schemas.names import Kind
-from schemas.nearest import suggest
+from schemas.nearest import nearest
 from schemas.spec_words import SHAPES, describe, describe_shape
 from schemas.yaml_text import find_spot
 
@@ -48,9 +49,17 @@ class Fault:
 def explain_spec(model: type[BaseModel], manifest: Manifest, error: ValidationError) -> Iterator[Problem]:
     """The problems of one spec that its model refused."""
     errors = error.errors(include_url=False)
-    faults = [_trace(manifest.spec, (), tuple(each["loc"]), each) for each in errors]
-    for fault in _collapse(faults):
-        yield _problem(model, manifest, fault)
+    faults = list(_collapse(_trace(manifest.spec, (), tuple(each["loc"]), each) for each in errors))
+    misspelled = {_meant(model, fault.path) for fault in faults if fault.kind == UNKNOWN}
+    for fault in faults:
+        if fault.kind != MISSING or (*fault.path, *fault.rest) not in misspelled:
+            yield _problem(model, manifest, fault)
+
+
+def _meant(model: type[BaseModel], path: Path) -> Path:
+    """The path of the field that a misspelled one most likely meant, whose absence needs no mention then."""
+    found = nearest(str(path[-1]), names_at(model, path[:-1])) if path else None
+    return (*path[:-1], found) if found else path
 
 
 def _trace(value: Any, path: Path, way: Path, error: Any) -> Fault:
@@ -119,15 +128,18 @@ def _problem(model: type[BaseModel], manifest: Manifest, fault: Fault) -> Proble
 def _right_name(model: type[BaseModel], manifest: Manifest, path: Path) -> str:
     name = str(path[-1])
     known = names_at(model, path[:-1])
-    deeper = deeper_with(model, name) if len(path) == 1 else None
-    if deeper is not None:
+    found = nearest(name, known)
+    if found is not None:
+        return f"did you mean {found}?"
+    if len(path) == 1 and name in METADATA_FIELDS:
+        return f"write it below metadata, as metadata.{name}"
+    if len(path) == 1 and (deeper := deeper_with(model, name)) is not None:
         return f"write it below {deeper.rpartition('.')[0]}, as {deeper}"
     if len(path) > 1 and name in names_at(model, ()):
         return "indent it less: it is a field of the spec itself"
     kind = manifest.key.kind.value.lower() if manifest.key else ""
     where = ".".join(str(step) for step in (kind, *path[:-1]) if not isinstance(step, int))
-    otherwise = f"`trimtab explain {where}` lists them" if len(known) > 8 else f"known here: {', '.join(known)}"
-    return suggest(name, known, otherwise=otherwise)
+    return f"`trimtab explain {where}` lists them" if len(known) > 8 else f"known here: {', '.join(known)}"
 
 
 def _without(message: str, value: Any) -> str:

@@ -14,7 +14,6 @@ from schemas.envelope import Declared
 from schemas.errors import Invalid, Problem
 from schemas.load import Text, load_with
 from schemas.names import Kind
-from schemas.yaml_text import read_documents
 
 
 class Port(BaseModel):
@@ -98,12 +97,3 @@ def test_the_order_of_the_input_changes_nothing(documents: list[Any], shuffler: 
     shuffled = list(sources)
     shuffler.shuffle(shuffled)
     assert outcome(sources) == outcome(shuffled)
-
-
-@settings(max_examples=100, deadline=None)
-@given(values)
-def test_what_pyyaml_writes_is_read_back_the_same(value: Any) -> None:
-    text = yaml.safe_dump({"value": value})
-    documents, problems = read_documents("a.yaml", text, lambda scalar: (scalar, ()))
-    assert problems == []
-    assert documents[0].value == {"value": value} or documents[0].problems

@@ -94,6 +94,16 @@ CASES = [
         id="a field of a higher level",
     ),
     pytest.param(
+        "imag: a",
+        ["a.yaml:5:3 spec.imag: is not a field here; did you mean image?"],
+        id="a misspelled required field is one problem",
+    ),
+    pytest.param(
+        "image: a\nlabels: {}",
+        ["a.yaml:6:3 spec.labels: is not a field here; write it below metadata, as metadata.labels"],
+        id="a field of the metadata",
+    ),
+    pytest.param(
         "image: a\nqwerty: 1",
         ["a.yaml:6:3 spec.qwerty: is not a field here; `trimtab explain container` lists them"],
         id="an unknown field like no other, among many",
