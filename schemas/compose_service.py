@@ -15,7 +15,6 @@ from typing import Any
 
 from schemas.field_path import Path
 from schemas.findings import Findings
-from schemas.mentions import JOINING
 from schemas.names import Kind
 from schemas.yaml_text import Spot, spot_below
 
@@ -41,6 +40,7 @@ LIMITS: Mapping[Path, str] = {
     ("resources", "limits", "pids"): "pids_limit",
     ("resources", "reservations", "memory"): "mem_reservation",
 }
+JOINING = ("network_mode", "pid", "ipc")
 RESTART = {"any": "always", "none": "no", "on-failure": "on-failure"}
 
 

@@ -8,7 +8,7 @@ are replaced, the envelope is checked, the spec goes through its kind's model. W
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from schemas.compose import is_compose, read_compose
@@ -17,22 +17,15 @@ from schemas.errors import Invalid, Problem
 from schemas.interpolate import interpolate
 from schemas.manifest import Manifest, read_manifests
 from schemas.names import Kind
-from schemas.spec_errors import explain_spec
+from schemas.source_text import Text
 from schemas.yaml_text import Fault, Substitute, read_documents
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
-    """The text of one file, and the name by which its author knows it (`-` for standard input)."""
-
-    name: str
-    text: str | bytes
-
-
 Outcome = Declared | Problem
+__all__ = ["Outcome", "Text", "load", "load_with", "read_text", "settle", "substitution"]
 
 
 def load(
@@ -93,6 +86,8 @@ def read_text(
 
 def _declare(model: type[BaseModel], manifest: Manifest, environment: Mapping[str, str]) -> Iterator[Outcome]:
     from pydantic import ValidationError
+
+    from schemas.spec_errors import explain_spec
 
     assert manifest.key is not None
     try:

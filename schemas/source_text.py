@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
 
 MAX_BYTES = 16 * 1024 * 1024
 """A larger text is refused unread: about forty thousand manifests."""
@@ -16,6 +17,14 @@ FORBIDDEN = re.compile("[^\t\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufffd\U00
 # Outside the basic plane JSON writes two escapes where YAML knows one; an escaped backslash before them does not count.
 _PAIR = re.compile(r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
 _BOMS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16", b"\x00\x00\xfe\xff": "UTF-32"}
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """The text of one file, and the name by which its author knows it (`-` for standard input)."""
+
+    name: str
+    text: str | bytes
 
 
 class Unreadable(Exception):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 from pydantic import BaseModel, ConfigDict
 
@@ -72,3 +75,9 @@ def test_an_unset_variable_is_refused_with_its_place() -> None:
         "Container/web",
         "spec.replicas",
     )
+
+
+def test_loading_is_imported_without_what_it_may_not_need() -> None:
+    code = "import schemas.load, sys; print([name for name in ('pydantic', 'asyncio') if name in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
