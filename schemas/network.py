@@ -6,10 +6,11 @@ Source: Compose Specification, networks; options by the names of Docker's driver
 """
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
-from pydantic import model_validator
+from pydantic import ConfigDict, model_validator
 
 from schemas.addresses import Ip, Ipv4, Subnet
 from schemas.attachment import LinkName
@@ -38,6 +39,10 @@ Mtu = Annotated[int, whole(68, 65535)]
 
 class NetworkDriverOptions(Spec):
     """Options of the network's driver. Docker's long names are understood too."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"patternProperties": {f"^{re.escape(name)}$": {} for name in DOCKER_NAMES}}
+    )
 
     mtu: Annotated[Mtu | None, live("Largest packet.", unit="bytes", default="1500, or the parent's")] = None
     enable_icc: Annotated[Flag, live("Its containers may reach each other.")] = True

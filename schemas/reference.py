@@ -114,7 +114,8 @@ def _require_path(path: str, text: str) -> None:
     if "://" in text:
         raise ValueError(f"{text!r} is a URL; leave out {text.partition('://')[0]}://")
     if path != path.lower():
-        raise ValueError(f"the repository {path!r} has capitals; write {path.lower()!r}")
+        written = path if path in text else path.removeprefix("library/")
+        raise ValueError(f"the repository {written!r} has capitals; write {written.lower()!r}")
     if len(path) > LONGEST_NAME:
         raise ValueError(f"the repository's name has {len(path)} characters; write at most {LONGEST_NAME}")
     if not _PATH.fullmatch(path):

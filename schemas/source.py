@@ -63,7 +63,7 @@ def read_semver(value: Any) -> str:
     return text
 
 
-_URL = {"type": "string", "pattern": r"^(https?|ssh|git|file)://|^[^:]+:[^/]|^\.{0,2}/|\$"}
+_URL = {"type": "string", "pattern": r"^(https?|ssh|git|file)://|^[A-Za-z0-9_.][A-Za-z0-9_.@-]*:[^/:]|^\.{0,2}/|\$"}
 GitUrl = Annotated[str, Spelling(read_git_url, "URL", _URL, final=True)]
 Ref = Annotated[str, Spelling(read_ref, "name", {"type": "string", "minLength": 1}, final=True)]
 Commit = Annotated[str, Spelling(read_commit, "commit", pattern("[0-9a-fA-F]{40}|[0-9a-fA-F]{64}"), final=True)]
