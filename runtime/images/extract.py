@@ -76,8 +76,7 @@ class Extractor:
         self.skipped_xattrs = 0
 
     def extract(self, entries: Iterable[Entry], stream: TarStream) -> None:
-        """Make every entry. Raises Unsound, OSError (the disk)."""
-        os.umask(0)
+        """Make every entry, under a umask of 0. Raises Unsound, OSError (the disk)."""
         try:
             for entry in entries:
                 self.entries += 1

@@ -37,6 +37,7 @@ def main() -> int:
     """Unpack; exit status 0 also when the layer is refused: the last line says so."""
     fields = json.load(sys.stdin)
     order = Order(fields["blob"], fields["tree"], Limits(**fields["limits"]))
+    os.umask(0)
     os.fchdir(order.tree)
     os.chroot(".")
     try:

@@ -40,6 +40,16 @@ def listing(top: Path) -> list[tuple[object, ...]]:
     return found
 
 
+def names(top: Path) -> list[str]:
+    """What the directory holds, sorted."""
+    return sorted(path.name for path in top.iterdir())
+
+
+def open_descriptors() -> int:
+    """Of this process; the one that looks counts itself."""
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 def file(name: str, content: bytes = b"", /, **fields: object) -> Member:
     info = tarfile.TarInfo(name)
     info.size = len(content)
