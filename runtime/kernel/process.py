@@ -75,7 +75,20 @@ def wait_end(descriptor: int, timeout: float | None) -> bool:
 
 
 def exit_status(descriptor: int) -> int | None:
-    """The wait status of an ended process that is not our child (PIDFD_GET_INFO, Linux 6.14); None where unknown."""
+    """The wait status (wait(2)) of the ended process behind a pidfd, which is reaped if it is our child.
+
+    Of a stranger the kernel tells since Linux 6.14 (PIDFD_GET_INFO); None where it does not.
+    """
+    try:
+        ended = os.waitid(os.P_PIDFD, descriptor, os.WEXITED)
+    except ChildProcessError:
+        return _stranger_status(descriptor)
+    if ended is None:
+        return None
+    return ended.si_status << 8 if ended.si_code == os.CLD_EXITED else ended.si_status
+
+
+def _stranger_status(descriptor: int) -> int | None:
     info = (ctypes.c_uint64 * 8)(PIDFD_INFO_EXIT)
     try:
         fcntl.ioctl(descriptor, PIDFD_GET_INFO, info)

@@ -1,4 +1,4 @@
-"""The monitor's half of making a container: cgroup, clone, maps, root and bind sources, in the order they need.
+"""The creator's half of making a container: cgroup, clone, maps, root and bind sources, in the order they need.
 
 `bear` returns once init has all it needs to build its root; what init then says comes through its channel.
 """
@@ -11,7 +11,7 @@ import socket
 from dataclasses import dataclass
 
 from runtime.kernel import cgroup, namespaces
-from runtime.kernel.process import start_time
+from runtime.kernel.process import start_time, wait_end
 from runtime.process import protocol, sources
 from runtime.process.bundle import Spec
 from runtime.process.cloning import clone_init
@@ -23,7 +23,7 @@ from runtime.process.paths import ContainerPaths
 
 @dataclass(frozen=True, slots=True)
 class Init:
-    """A container's init as its monitor holds it."""
+    """A container's init as its creator holds it."""
 
     pid: int
     pidfd: int
@@ -31,11 +31,14 @@ class Init:
     channel: socket.socket
 
 
-def bear(birth: Birth, paths: ContainerPaths) -> Init:
-    """Make init in its cgroup and namespaces. On failure nothing of it is left but the cgroup."""
+def bear(birth: Birth, paths: ContainerPaths, *, sibling: bool) -> Init:
+    """Make init in its cgroup and namespaces; with `sibling` as a child of our own parent.
+
+    On failure nothing of it is left but the cgroup.
+    """
     _make_cgroup(birth.spec, paths)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    pid, pidfd = clone_init(birth.plan, birth.spec)
+    pid, pidfd = clone_init(birth.plan, birth.spec, namespaces.CLONE_PARENT if sibling else 0)
     if pid == 0:
         ours.close()
         run_init(theirs, birth)
@@ -51,10 +54,10 @@ def bear(birth: Birth, paths: ContainerPaths) -> Init:
 
 
 def end(init: Init) -> None:
-    """Kill init and reap it."""
+    """Kill init and wait until it is gone; its parent reaps it."""
     init.channel.close()
     signal.pidfd_send_signal(init.pidfd, signal.SIGKILL)
-    os.waitid(os.P_PIDFD, init.pidfd, os.WEXITED)
+    wait_end(init.pidfd, None)
     os.close(init.pidfd)
 
 

@@ -6,6 +6,7 @@ What is checked here is the shape that the other files of this room rely on; wha
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
 from runtime.process.failure import ProcessFailed, step
@@ -13,17 +14,18 @@ from runtime.process.failure import ProcessFailed, step
 Spec = dict[str, Any]
 
 
-def read_bundle(bundle: str) -> Spec:
-    """The specification in a bundle directory. Raises ProcessFailed where it is missing or wrong."""
+def open_bundle(bundle: str) -> tuple[Spec, int]:
+    """The specification in a bundle directory, and a descriptor to read it again. Raises ProcessFailed."""
     path = f"{bundle}/config.json"
-    with step("read", path), open(path, "rb") as file:
-        text = file.read()
+    with step("read", path):
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        text = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
     try:
-        spec = json.loads(text)
+        spec: Spec = json.loads(text)
         check_spec(spec)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ProcessFailed(f"not an OCI specification: {error}", step="read", path=path) from error
-    return spec  # type: ignore[no-any-return]
+        raise ProcessFailed(f"not an OCI specification: {error!r}", step="read", path=path) from error
+    return spec, descriptor
 
 
 def check_spec(spec: Spec) -> None:

@@ -1,7 +1,7 @@
 """The clone itself, where namespaces are joined or clocks set as well as where all are new.
 
-A namespace given by path is joined by a short-lived child, which then makes init as a child of the monitor: the
-monitor itself never leaves the host's namespaces.
+A namespace given by path is joined by a short-lived child, which then makes init as a sibling of its own: the
+caller never leaves the host's namespaces.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from runtime.process.failure import ProcessFailed, step
 from runtime.process.namespace_plan import NamespacePlan, join_all
 
 
-def clone_init(plan: NamespacePlan, spec: Spec) -> tuple[int, int]:
-    """Like clone3: (0, -1) in the new init; its pid and pidfd in the monitor."""
+def clone_init(plan: NamespacePlan, spec: Spec, flags: int) -> tuple[int, int]:
+    """Like clone3 with `flags` besides the plan's: (0, -1) in the new init; its pid and pidfd in the caller."""
     if not plan.joins and not plan.makes("time"):
         with step("clone"):
-            return namespaces.clone3(plan.flags)
+            return namespaces.clone3(plan.flags | flags)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours:
         joiner = os.fork()

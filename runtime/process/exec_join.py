@@ -15,46 +15,46 @@ from typing import Any, NoReturn
 from runtime.kernel import cgroup, namespaces, prctl, terminal
 from runtime.process import protocol, stdio
 from runtime.process.failure import step
+from runtime.process.handover import Handover
 from runtime.process.identity import become, keep_only, label, limit
 from runtime.process.init import become_root, tell_failure
-from runtime.process.seccomp_filter import Filter
+from runtime.process.seccomp_filter import Filter, read_filter
 from runtime.process.signals import reset_signals
 
 
 @dataclass(frozen=True, slots=True)
 class Errand:
-    """What to run where: the OCI `process`, its streams (none with a terminal), the container's init and cgroup."""
+    """What to run where: the OCI `process`, its streams (none with a terminal), and the container."""
 
     process: dict[str, Any]
     streams: tuple[int, ...]
-    pid: int
-    pidfd: int
-    cgroup: str
-    seccomp: Filter | None
+    container: Handover
 
 
 def join_and_run(channel: socket.socket, errand: Errand) -> NoReturn:
     """In the joiner: enter the container, make the process, send its pid, end."""
     try:
         prctl.set_dumpable(False)
-        with step("cgroup", errand.cgroup):
-            cgroup.add(errand.cgroup, os.getpid(), errand.pid)
+        what = errand.container
+        seccomp = read_filter(what.read_spec(), what.paths.seccomp)
+        with step("cgroup", what.paths.cgroup):
+            cgroup.add(what.paths.cgroup, os.getpid(), what.pid)
         limit(os.getpid(), errand.process)
         label(errand.process)
         with step("join namespaces"):
-            flags = namespaces.foreign_namespaces(errand.pid)
-            namespaces.setns(errand.pidfd, flags)
+            flags = namespaces.foreign_namespaces(what.pid)
+            namespaces.setns(what.pidfd, flags)
         with step("clone"):
             made, _ = namespaces.clone3(namespaces.CLONE_PARENT)
         if made == 0:
-            _run(channel, errand, own_users=bool(flags & namespaces.CLONE_NEWUSER))
+            _run(channel, errand, seccomp, own_users=bool(flags & namespaces.CLONE_NEWUSER))
         protocol.send(channel, {"pid": made})
         os._exit(0)
     except BaseException as error:
         tell_failure(channel, error, "exec")
 
 
-def _run(channel: socket.socket, errand: Errand, *, own_users: bool) -> NoReturn:
+def _run(channel: socket.socket, errand: Errand, seccomp: Filter | None, *, own_users: bool) -> NoReturn:
     try:
         os.setsid()
         if own_users:
@@ -64,8 +64,8 @@ def _run(channel: socket.socket, errand: Errand, *, own_users: bool) -> NoReturn
         else:
             stdio.put_in_place((errand.streams[0], errand.streams[1], errand.streams[2]))
         reset_signals()
-        channel = socket.socket(fileno=keep_only(channel.detach(), 0))
-        become(errand.process, errand.seccomp)
+        channel = socket.socket(fileno=keep_only(channel.detach()))
+        become(errand.process, seccomp)
     except BaseException as error:
         tell_failure(channel, error, "exec")
 

@@ -85,8 +85,7 @@ def begin_exec(
 ) -> None:
     """Start `process` in the container; `descriptors` are its standard streams, none with a terminal."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    init = supervision.init
-    errand = Errand(process, descriptors, init.pid, init.pidfd, supervision.paths.cgroup, supervision.seccomp)
+    errand = Errand(process, descriptors, supervision.what)
     joiner = os.fork()
     if joiner == 0:
         ours.close()

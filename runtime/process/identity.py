@@ -6,6 +6,7 @@ see the comments. Nothing of the host is open any more but the standard streams 
 
 from __future__ import annotations
 
+import fcntl
 import os
 from typing import Any, NoReturn
 
@@ -60,11 +61,14 @@ def label(process: dict[str, Any]) -> None:
             apparmor.set_profile_at_exec(profile)
 
 
-def keep_only(channel: int, preserved: int) -> int:
-    """Close every descriptor but the standard streams, `preserved` ones from 3 on, and the channel; its new number."""
-    place = FIRST_FREE + preserved
-    if channel != place:
-        os.dup2(channel, place, inheritable=False)
+def keep_only(channel: int, preserved: tuple[int, ...] = ()) -> int:
+    """Close every descriptor but the standard streams, `preserved` ones (3 and on), and the channel; its new number."""
+    place = FIRST_FREE + len(preserved)
+    above = max((channel, place, *preserved)) + 1
+    # out of the way first: their places may be taken by one another
+    kept = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, above) for descriptor in (*preserved, channel)]
+    for number, descriptor in enumerate(kept, FIRST_FREE):
+        os.dup2(descriptor, number, inheritable=number < place)
     close_range(place + 1)
     return place
 

@@ -163,7 +163,7 @@ def _wait_for_hooks(channel: socket.socket, birth: Birth) -> None:
 def _execute(channel: socket.socket, birth: Birth) -> NoReturn:
     process = birth.spec["process"]
     reset_signals()
-    channel = socket.socket(fileno=keep_only(channel.detach(), birth.streams.given))
+    channel = socket.socket(fileno=keep_only(channel.detach(), birth.streams.preserved))
     if (birth.spec.get("annotations") or {}).get(reaper.ANNOTATION) == "true":
         child = os.fork()
         if child:

@@ -1,8 +1,8 @@
 """The launcher: one small resident process per engine, from which every monitor is forked.
 
-Started by a client on first need (`python3 -S -I launcher.py ROOT RUN READY_FD`), detached, it outlives whoever
-started it. It imports once what monitor and init need, so that a fork costs a page table and little more. It decides
-nothing about containers: a request is handed to a fresh monitor, together with the connection.
+Started by a client on first need (`python3 -S -I launcher.py SOCKET READY_FD`), detached, it outlives whoever started
+it. It imports once what monitor, creator and init need, so that a fork costs a page table and little more. It decides
+nothing about containers: a request is handed, with its connection, to a creator that waits for one.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import gc
 import os
+import select
 import signal
 import socket
 import sys
@@ -20,11 +21,14 @@ if __name__ == "__main__":
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
 from runtime.process import protocol
-from runtime.process.monitor import run_monitor
+from runtime.process.pair import Pair, fork_pair
 from runtime.process.signals import ignore_signals
 
 REQUEST_SECONDS = 5.0
 """How long a client that has connected may take to say what it wants."""
+
+IDLE_MS = 4
+"""How long after a request the next pair is made: later, and it does not compete with the container just asked for."""
 
 
 def main(arguments: list[str]) -> NoReturn:
@@ -80,35 +84,52 @@ def _leave(path: str) -> NoReturn:
 
 
 def _serve(server: socket.socket, path: str) -> NoReturn:
+    poll = select.poll()
+    poll.register(server, select.POLLIN)
+    waiting: Pair | None = None
     while True:
+        if waiting is None and not poll.poll(IDLE_MS):
+            waiting = fork_pair()
         connection, _ = server.accept()
-        connection.settimeout(REQUEST_SECONDS)
         try:
-            received = protocol.receive(connection) if protocol.peer_uid(connection) == 0 else None
-        except (OSError, ValueError):
-            received = None
-        if received is not None:
-            _answer(connection, server, path, *received)
-        connection.close()
+            received = _read_request(connection)
+            if received is not None and _obey(connection, *received, path, waiting):
+                waiting = None
+        finally:
+            connection.close()
 
 
-def _answer(
-    connection: socket.socket, server: socket.socket, path: str, message: protocol.Message, descriptors: list[int]
-) -> None:
-    if message.get("code") != protocol.fingerprint():
-        # newer code has come: it starts a launcher of its own once this one is gone
-        with contextlib.suppress(OSError):
-            protocol.send(connection, {"stale": protocol.fingerprint(), "pid": os.getpid()})
-        _leave(path)
-    if message["verb"] == "hello":
+def _read_request(connection: socket.socket) -> tuple[protocol.Message, list[int]] | None:
+    if protocol.peer_uid(connection) != 0:
+        return None
+    connection.settimeout(REQUEST_SECONDS)
+    try:
+        received = protocol.receive(connection)
+    except (OSError, ValueError):
+        received = None
+    connection.settimeout(None)
+    return received
+
+
+def _obey(
+    connection: socket.socket, message: protocol.Message, descriptors: list[int], path: str, waiting: Pair | None
+) -> bool:
+    """Do what a client asks; whether the waiting pair was used for it."""
+    try:
+        if message.get("code") != protocol.fingerprint():
+            # newer code has come: it starts a launcher of its own once this one is gone
+            with contextlib.suppress(OSError):
+                protocol.send(connection, {"stale": protocol.fingerprint(), "pid": os.getpid()})
+            _leave(path)
+        if message.get("verb") == "create":
+            (waiting or fork_pair()).begin(message, (connection.fileno(), *descriptors))
+            return True
         with contextlib.suppress(OSError):
             protocol.send(connection, {"hello": os.getpid()})
-    elif message["verb"] == "create" and os.fork() == 0:
-        server.close()
-        connection.settimeout(None)
-        run_monitor(connection, message, descriptors)
-    for descriptor in descriptors:
-        os.close(descriptor)
+        return False
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
 
 
 if __name__ == "__main__":

@@ -150,19 +150,24 @@ def _rfc3339(nanoseconds: int) -> str:
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{rest:09d}Z"
 
 
-def open_log(spec: dict[str, Any]) -> Log:
-    """The driver a specification's annotation names; `none` without one."""
+def log_settings(spec: dict[str, Any]) -> dict[str, Any] | None:
+    """What a specification's annotation says about its log; None for no log."""
     annotation = (spec.get("annotations") or {}).get(LOG_ANNOTATION)
     if annotation is None:
-        return NoLog()
-    wanted = json.loads(annotation)
+        return None
+    wanted: dict[str, Any] = json.loads(annotation)
     driver = wanted["driver"]
-    if driver == "none":
-        return NoLog()
-    if driver not in {"local", "json-file"}:
+    if driver not in {"local", "json-file", "none"}:
         raise ProcessFailed(f"unknown log driver {driver!r}", step="log")
+    return wanted if driver != "none" else None
+
+
+def open_log(wanted: dict[str, Any] | None) -> Log:
+    """The log with these settings."""
+    if wanted is None:
+        return NoLog()
     directory = wanted["directory"]
-    made = LocalLog if driver == "local" else JsonLog
+    made = LocalLog if wanted["driver"] == "local" else JsonLog
     with step("log", directory):
         with contextlib.suppress(FileExistsError):
             os.makedirs(directory, mode=0o700)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,11 @@ class ContainerPaths:
     def socket(self) -> str:
         """The monitor's socket."""
         return f"{self.live}/monitor.sock"
+
+    @property
+    def seccomp(self) -> str:
+        """Compiled profiles, shared by the engine's containers."""
+        return f"{os.path.dirname(os.path.dirname(self.live))}/seccomp"
 
     @classmethod
     def of(cls, layout: Layout, name: str) -> ContainerPaths:

@@ -16,14 +16,14 @@ from runtime.kernel import openat2, terminal
 class Streams:
     """Both ends: `inner` is what init gets as 0, 1, 2; the others are the monitor's, -1 where there is none.
 
-    `given` counts descriptors from 3 on that are passed through to the program.
+    `preserved` are descriptors passed through to the program, as 3, 4 and so on.
     """
 
     inner: tuple[int, int, int] = (-1, -1, -1)
     stdin: int = -1
     stdout: int = -1
     stderr: int = -1
-    given: int = 0
+    preserved: tuple[int, ...] = ()
 
     def close_inner(self) -> None:
         """Close init's ends in the monitor: the end of the container must be the end of the pipes."""
@@ -33,16 +33,15 @@ class Streams:
         self.inner = (-1, -1, -1)
 
 
-def make_pipes(owner: tuple[int, int], *, stdin: bool, output: bool) -> Streams:
+def make_pipes(owner: tuple[int, int], *, stdin: bool) -> Streams:
     """Pipes owned by `owner` (host ids), so that the container may open /dev/stdout again; /dev/null for the rest."""
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     streams = Streams()
     inner = [null, null, null]
     if stdin:
         inner[0], streams.stdin = os.pipe2(os.O_CLOEXEC)
-    if output:
-        streams.stdout, inner[1] = os.pipe2(os.O_CLOEXEC)
-        streams.stderr, inner[2] = os.pipe2(os.O_CLOEXEC)
+    streams.stdout, inner[1] = os.pipe2(os.O_CLOEXEC)
+    streams.stderr, inner[2] = os.pipe2(os.O_CLOEXEC)
     for descriptor in set(inner) - {null}:
         os.fchown(descriptor, *owner)
     streams.inner = (inner[0], inner[1], inner[2])

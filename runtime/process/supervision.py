@@ -14,51 +14,60 @@ import time
 from dataclasses import asdict
 
 from runtime.kernel import cgroup
-from runtime.kernel.process import start_time
+from runtime.kernel.process import exit_status, start_time
 from runtime.process import frames, hooks, protocol
-from runtime.process.birth import Init
 from runtime.process.failure import NotRunning, ProcessFailed
-from runtime.process.init import Birth
+from runtime.process.handover import Handover
 from runtime.process.input import Input
-from runtime.process.log_write import Log
+from runtime.process.log_write import Log, NoLog, open_log
 from runtime.process.loop import Loop
 from runtime.process.output import Output
-from runtime.process.paths import ContainerPaths
 from runtime.process.records import ExitRecord, Phase, ProcessRecord, write_exit, write_state
 
 
 class Supervision:
     """One container under its monitor's eyes."""
 
-    def __init__(self, paths: ContainerPaths, birth: Birth, init: Init, log: Log, creator: socket.socket) -> None:
-        self.paths = paths
-        self.spec = birth.spec
-        self.state = birth.state
-        self.seccomp = birth.seccomp
-        self.init = init
+    def __init__(self, what: Handover) -> None:
+        self.what = what
+        self.paths = what.paths
+        self.channel = socket.socket(fileno=what.channel)
         self.loop = Loop()
-        self.output = Output(self.loop, log)
-        self.output.add_source(1, birth.streams.stdout)
-        self.output.add_source(2, birth.streams.stderr)
-        self.input = Input(self.loop, self.output, birth.streams.stdin)
-        self.creator: socket.socket | None = creator
+        self.creator = socket.socket(fileno=what.creator) if what.creator >= 0 else None
         self.starter: socket.socket | None = None
         self.waiters: list[socket.socket] = []
         self.phase = Phase.CREATED
         self.failure: ProcessFailed | None = None
         self.created_at = time.time()
         self.started_at: float | None = None
-        self.status: os.waitid_result | None = None
-        self.loop.watch(init.pidfd, self._on_exit)
-        self.loop.watch(init.channel.fileno(), self._on_init)
+        self.ended = False
+        self.status: int | None = None
+        self.output = Output(self.loop, self._open_log())
+        self.output.add_source(1, what.stdout)
+        self.output.add_source(2, what.stderr)
+        self.input = Input(self.loop, self.output, what.stdin)
+        self.loop.watch(what.pidfd, self._on_exit)
+        self.loop.watch(what.channel, self._on_init)
         self._keep_state()
+
+    def _open_log(self) -> Log:
+        try:
+            return open_log(self.what.log)
+        except ProcessFailed as failure:
+            self._give_up(failure)
+            return NoLog()
+
+    def _give_up(self, failure: ProcessFailed) -> None:
+        """End an init whose program never ran."""
+        self.failure = failure
+        signal.pidfd_send_signal(self.what.pidfd, signal.SIGKILL)
 
     def run(self) -> ExitRecord:
         """Until init has ended; what it wrote and how it ended is on disk then, and everybody who asked knows."""
-        while self.status is None:
+        while not self.ended:
             self.loop.run_once()
         # what init said last may still lie in its socket
-        while self.loop.is_watched(self.init.channel.fileno()):
+        while self.loop.is_watched(self.what.channel):
             self._on_init()
         self._kill_rest()
         self.output.drain()
@@ -71,9 +80,9 @@ class Supervision:
     # init
 
     def _on_init(self) -> None:
-        received = protocol.receive(self.init.channel)
+        received = protocol.receive(self.channel)
         if received is None:
-            self.loop.forget(self.init.channel.fileno())
+            self.loop.forget(self.what.channel)
             self._on_executed()
             return
         message, descriptors = received
@@ -89,20 +98,20 @@ class Supervision:
 
     def _run_creation_hooks(self) -> None:
         """`prestart` and `createRuntime`: the namespaces stand, the root is not entered yet; init waits."""
-        state = {**self.state, "pid": self.init.pid}
+        spec = self.what.read_spec()
+        state = hooks.oci_state(self.paths.name, "creating", self.what.pid, self.paths.bundle, spec)
         try:
-            hooks.run_hooks(self.spec, "prestart", state)
-            hooks.run_hooks(self.spec, "createRuntime", state)
+            hooks.run_hooks(spec, "prestart", state)
+            hooks.run_hooks(spec, "createRuntime", state)
         except ProcessFailed as failure:
-            self.failure = failure
-            signal.pidfd_send_signal(self.init.pidfd, signal.SIGKILL)
+            self._give_up(failure)
             return
-        protocol.send(self.init.channel, {"hooked": True})
+        protocol.send(self.channel, {"hooked": True})
 
     def answer_creator(self) -> None:
         """Tell whoever asked for the container that init is there. Once."""
         if self.creator is not None:
-            reply(self.creator, {"pid": self.init.pid, "start_time": self.init.start_time})
+            reply(self.creator, {"pid": self.what.pid, "start_time": self.what.start_time})
             self.creator = None
 
     def start(self, connection: socket.socket) -> None:
@@ -111,7 +120,7 @@ class Supervision:
             raise NotRunning(f"cannot start: it is {self.phase.value}", step="start")
         self.starter = connection
         with contextlib.suppress(OSError):
-            protocol.send(self.init.channel, {"start": True})
+            protocol.send(self.channel, {"start": True})
 
     def _on_executed(self) -> None:
         """Init's socket has closed: execve has happened, or init has failed or died."""
@@ -122,15 +131,18 @@ class Supervision:
         self._keep_state()
         reply(self.starter, {"started": True})
         self.starter = None
-        # their failures are the runtime-spec's warnings: nobody is left to be warned
-        hooks.run_all_hooks(self.spec, "poststart", {**self.state, "status": "running", "pid": self.init.pid})
+        if "poststart" in self.what.hooks:
+            spec = self.what.read_spec()
+            # their failures are the runtime-spec's warnings: nobody is left to be warned
+            state = hooks.oci_state(self.paths.name, "running", self.what.pid, self.paths.bundle, spec)
+            hooks.run_all_hooks(spec, "poststart", state)
 
     def _keep_state(self) -> None:
         record = ProcessRecord(
             name=self.paths.name,
             phase=self.phase,
-            pid=self.init.pid,
-            start_time=self.init.start_time,
+            pid=self.what.pid,
+            start_time=self.what.start_time,
             created_at=self.created_at,
             started_at=self.started_at,
             monitor_pid=os.getpid(),
@@ -143,8 +155,9 @@ class Supervision:
     # the end
 
     def _on_exit(self) -> None:
-        self.status = os.waitid(os.P_PIDFD, self.init.pidfd, os.WEXITED)
-        self.loop.forget(self.init.pidfd)
+        self.loop.forget(self.what.pidfd)
+        self.status = exit_status(self.what.pidfd)
+        self.ended = True
 
     def _kill_rest(self) -> None:
         # the kernel has ended all others of a pid namespace; without one of its own there may be some
@@ -153,15 +166,13 @@ class Supervision:
                 cgroup.kill(self.paths.cgroup)
 
     def _exit_record(self) -> ExitRecord:
-        assert self.status is not None
-        killed = self.status.si_code != os.CLD_EXITED
-        code = self.status.si_status
+        code = None if self.status is None else os.waitstatus_to_exitcode(self.status)
         oom_kills = 0
         with contextlib.suppress(OSError):
             oom_kills = cgroup.oom_kills(self.paths.cgroup)
         return ExitRecord(
-            exit_code=128 + code if killed else code,
-            signal=code if killed else None,
+            exit_code=128 - code if code is not None and code < 0 else code,
+            signal=-code if code is not None and code < 0 else None,
             oom_killed=oom_kills > 0,
             started_at=self.started_at,
             finished_at=time.time(),

@@ -1,0 +1,70 @@
+"""A monitor and its creator, forked in advance and waiting: what a launcher spends on a request is one message.
+
+The creator is the monitor's child, so that what it clones with CLONE_PARENT is the monitor's child too. The monitor's
+memory stays as small as at its fork, because everything costly happens in the creator.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Callable
+
+from runtime.process import protocol
+from runtime.process.creator import run_creator
+from runtime.process.monitor import run_monitor
+
+
+class Pair:
+    """One monitor and one creator that wait for the request they will serve."""
+
+    __slots__ = ("channel",)
+
+    def __init__(self, channel: socket.socket) -> None:
+        self.channel = channel
+
+    def begin(self, message: protocol.Message, descriptors: tuple[int, ...]) -> None:
+        """Let them make a container. They never come back."""
+        with self.channel:
+            protocol.send(self.channel, message, descriptors)
+
+
+def fork_pair() -> Pair:
+    """Fork a monitor, and from it a creator."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    if os.fork() == 0:
+        _run_and_end(lambda: _become_monitor(ours, theirs))
+    theirs.close()
+    return Pair(ours)
+
+
+def _run_and_end(life: Callable[[], None]) -> None:
+    code = 1
+    try:
+        life()
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def _become_monitor(launcher: socket.socket, requests: socket.socket) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    os.setsid()
+    launcher.close()
+    monitor, creator = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    if os.fork() == 0:
+        monitor.close()
+        _run_and_end(lambda: _become_creator(requests, creator))
+    requests.close()
+    creator.close()
+    run_monitor(monitor)
+
+
+def _become_creator(requests: socket.socket, monitor: socket.socket) -> None:
+    received = protocol.receive(requests)
+    requests.close()
+    # the launcher has ended, or was never asked
+    if received is not None:
+        run_creator(monitor, *received, sibling=True)
