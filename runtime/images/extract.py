@@ -17,7 +17,6 @@ import os
 import shutil
 import stat
 from collections.abc import Iterable
-from contextlib import suppress
 from typing import NamedTuple
 
 from runtime.images.limits import Limits
@@ -68,6 +67,7 @@ class Extractor:
         self._open: dict[bytes, tuple[int, bytes]] = {}
         self._said: dict[bytes, _Directory] = {}
         self._held = 0
+        self._newest_ns = 0
         self._stale = False
         """Something was replaced: a path that was opened may lead elsewhere now."""
         self.implied: set[bytes] = {b""}
@@ -82,6 +82,7 @@ class Extractor:
                 self.entries += 1
                 if self.entries > self._limits.entries:
                     raise Unsound(f"more than {self._limits.entries} entries", hint="raise the limit `entries`")
+                self._newest_ns = max(self._newest_ns, entry.mtime_ns)
                 self._make(entry, stream)
             self._finish_directories()
         finally:
@@ -302,20 +303,22 @@ class Extractor:
         self.implied.discard(path)
 
     def _finish_directories(self) -> None:
-        """Deepest first, so that a directory's own times are set after those of what it holds."""
+        """Deepest first. Implied directories get the layer's newest time, so that equal layers give equal trees."""
+        implied = _Directory(0o755, 0, 0, self._newest_ns, None)
         self._close_directories()
-        for path in sorted(self._said, key=lambda path: path.count(b"/") + bool(path), reverse=True):
+        for path in sorted(self._said.keys() | self.implied, reverse=True):
             try:
                 fd, real = self._directory(path, make=False)
-                if real == path:
-                    self._finish_directory(fd, self._said[path])
+                if real != path:
+                    self.implied.discard(path)
+                    continue
+                self._finish_directory(fd, self._said.get(path, implied))
                 if len(self._open) > _OPEN_DIRECTORIES:
                     self._close_directories()
             except (FileNotFoundError, NotADirectoryError, Unsound):
-                continue  # a later entry took its place
+                self.implied.discard(path)  # a later entry took its place
             except OSError as error:
                 raise _translated(error, path) from error
-        self.implied = {path for path in self.implied if self._is_directory(path)}
 
     def _finish_directory(self, fd: int, said: _Directory) -> None:
         os.fchown(fd, said.uid, said.gid)
@@ -397,11 +400,6 @@ class Extractor:
         for name in real.split(b"/") if real else ():
             fd = _swap(fd, os.open(name, _OPEN_DIRECTORY, dir_fd=fd))
         return fd
-
-    def _is_directory(self, path: bytes) -> bool:
-        with suppress(OSError, Unsound):
-            return self._directory(path, make=False)[1] == path
-        return False
 
     def _clear(self, directory: int, name: bytes) -> None:
         """Remove what an earlier entry made under that name, whole."""
