@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from runtime.kernel.cgroup.hierarchies import Hierarchies, Home, Version, parse_mountinfo
+from runtime.kernel.cgroup.hierarchies import Hierarchies, Home, Version, find_mounts
+from runtime.kernel.mountinfo import Mount, parse_line
 
 SYSTEMD_V1 = """\
 25 30 0:23 / /sys rw,nosuid shared:7 - sysfs sysfs rw
@@ -14,8 +15,12 @@ SYSTEMD_V1 = """\
 """
 
 
+def parsed(text: str) -> list[Mount]:
+    return [parse_line(line) for line in text.splitlines()]
+
+
 def test_controllers_that_share_a_hierarchy_share_its_mount_point() -> None:
-    v1, unified = parse_mountinfo(SYSTEMD_V1)
+    v1, unified = find_mounts(parsed(SYSTEMD_V1))
     shared = "/sys/fs/cgroup/cpu,cpuacct"
     assert v1 == {"cpu": shared, "cpuacct": shared, "memory": "/sys/fs/cgroup/memory"}
     assert unified == "/sys/fs/cgroup/unified"
@@ -23,14 +28,9 @@ def test_controllers_that_share_a_hierarchy_share_its_mount_point() -> None:
 
 def test_a_bind_mount_elsewhere_does_not_win_over_the_customary_place() -> None:
     elsewhere = "12 1 0:31 / /var/copy rw - cgroup cgroup rw,memory\n11 1 0:27 / /var/copy2 rw - cgroup2 cgroup2 rw\n"
-    v1, unified = parse_mountinfo(elsewhere + SYSTEMD_V1)
+    v1, unified = find_mounts(parsed(elsewhere + SYSTEMD_V1))
     assert v1["memory"] == "/sys/fs/cgroup/memory"
     assert unified == "/sys/fs/cgroup/unified"
-
-
-def test_an_escaped_blank_in_a_mount_point_is_a_blank() -> None:
-    v1, _ = parse_mountinfo("1 2 0:3 / /a\\040b rw - cgroup cgroup rw,pids\n")
-    assert v1 == {"pids": "/a b"}
 
 
 def test_v2_alone_is_v2_and_beside_v1_controllers_it_is_hybrid() -> None:

@@ -7,12 +7,13 @@ Source: cgroups(7), kernel documents admin-guide/cgroup-v1 and admin-guide/cgrou
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
+
+from runtime.kernel.mountinfo import Mount, read_mountinfo
 
 V1_CONTROLLERS = frozenset(
     {"cpu", "cpuacct", "cpuset", "memory", "blkio", "devices", "freezer", "pids"}
@@ -85,7 +86,7 @@ class MissingHierarchies(OSError):
 @cache
 def hierarchies() -> Hierarchies:
     """This machine's, read once per process. Raises MissingHierarchies where none is mounted."""
-    v1, unified = parse_mountinfo(Path("/proc/self/mountinfo").read_text())
+    v1, unified = find_mounts(read_mountinfo())
     if not v1 and unified is None:
         raise MissingHierarchies("no cgroup file system is mounted; mount cgroup2 at /sys/fs/cgroup")
     offered = frozenset(Path(unified, "cgroup.controllers").read_text().split()) if unified else frozenset()
@@ -97,29 +98,15 @@ def detect() -> Version:
     return hierarchies().version
 
 
-def parse_mountinfo(text: str) -> tuple[dict[str, str], str | None]:
-    """The mount point of each v1 controller, and that of the unified hierarchy (proc_pid_mountinfo(5))."""
+def find_mounts(mounts: Iterable[Mount]) -> tuple[dict[str, str], str | None]:
+    """The mount point of each v1 controller, and that of the unified hierarchy."""
     v1: dict[str, str] = {}
     unified: str | None = None
-    for line in sorted(text.splitlines(), key=_is_elsewhere):
-        left, separator, right = line.partition(" - ")
-        kind, _, options = right.partition(" ")
-        if not separator or kind not in ("cgroup", "cgroup2"):
-            continue
-        point = _unescape(left.split()[4])
-        if kind == "cgroup2":
-            unified = unified or point
-            continue
-        for option in options.split()[-1].split(","):
-            if option in V1_CONTROLLERS:
-                v1.setdefault(option, point)
+    # a bind mount of a hierarchy somewhere else must not win over the customary place
+    for mount in sorted(mounts, key=lambda mount: not mount.point.startswith("/sys/fs/cgroup")):
+        if mount.fstype == "cgroup2":
+            unified = unified or mount.point
+        elif mount.fstype == "cgroup":
+            for option in V1_CONTROLLERS.intersection(mount.super_options.split(",")):
+                v1.setdefault(option, mount.point)
     return v1, unified
-
-
-def _is_elsewhere(line: str) -> bool:
-    """A bind mount of a hierarchy somewhere else must not win over the customary place."""
-    return " /sys/fs/cgroup" not in line
-
-
-def _unescape(field_: str) -> str:
-    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), field_)
