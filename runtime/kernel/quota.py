@@ -11,9 +11,10 @@ import ctypes
 import errno
 import fcntl
 import os
+import stat
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,7 +82,8 @@ def _reason(error: OSError, path: Path | str) -> str:
 def set_limit(path: Path | str, project_id: int, size: int) -> None:
     """Let no more than `size` bytes (0: no limit; whole KiB, rounded up) stand below the directory.
 
-    What is in it already keeps its project, so a directory is limited while it is empty. Raises CannotLimit.
+    What is in it already keeps its project, so a directory is limited while it is empty. Processes with
+    CAP_SYS_RESOURCE in the host's user namespace are not held by quotas. Raises CannotLimit.
     """
     _check_possible(path)
     with _open(path) as fd:
@@ -97,6 +99,35 @@ def read_limit(path: Path | str) -> Limit | None:
     with _open(path) as fd:
         project = _project(fd)
         return _quota(fd, project) if project else None
+
+
+def read_project(path: Path | str, project_id: int) -> Limit:
+    """Limit and use of any project of the file system that holds the directory. Raises OSError."""
+    with _open(path) as fd:
+        return _quota(fd, project_id)
+
+
+def count_tree(path: Path | str, project_id: int) -> None:
+    """Count everything that stands in the directory already to the project, never through a symlink."""
+    for _, _, files, directory in os.fwalk(path, follow_symlinks=False):
+        _set_project(directory, project_id)
+        for name in files:
+            with suppress(FileNotFoundError):
+                _count_file(name, directory, project_id)
+
+
+def _count_file(name: str, directory: int, project_id: int) -> None:
+    # only files and directories have a project; a fifo must not be opened for reading, nor a device at all
+    if not stat.S_ISREG(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
+        return
+    fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        flags, extent_size, extents, _, cow_size = FSXATTR.unpack(
+            fcntl.ioctl(fd, FS_IOC_FSGETXATTR, bytes(FSXATTR.size))
+        )
+        fcntl.ioctl(fd, FS_IOC_FSSETXATTR, FSXATTR.pack(flags, extent_size, extents, project_id, cow_size))
+    finally:
+        os.close(fd)
 
 
 def remove_limit(path: Path | str) -> None:

@@ -1,0 +1,275 @@
+"""Volumes of the driver `local`: make one real, read it back, remove it.
+
+A volume is `volumes/<name>/_data`: a plain directory, or what its driver options mount there. Called by the
+reconciler. What a user stored is never lost: a volume that is no longer wanted is only unregistered (and unmounted
+where its data lives elsewhere) unless the caller says `delete_data`, and is found again by its name.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from runtime.kernel.mountinfo import Mount, mounts_below, read_mountinfo
+from runtime.layout import Layout
+from runtime.volumes import mounting, size
+from runtime.volumes.durable import sync_directory
+from runtime.volumes.options import MEMORY, MountWanted, mount_wanted
+from runtime.volumes.records import (
+    DATA,
+    MadeMount,
+    VolumeObserved,
+    VolumeRecord,
+    VolumeWanted,
+    locked,
+    read_record,
+    volume_directory,
+    write_record,
+)
+from schemas.errors import Refused, RetryLater
+
+TRASH = ".trash"
+DATA_MODE = 0o755
+
+
+def volume_path(layout: Layout, name: str) -> Path:
+    """Where a volume's files are. Says nothing about whether it exists."""
+    return volume_directory(layout, name) / DATA
+
+
+def list_volumes(layout: Layout) -> tuple[str, ...]:
+    """The names of all registered volumes."""
+    return tuple(name for name in _names(layout) if (have := read_record(layout.volumes / name)) and have.registered)
+
+
+def list_retained(layout: Layout) -> tuple[str, ...]:
+    """The names of volumes that nobody wants any more and whose data was kept."""
+    registered = set(list_volumes(layout))
+    return tuple(name for name in _names(layout) if name not in registered)
+
+
+def _names(layout: Layout) -> list[str]:
+    with suppress(FileNotFoundError):
+        return sorted(path.name for path in layout.volumes.iterdir() if not path.name.startswith("."))
+    return []
+
+
+def read_volume(layout: Layout, name: str, mounts: Sequence[Mount] | None = None) -> VolumeObserved | None:
+    """A volume as it is; None where there is none. `mounts`: this namespace's, where the caller has read them."""
+    directory = volume_directory(layout, name)
+    record = read_record(directory)
+    if record is None:
+        if not (directory / DATA).is_dir():
+            return None
+        record = VolumeRecord(registered=False)
+    drift = _drift(record, directory, mounts)
+    return VolumeObserved(
+        name=name,
+        path=directory / DATA,
+        driver_opts=record.driver_opts,
+        size=_size(record, directory, mounts),
+        labels=record.labels,
+        deletion_policy=record.deletion_policy,
+        registered=record.registered,
+        populated=record.population == "done",
+        mounted=not drift,
+        drift=drift,
+    )
+
+
+def _size(record: VolumeRecord, directory: Path, mounts: Sequence[Mount] | None) -> int | None:
+    """The limit as the kernel has it."""
+    if record.size is None:
+        return None
+    if record.driver_opts:
+        return record.size if not _drift(record, directory, mounts) else None
+    limit = size.read_limit(directory / DATA, record.project)
+    return record.size if limit == size.rounded(record.size) else limit
+
+
+def _drift(record: VolumeRecord, directory: Path, mounts: Sequence[Mount] | None) -> tuple[str, ...]:
+    data = directory / DATA
+    if not data.is_dir():
+        return ("its data directory is missing",)
+    wanted = mount_wanted(_wanted(directory.name, record))
+    if wanted is None:
+        return ()
+    found = mounting.difference(record.mounted, mounting.seen_at(data, mounts), wanted, data)
+    return (found,) if found else ()
+
+
+def _wanted(name: str, record: VolumeRecord) -> VolumeWanted:
+    return VolumeWanted(name, record.driver_opts, record.size, record.labels, record.deletion_policy)
+
+
+def ensure_volume(layout: Layout, wanted: VolumeWanted) -> VolumeObserved:
+    """Have the volume be as wanted, its data untouched; what it then is. Raises Refused, RetryLater."""
+    mount = mount_wanted(wanted)
+    directory = volume_directory(layout, wanted.name)
+    if mount is None and wanted.size is not None:
+        size.check(layout.volumes, wanted.name)
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with locked(directory):
+        record = _registered(directory, wanted)
+        _make_data_directory(directory / DATA)
+        record = _converge_mount(directory, record, mount)
+        if mount is None:
+            record = size.converge(directory, record, wanted.name)
+        write_record(directory, record)
+    observed = read_volume(layout, wanted.name)
+    if observed is None or observed.drift:
+        reason = observed.drift[0] if observed else "it is gone again"
+        raise RetryLater(reason, object=f"Volume/{wanted.name}", step="look again", path=str(directory))
+    return observed
+
+
+def _registered(directory: Path, wanted: VolumeWanted) -> VolumeRecord:
+    """The record of what is wanted now, written before anything is made. What was made so far stays recorded."""
+    have = read_record(directory) or VolumeRecord()
+    record = replace(
+        have,
+        driver_opts={key: value for key, value in wanted.driver_opts.items() if value},
+        size=wanted.size,
+        labels=dict(wanted.labels),
+        deletion_policy=wanted.deletion_policy,
+        registered=True,
+    )
+    if _mount_words(have) != _mount_words(record) and have.mounted is not None:
+        record = replace(record, mounted=_outdated(have.mounted))
+    write_record(directory, record)
+    return record
+
+
+def _mount_words(record: VolumeRecord) -> tuple[dict[str, str], int | None]:
+    return record.driver_opts, record.size if record.driver_opts else None
+
+
+def _outdated(made: MadeMount) -> MadeMount:
+    """A mount made for other options: no mount looks like it, so it reads as drift until it is made anew."""
+    return replace(made, super_options="", options="")
+
+
+def _make_data_directory(data: Path) -> None:
+    with suppress(FileExistsError):
+        data.mkdir(mode=DATA_MODE)
+        data.chmod(DATA_MODE)  # Whatever the umask.
+        sync_directory(data.parent)
+
+
+def _converge_mount(directory: Path, record: VolumeRecord, wanted: MountWanted | None) -> VolumeRecord:
+    """Have `wanted` mounted on the volume's directory and nothing of ours otherwise; the record of it."""
+    data = directory / DATA
+    if wanted is None:
+        return _without_mount(directory, record)
+    seen = mounting.seen_at(data)
+    found = mounting.difference(record.mounted, seen, wanted, data)
+    if found is None:
+        return record
+    if seen is not None and record.mounted is not None and found.startswith("mount options") and record.mounted.options:
+        mounting.restore_attributes(record.mounted, data, recursive=wanted.recursive)
+        return record
+    if seen is not None and seen.fstype == wanted.fstype == "tmpfs":
+        mounting.remount(wanted, data, directory.name)
+        return replace(record, mounted=_made(data))
+    _unmount_all(directory)
+    mounting.make(wanted, data, directory.name)
+    population = "" if wanted.fstype in MEMORY else record.population
+    return replace(record, mounted=_made(data), population=population)
+
+
+def _made(data: Path) -> MadeMount | None:
+    seen = mounting.seen_at(data)
+    return MadeMount.of(seen) if seen is not None else None
+
+
+def _without_mount(directory: Path, record: VolumeRecord) -> VolumeRecord:
+    """Take off a mount of ours that is no longer wanted; one that somebody else made on a plain volume stays."""
+    if record.mounted is None:
+        return record
+    _unmount_all(directory)
+    return replace(record, mounted=None)
+
+
+def _unmount_all(directory: Path) -> None:
+    """Unmount everything from the volume's directory, unless files would be lost with it. Raises Refused."""
+    data = directory / DATA
+    while (seen := mounting.seen_at(data)) is not None:
+        if mounting.holds_what_unmounting_destroys(seen, data):
+            raise Refused(
+                f"its {seen.fstype} holds files that unmounting would destroy",
+                object=f"Volume/{directory.name}",
+                step="unmount",
+                path=str(data),
+                hint="copy them elsewhere and empty it, or delete the volume",
+            )
+        mounting.unmount(data)
+
+
+def remove_volume(layout: Layout, name: str, delete_data: bool, used_by: Collection[str] = ()) -> None:
+    """Forget a volume; its files too if `delete_data`, and never what lies on a bound directory or a foreign device.
+
+    Without it the data stays where it is and the volume is only unregistered, and unmounted unless its data lives in
+    memory. `used_by`: containers that mount it; any refuses the removal. A volume that is gone is no error.
+    """
+    directory = volume_directory(layout, name)
+    if used_by:
+        raise Refused(
+            f"in use by {', '.join(sorted(used_by))}", object=f"Volume/{name}", step="remove", hint="remove these first"
+        )
+    with suppress(FileNotFoundError), locked(directory):
+        record = read_record(directory) or VolumeRecord(registered=False)
+        if delete_data:
+            _delete(layout, directory, record)
+        else:
+            _retain(directory, record)
+    _empty_trash(layout)
+
+
+def _retain(directory: Path, record: VolumeRecord) -> None:
+    data = directory / DATA
+    seen = mounting.seen_at(data) if record.mounted else None
+    if seen is not None and seen.fstype not in MEMORY:
+        mounting.unmount(data)
+        record = replace(record, mounted=None)
+    write_record(directory, replace(record, registered=False))
+
+
+def _delete(layout: Layout, directory: Path, record: VolumeRecord) -> None:
+    """Unmount what is ours, then move the rest out of sight in one step and remove it."""
+    data = directory / DATA
+    if record.mounted is not None and mounting.seen_at(data) is not None:
+        mounting.unmount(data)
+    others = mounts_below(read_mountinfo(), os.path.realpath(directory))
+    if others:  # Removing would descend into a file system that is not the volume's.
+        raise Refused(
+            f"{others[0].fstype} {others[0].source} is mounted in it",
+            object=f"Volume/{directory.name}",
+            step="delete its data",
+            path=others[0].point,
+            hint=f"umount {others[0].point}",
+        )
+    size.release(directory / DATA, record.project)
+    trash = layout.volumes / TRASH
+    trash.mkdir(mode=0o700, exist_ok=True)
+    directory.rename(trash / f"{directory.name}.{os.urandom(6).hex()}")
+    sync_directory(layout.volumes)
+
+
+def _empty_trash(layout: Layout) -> None:
+    """Remove what deleted volumes left, also those of a run that was killed meanwhile."""
+    with suppress(FileNotFoundError):
+        for path in (layout.volumes / TRASH).iterdir():
+            try:
+                shutil.rmtree(path)
+            except OSError as error:
+                name = path.name.rpartition(".")[0]
+                raise RetryLater(
+                    error.strerror or str(error),
+                    object=f"Volume/{name}",
+                    step="delete its data",
+                    path=str(error.filename),
+                ) from error
