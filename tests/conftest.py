@@ -48,7 +48,7 @@ def layout() -> Iterator[Layout]:
 
 def unmount_below(base: Path) -> None:
     """Detach every mount below `base`, deepest first, so that removing the tree touches nothing else."""
-    points = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    points = [line.split()[4].replace("\\040", " ") for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     for point in sorted((p for p in points if p.startswith(f"{base}/")), reverse=True):
         subprocess.run(["umount", "-l", point], check=False)
 
