@@ -44,10 +44,14 @@ def read_ports(value: Any) -> list[Any]:
     if not isinstance(value, list | tuple):
         raise ValueError("is no list of ports; write - and a port on each line, as in - 8080:80")
     found: list[Any] = []
-    for entries in collect("ports", value, _entries):
-        found += entries
-        if len(found) > MOST_PORTS:
-            raise ValueError(f"asks for more than {MOST_PORTS} ports; write fewer or shorter ranges")
+
+    def expand(item: Any) -> None:
+        if len(found) <= MOST_PORTS:
+            found.extend(_entries(item))
+
+    collect("ports", value, expand)
+    if len(found) > MOST_PORTS:
+        raise ValueError(f"asks for more than {MOST_PORTS} ports; write fewer or shorter ranges")
     return found
 
 
