@@ -11,7 +11,6 @@ import errno
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
@@ -110,6 +109,8 @@ def _read(file: Path) -> bytes | None:
 
 def _keep(file: Path, program: bytes) -> bytes:
     """A reader sees the old file or the new one. A torn one, after a power cut, does not match its digest."""
+    import tempfile  # brings `random`, which reseeds itself in every child of a launcher that has it
+
     file.parent.mkdir(parents=True, exist_ok=True)
     fd, name = tempfile.mkstemp(prefix=".new-", dir=file.parent)
     try:
