@@ -106,7 +106,8 @@ def tidy(layout: Layout, in_use: Collection[str] = ()) -> None:
             _remove_dead_layer(place)
     for path in BlobStore(layout).partials():
         with suppress(FileNotFoundError):
-            _remove_if_dead(path)
+            anonymous = path.name.startswith("new-")
+            _remove_if_dead(path, 0.0 if anonymous else PARTIAL_SECONDS)
 
 
 def image_sizes(layout: Layout) -> tuple[ImageSize, ...]:
@@ -173,12 +174,11 @@ def _remove_dead_layer(place: Path) -> None:
             os.close(fd)
 
 
-def _remove_if_dead(path: Path) -> None:
+def _remove_if_dead(path: Path, after_seconds: float) -> None:
     fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     try:
-        old = time.time() - os.fstat(fd).st_mtime > PARTIAL_SECONDS
-        anonymous = path.name.startswith("new-")
-        if (old or anonymous) and lock(fd) and is_same_file(fd, path):
+        old = time.time() - os.fstat(fd).st_mtime >= after_seconds
+        if old and lock(fd) and is_same_file(fd, path):
             path.unlink()
     finally:
         os.close(fd)

@@ -31,14 +31,19 @@ def read_found(store: BlobStore, digest: str, resolved: str = "", tags: tuple[st
     manifest = read_manifest(store.read(digest, MAX_MANIFEST))
     if not isinstance(manifest, Manifest):
         raise Refused("is an index, not an image", object=digest, step="read")
+    return Found(digest, manifest, read_document_of(store, manifest), resolved or digest, tags)
+
+
+def read_document_of(store: BlobStore, manifest: Manifest) -> ImageDocument:
+    """The manifest's config, which must tell of as many layers. Raises Refused, FileNotFoundError."""
     document = read_image_document(store.read(manifest.config.digest, MAX_CONFIG))
     if len(document.diff_ids) != len(manifest.layers):
         raise Refused(
             f"the config tells of {len(document.diff_ids)} layers, the manifest of {len(manifest.layers)}",
-            object=digest,
+            object=manifest.config.digest,
             step="read",
         )
-    return Found(digest, manifest, document, resolved or digest, tags)
+    return document
 
 
 def add_image(store: BlobStore, document: ImageDocument, blobs: tuple[str, ...], tags: tuple[str, ...] = ()) -> Found:

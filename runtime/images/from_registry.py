@@ -10,10 +10,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from runtime.images.blobs import BlobStore, Keeper
-from runtime.images.found import Found, read_found
-from runtime.images.layers import known_diff_ids
+from runtime.images.found import Found, read_document_of, read_found, require_platform
 from runtime.images.limits import Limits
-from runtime.images.oci import Descriptor
+from runtime.images.oci import Descriptor, Manifest
 from runtime.images.progress import Progress, Report, Step
 from runtime.images.unpack import LayerWanted, ensure_layer
 from runtime.images.wanted import ImageWanted
@@ -41,9 +40,15 @@ def pull_image(
     def named(step: Progress) -> None:
         progress(replace(step, image=wanted.name))
 
+    diff_ids: dict[str, str] = {}
+
+    def learn(manifest: Manifest) -> None:
+        document = read_document_of(store, manifest)
+        require_platform(document, wanted.for_platform)
+        diff_ids.update(zip((layer.digest for layer in manifest.layers), document.diff_ids, strict=True))
+
     def unpack(blob: Descriptor) -> None:
-        # the config, which knows the diffID, may still be on its way; what was unpacked from this blob before tells too
-        layer = LayerWanted(store.path(blob.digest), known_diff_ids(layout).get(blob.digest), blob.digest)
+        layer = LayerWanted(store.path(blob.digest), diff_ids[blob.digest], blob.digest)
         ensure_layer(layout, layer, limits, keeper, lambda name, done, total: named(unpacking(name, done, total)))
 
     pulled = pull(
@@ -52,6 +57,7 @@ def pull_image(
         settings=settings or RegistrySettings(),
         platform=wanted.for_platform,
         progress=named,
+        on_manifest=learn,
         on_layer=unpack,
     )
     return read_found(store, pulled.digest, resolved=pulled.resolved, tags=(str(reference),))

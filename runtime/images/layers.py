@@ -32,8 +32,6 @@ class LayerRecord:
     inode: int
     changed_ns: int
     """The top directory's change time: no tool can set it, so an edit of the top shows."""
-    blob: str = ""
-    """Digest of the blob it was unpacked from."""
 
 
 def layer_path(layout: Layout, diff_id: str) -> Path:
@@ -73,7 +71,7 @@ def layer_damage(layout: Layout, diff_id: str) -> str | None:
     return None
 
 
-def write_record(place: Path, diff_id: str, blob: str, made: dict[str, object]) -> LayerRecord:
+def write_record(place: Path, diff_id: str, made: dict[str, object]) -> LayerRecord:
     """Complete the layer in `place`, whose tree is final. Durable only after the caller's sync."""
     found = (place / TREE).stat()
     record = LayerRecord(
@@ -83,16 +81,9 @@ def write_record(place: Path, diff_id: str, blob: str, made: dict[str, object]) 
         implied=tuple(made["implied"]) if isinstance(made["implied"], list) else (),
         inode=found.st_ino,
         changed_ns=found.st_ctime_ns,
-        blob=blob,
     )
     (place / RECORD).write_text(json.dumps(asdict(record)))
     return record
-
-
-def known_diff_ids(layout: Layout) -> dict[str, str]:
-    """By the digest of the blob that it was unpacked from, each layer's diffID."""
-    records = (read_layer(layout, diff_id) for diff_id in list_layers(layout))
-    return {record.blob: record.diff_id for record in records if record is not None and record.blob}
 
 
 def list_layers(layout: Layout) -> tuple[str, ...]:

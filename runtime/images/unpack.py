@@ -103,7 +103,7 @@ def ensure_layer(
             )
         keeper.add(diff_id)
         with full_disk_is_retried(place):
-            return _publish(layout, place, write_record(place, diff_id, wanted.name, made))
+            return _publish(layout, place, write_record(place, diff_id, made))
     finally:
         if is_same_file(fd, place):
             shutil.rmtree(place, ignore_errors=True)

@@ -188,7 +188,7 @@ def _take_record(pax: Pax, key: bytes, value: bytes, for_all: bool) -> None:
         pax.holes.append(_decimal(value, name))
     elif not value and not name.startswith(_XATTR):
         pax.records.pop(name, None)
-    elif b"\0" in value and name in ("path", "linkpath", "GNU.sparse.name"):
+    elif b"\0" in key or (b"\0" in value and name in ("path", "linkpath", "GNU.sparse.name")):
         raise Unsound(f"a pax {name!r} holds a NUL")
     else:
         pax.records[name] = value
