@@ -53,7 +53,7 @@ def _links_before(layout: Layout, version: int) -> list[str]:
 
 def _write_unrouted(layout: Layout, version: int, links: list[str]) -> None:
     inet, bridge = read_tables(layout)
-    if not is_whole(layout, inet, bridge):
+    if not is_whole(inet, bridge):
         write_table(layout)
     name = f"unrouted{version}"
     changes = commands(layout, all_of(inet, (name,)), [placed(name, link) for link in links])

@@ -18,6 +18,11 @@ def bridge_mac(name: str) -> str:
     return local_mac(f"bridge {name}")
 
 
+def port_group(bridge: str) -> int:
+    """The device group of all ports of a bridge, by which rules of nft's bridge family know the bridge."""
+    return int.from_bytes(hashlib.sha256(bridge.encode()).digest()[:4], "big") & 0x7FFFFFFF | 0x10000000
+
+
 def endpoint_mac(wanted: EndpointWanted) -> str:
     """The wanted hardware address, or one that the network and the first address decide."""
     first = wanted.addresses[0].ip if wanted.addresses else wanted.container

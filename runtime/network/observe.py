@@ -16,17 +16,18 @@ from runtime.network.addresses import all_addresses, read_routes
 from runtime.network.bridge import IFF_UP, link_kind, observed_bridge
 from runtime.network.endpoint import LOOPBACK
 from runtime.network.namespace import inside, namespace_of
-from runtime.network.naming import network_of_alias
+from runtime.network.naming import network_of_alias, port_group
 from runtime.network.records import ObservedEndpoint, ObservedNetwork
 
 
 @dataclass(frozen=True, slots=True)
 class HostLink:
-    """One link of the host; `master` is the index of the bridge it is a port of, 0 for none."""
+    """One link of the host; `master` is the index of the bridge it is a port of, 0 for none; `group` its devices'."""
 
     name: str
     up: bool
     master: int
+    group: int
 
 
 def read_host_links() -> dict[int, HostLink]:
@@ -34,7 +35,10 @@ def read_host_links() -> dict[int, HostLink]:
     with netlink.route_socket() as opened:
         return {
             int(link["index"]): HostLink(
-                str(link.get_attr("IFLA_IFNAME")), bool(link["flags"] & IFF_UP), int(link.get_attr("IFLA_MASTER") or 0)
+                name=str(link.get_attr("IFLA_IFNAME")),
+                up=bool(link["flags"] & IFF_UP),
+                master=int(link.get_attr("IFLA_MASTER") or 0),
+                group=int(link.get_attr("IFLA_GROUP") or 0),
             )
             for link in netlink.dump(opened, ifinfmsg, netlink.RTM_GETLINK)
         }
@@ -90,4 +94,5 @@ def _attached_to(link: ifinfmsg, host: Mapping[int, HostLink]) -> str:
     if link_kind(link) != "veth":
         return other.name
     master = host.get(other.master)
-    return master.name if master is not None else ""
+    # a port outside its bridge's group would escape the rules of nft's bridge family
+    return master.name if master is not None and other.group == port_group(master.name) else ""

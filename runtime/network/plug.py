@@ -16,7 +16,7 @@ from runtime.layout import Layout
 from runtime.network import netlink
 from runtime.network.bridge import IFF_UP, link_kind
 from runtime.network.compare import LINK_KINDS
-from runtime.network.naming import bridge_name, endpoint_mac
+from runtime.network.naming import bridge_name, endpoint_mac, port_group
 from runtime.network.records import Driver, EndpointWanted
 from schemas.errors import Refused
 
@@ -66,31 +66,33 @@ def is_attached(host: socket.socket, wanted: EndpointWanted, layout: Layout, lin
     if other is None or lower is None or not other["flags"] & IFF_UP:
         return False
     if wanted.network.driver is Driver.BRIDGE:
-        return bool(other.get_attr("IFLA_MASTER") == lower["index"])
+        group = port_group(bridge_name(layout, wanted.network))
+        return bool(other.get_attr("IFLA_MASTER") == lower["index"] and other.get_attr("IFLA_GROUP") == group)
     return bool(other["index"] == lower["index"])
 
 
 def _create_veth(
     host: socket.socket, namespace: int, layout: Layout, wanted: EndpointWanted, pid: int, bridge: int
 ) -> None:
+    group = port_group(bridge_name(layout, wanted.network))
     # the pid is in the name: the link of a predecessor may still be dying with its namespace
     for attempt in range(_NAME_ATTEMPTS):
         name = layout.link("v", f"{wanted.network.name}/{wanted.container}/{wanted.interface}/{pid}/{attempt}")
         try:
-            netlink.transact(host, [_veth_request(name, namespace, wanted, bridge), _port_request(name, wanted)])
+            netlink.transact(host, [_veth_request(name, namespace, wanted, bridge, group), _port_request(name, wanted)])
             return
         except FileExistsError:
             if attempt == _NAME_ATTEMPTS - 1:
                 raise
 
 
-def _veth_request(name: str, namespace: int, wanted: EndpointWanted, bridge: int) -> netlink.Request:
+def _veth_request(name: str, namespace: int, wanted: EndpointWanted, bridge: int, group: int) -> netlink.Request:
     peer: dict[str, Any] = {
         "IFLA_IFNAME": wanted.interface,
         "IFLA_ADDRESS": endpoint_mac(wanted),
         "IFLA_NET_NS_FD": namespace,
     }
-    attributes: dict[str, Any] = {"IFLA_IFNAME": name, "IFLA_MASTER": bridge}
+    attributes: dict[str, Any] = {"IFLA_IFNAME": name, "IFLA_MASTER": bridge, "IFLA_GROUP": group}
     mtu = endpoint_mtu(wanted)
     if mtu is not None:
         attributes["IFLA_MTU"] = peer["IFLA_MTU"] = mtu

@@ -19,7 +19,7 @@ from runtime.network.records import Backend, ServiceBalance, ServicePort
 _SETS = tuple(f"{name}{version}" for name in ("services", "virtual", "near", "mirrors") for version in (4, 6))
 _FAMILIES = {4: "ip", 6: "ip6"}
 _CHAIN = re.compile(r"^service/([^/]+)(?:/\d+/\d+)?$")
-_MAP = re.compile(r"^replicas/([^/]+)/[46]$")
+_MAP = re.compile(r"^replicas/([^/]+)/([^/]*)/[46]$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def parts_wanted(balance: ServiceBalance, link: str) -> Parts:
         frozenset(_elements(balance, link)),
         frozenset(_replicas(balance)),
         chains,
-        frozenset(replicas_map(balance.service, version) for version in _FAMILIES),
+        frozenset(replicas_map(balance, version) for version in _FAMILIES),
     )
 
 
@@ -71,20 +71,19 @@ def parts_of(inet: Listing) -> dict[str, Parts]:
     }
 
 
-def balance_of(service: str, parts: Parts, inet: Listing) -> ServiceBalance | None:
+def balance_of(service: str, parts: Parts) -> ServiceBalance | None:
     """The balance that the parts make up; None when any is missing, altered, or one too many."""
-    networks = {element.key[0]: element.comment for element in inet.of("links")}
     try:
         balance = ServiceBalance(
             service=service,
-            network=networks.get(parts.link, ""),
+            network=next(iter(parts.maps)).split("/")[2],
             virtual_addresses=frozenset(
                 address_of(one.element.key[0]) for one in parts.elements if one.name in ("services4", "services6")
             ),
             backends=frozenset(_backend(one) for one in parts.replicas),
             ports=frozenset(_port(one) for one in parts.elements if one.name == "balanced"),
         )
-    except (ValueError, LookupError):
+    except (ValueError, LookupError, StopIteration):
         return None  # somebody else's hand: not as we wrote it
     return balance if parts == parts_wanted(balance, parts.link) else None
 
@@ -94,9 +93,9 @@ def service_chain(service: str) -> str:
     return f"service/{service}"
 
 
-def replicas_map(service: str, version: int) -> str:
-    """The map from turn to replica."""
-    return f"replicas/{service}/{version}"
+def replicas_map(balance: ServiceBalance, version: int) -> str:
+    """The map from turn to replica; its name tells the network too."""
+    return f"replicas/{balance.service}/{balance.network}/{version}"
 
 
 def _elements(balance: ServiceBalance, link: str) -> Iterable[Placed]:
@@ -117,14 +116,13 @@ def _replicas(balance: ServiceBalance) -> Iterable[Placed]:
         mine = sorted(one for one in balance.backends if one.address.version == version)
         for turn, one in enumerate(mine):
             comment = owner_comment(one.container, one.incarnation)
-            yield placed(replicas_map(balance.service, version), turn, comment=comment, value=(str(one.address),))
+            yield placed(replicas_map(balance, version), turn, comment=comment, value=(str(one.address),))
 
 
 def _rules(balance: ServiceBalance, match: str, target: str) -> tuple[str, ...]:
     counts = {version: sum(one.address.version == version for one in balance.backends) for version in _FAMILIES}
     return tuple(
-        f"{match}dnat {_FAMILIES[version]} to numgen inc mod {count} "
-        f"map @{replicas_map(balance.service, version)}{target}"
+        f"{match}dnat {_FAMILIES[version]} to numgen inc mod {count} map @{replicas_map(balance, version)}{target}"
         for version, count in counts.items()
         if count
     )

@@ -58,11 +58,14 @@ SETS = (
 """What the rules below look up in the `inet` table: kind, name, type."""
 
 BRIDGE_SETS = (
-    ("map", "routers4", "type ipv4_addr : ether_addr; flags interval"),
-    ("map", "routers6", "type ipv6_addr : ether_addr; flags interval"),
+    ("map", "routers", "type devgroup : ether_addr"),
+    ("set", "apart", "type devgroup"),
 )
+"""What the `bridge` table looks up: all ports of one bridge are one group of devices (`naming.port_group`)."""
 
 USER_CHAIN = "user"
+DISCOVERY = "{ 130, 131, 132, 133, 134, 135, 136, 137, 143 }"
+"""ICMPv6 by which neighbours and multicast listeners are found."""
 
 CHAINS = (
     Chain(
@@ -133,6 +136,8 @@ CHAINS = (
         "",
         (
             "ct status dnat accept",
+            # where br_netfilter is on, frames that only cross the bridge come by here too
+            f"icmpv6 type {DISCOVERY} accept",
             "drop",
         ),
     ),
@@ -204,36 +209,36 @@ CHAINS = (
 )
 
 
-def bridge_chains(layout: Layout) -> tuple[Chain, ...]:
-    """Send unicast IP between containers of certain networks up to the host, to be routed.
-
-    That way connections to a Service's address find their way back through its translation with the client's
-    address kept, and `icc: false` is a rule of the table `inet`; and br_netfilter, a global switch, is not needed.
-    """
-    return (
-        Chain(
-            "prerouting",
-            "type filter hook prerouting priority dstnat; policy accept;",
-            (
-                f'iifname != "{port_prefix(layout)}*" accept',
-                "ether daddr & 01:00:00:00:00:00 != 00:00:00:00:00:00 accept",
-                "icmpv6 type { 133, 134, 135, 136, 137 } accept",
-                "ether daddr set ip daddr map @routers4 meta pkttype set host",
-                "ether daddr set ip6 daddr map @routers6 meta pkttype set host",
-            ),
+BRIDGE_CHAINS = (
+    Chain(
+        "several",
+        "",
+        ("iifgroup @apart drop",),
+    ),
+    Chain(
+        "prerouting",
+        "type filter hook prerouting priority dstnat; policy accept;",
+        (
+            # finding neighbours stays the bridge's business: ARP, IPv6 neighbour and multicast listener discovery
+            "ether type arp accept",
+            f"icmpv6 type {DISCOVERY} accept",
+            "ether daddr & 01:00:00:00:00:00 != 00:00:00:00:00:00 goto several",
+            "iifgroup @apart ether type != { ip, ip6 } drop",
+            "ether type { ip, ip6 } ether daddr set iifgroup map @routers meta pkttype set host",
         ),
-    )
+    ),
+)
+"""Send unicast IP between containers of certain networks up to the host, to be routed.
 
-
-def port_prefix(layout: Layout) -> str:
-    """What the names of all our bridge ports begin with."""
-    return layout.link("v", "")[:-6]
+That way connections to a Service's address find their way back through its translation with the client's address
+kept, and `icc: false` is a rule of the table `inet`; and br_netfilter, a global switch, is not needed.
+"""
 
 
 def table_text(layout: Layout) -> str:
     """nft commands that make both tables whole, keeping elements and the administrator's chain."""
     return _family("inet", layout.nft_table, SETS, CHAINS, (USER_CHAIN,)) + _family(
-        "bridge", layout.nft_table, BRIDGE_SETS, bridge_chains(layout), ()
+        "bridge", layout.nft_table, BRIDGE_SETS, BRIDGE_CHAINS, ()
     )
 
 

@@ -13,7 +13,7 @@ from runtime.layout import Layout
 from runtime.network.firewall.elements import Placed, address_of, all_of, commands, placed, versioned
 from runtime.network.firewall.listing import Listing
 from runtime.network.firewall.table import firewall_lock, is_whole, read_tables, write_table
-from runtime.network.naming import bridge_mac, bridge_name
+from runtime.network.naming import bridge_mac, bridge_name, port_group
 from runtime.network.records import NetworkRules, NetworkWanted
 
 _SETS = ("links", "internal", "isolated", "masqueraded", "within", "gateways4", "gateways6", "subnets4", "subnets6")
@@ -37,13 +37,13 @@ def ensure_network_rules(layout: Layout, wanted: NetworkWanted) -> None:
     """Make the firewall treat the network's bridge as wanted, in one transaction. Raises OSError."""
     with firewall_lock(layout):
         inet, bridge = read_tables(layout)
-        if not is_whole(layout, inet, bridge):
+        if not is_whole(inet, bridge):
             write_table(layout)
         rules = rules_of(layout, wanted)
-        have = _of_link(inet, rules.link) | routers_of(bridge, rules.link)
+        have = _of_link(inet, rules.link) | _ports_of(bridge, rules.link)
         want = _elements(wanted.name, rules)
         if not rules.icc or _has_service(inet, rules.link):
-            want |= routers(layout, wanted)
+            want |= {router(rules.link)}
         changes = commands(layout, have, want)
         if changes:
             nftables.run("\n".join(changes))
@@ -53,7 +53,7 @@ def remove_network_rules(layout: Layout, link: str) -> None:
     """Take all elements of the bridge `link` away; having none is as good. Raises OSError."""
     with firewall_lock(layout):
         inet, bridge = read_tables(layout)
-        gone = commands(layout, _of_link(inet, link) | routers_of(bridge, link), ())
+        gone = commands(layout, _of_link(inet, link) | _ports_of(bridge, link), ())
         if gone:
             nftables.run("\n".join(gone))
 
@@ -63,19 +63,21 @@ def read_network_rules(inet: Listing, bridge: Listing) -> dict[str, NetworkRules
     return {element.comment: _rules(inet, bridge, element.key[0]) for element in inet.of("links") if element.comment}
 
 
-def routers(layout: Layout, wanted: NetworkWanted) -> frozenset[Placed]:
-    """Elements that send the network's unicast IP up to the host to be routed."""
-    mac = bridge_mac(bridge_name(layout, wanted))
-    return frozenset(
-        placed(f"routers{pool.subnet.version}", pool.subnet, value=(mac,), family="bridge") for pool in wanted.pools
-    )
+def router(link: str) -> Placed:
+    """The element that sends unicast IP of the bridge's ports up to the host to be routed."""
+    return placed("routers", port_group(link), value=(bridge_mac(link),), family="bridge")
+
+
+def is_routed(bridge: Listing, link: str) -> bool:
+    """Whether that element is there."""
+    return router(link) in _ports_of(bridge, link)
 
 
 def _rules(inet: Listing, bridge: Listing, link: str) -> NetworkRules:
     mine = _of_link(inet, link)
     names = {one.name for one in mine}
     verdict = next((one.element.value for one in mine if one.name == "within"), ())
-    apart = verdict == _APART and bool(routers_of(bridge, link))
+    apart = verdict == _APART and {router(link), _apart(link)} <= _ports_of(bridge, link)
     return NetworkRules(
         link=link,
         internal="internal" in names,
@@ -95,6 +97,7 @@ def _elements(name: str, rules: NetworkRules) -> frozenset[Placed]:
         {
             placed("links", link, comment=name),
             placed("within", link, link, value=("accept",) if rules.icc else _APART),
+            *(() if rules.icc else (_apart(link),)),
             *(placed(switch, link) for switch, on in switches.items() if on),
             *(placed(versioned("gateways", address), link, address) for address in rules.gateways),
             *(placed(f"subnets{subnet.version}", link, subnet) for subnet in rules.subnets),
@@ -106,10 +109,13 @@ def _of_link(inet: Listing, link: str) -> frozenset[Placed]:
     return frozenset(one for one in all_of(inet, _SETS) if one.element.key[0] == link)
 
 
-def routers_of(bridge: Listing, link: str) -> frozenset[Placed]:
-    """The elements that send up frames of the bridge `link`."""
-    mac = bridge_mac(link)
-    return frozenset(one for one in all_of(bridge, ("routers4", "routers6"), "bridge") if one.element.value == (mac,))
+def _ports_of(bridge: Listing, link: str) -> frozenset[Placed]:
+    group = (str(port_group(link)),)
+    return frozenset(one for one in all_of(bridge, ("routers", "apart"), "bridge") if one.element.key == group)
+
+
+def _apart(link: str) -> Placed:
+    return placed("apart", port_group(link), family="bridge")
 
 
 def _has_service(inet: Listing, link: str) -> bool:

@@ -73,7 +73,7 @@ def owner_of(comment: str) -> str:
 
 def _replace(layout: Layout, want: list[Placed]) -> None:
     inet, bridge = read_tables(layout)
-    if not is_whole(layout, inet, bridge):
+    if not is_whole(inet, bridge):
         write_table(layout)
     keys = {(one.name, one.element.key) for one in want}
     have = [one for one in all_of(inet, MAPS) if (one.name, one.element.key) in keys]

@@ -15,7 +15,7 @@ from runtime.layout import Layout
 from runtime.network.firewall.balance import Parts, balance_of, parts_of, parts_wanted, replicas_map
 from runtime.network.firewall.elements import commands
 from runtime.network.firewall.listing import Listing
-from runtime.network.firewall.networks import routers, routers_of
+from runtime.network.firewall.networks import is_routed, router
 from runtime.network.firewall.table import firewall_lock, is_whole, read_tables, write_table
 from runtime.network.naming import bridge_name
 from runtime.network.records import Backend, NetworkWanted, ServiceBalance
@@ -27,14 +27,13 @@ def ensure_balance(layout: Layout, network: NetworkWanted, wanted: ServiceBalanc
     """Balance a Service as wanted, in one transaction; nothing when it is so already. Raises OSError."""
     with firewall_lock(layout):
         inet, bridge = read_tables(layout)
-        if not is_whole(layout, inet, bridge):
+        if not is_whole(inet, bridge):
             write_table(layout)
         link = bridge_name(layout, network)
         have = parts_of(inet).get(wanted.service, Parts())
         changes = _replacement(layout, have, wanted, link)
-        if wanted.virtual_addresses:
-            present = routers_of(bridge, link)
-            changes += commands(layout, present, present | routers(layout, network))
+        if wanted.virtual_addresses and not is_routed(bridge, link):
+            changes += commands(layout, (), {router(link)})
         if changes:
             nftables.run("\n".join(changes))
 
@@ -50,7 +49,7 @@ def remove_balance(layout: Layout, service: str) -> None:
         changes += [f"delete map inet {layout.nft_table} {name}" for name in mine.maps]
         routed = {parts.link for parts in everything.values()}
         if mine.link and mine.link not in routed and _may_talk(inet, mine.link):
-            changes += commands(layout, routers_of(bridge, mine.link), ())
+            changes += commands(layout, {router(mine.link)} if is_routed(bridge, mine.link) else (), ())
         if changes:
             nftables.run("\n".join(changes))
 
@@ -59,7 +58,7 @@ def departures(layout: Layout, inet: Listing, container: str, incarnation: str) 
     """nft commands that take a container out of every Service it stands behind. Pure; the lock is the caller's."""
     changes: list[str] = []
     for service, have in parts_of(inet).items():
-        balance = balance_of(service, have, inet)
+        balance = balance_of(service, have)
         if balance is None:
             continue
         left = frozenset(one for one in balance.backends if not is_of(one, container, incarnation))
@@ -80,7 +79,7 @@ def link_of_service(inet: Listing, service: str) -> str:
 
 def read_balances(inet: Listing) -> dict[str, ServiceBalance]:
     """Every Service whose rules and elements are all as they were written, by name."""
-    found = {service: balance_of(service, parts, inet) for service, parts in parts_of(inet).items()}
+    found = {service: balance_of(service, parts) for service, parts in parts_of(inet).items()}
     return {service: balance for service, balance in found.items() if balance is not None}
 
 
@@ -92,14 +91,15 @@ def _replacement(layout: Layout, have: Parts, wanted: ServiceBalance, link: str)
     table = f"inet {layout.nft_table}"
     made: list[str] = []
     for version, family in _FAMILIES.items():
-        name = replicas_map(wanted.service, version)
+        name = replicas_map(wanted, version)
         made += [f"add map {table} {name} {{ typeof numgen inc mod 2 : {family} daddr; }}", f"flush map {table} {name}"]
     for chain in want.chains:
         made += [f"add chain {table} {chain}", f"flush chain {table} {chain}"]
     made += commands(layout, have.elements, want.elements)
     made += commands(layout, (), want.replicas)
     made += [f"add rule {table} {chain} {rule}" for chain, rules in want.chains.items() for rule in rules]
-    return made + _drop_chains(layout, have, frozenset(want.chains))
+    made += _drop_chains(layout, have, frozenset(want.chains))
+    return made + [f"delete map {table} {name}" for name in have.maps - want.maps]
 
 
 def _drop_chains(layout: Layout, have: Parts, used: frozenset[str]) -> list[str]:

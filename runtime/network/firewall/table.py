@@ -16,7 +16,7 @@ from pathlib import Path
 
 from runtime.kernel import nftables
 from runtime.layout import Layout
-from runtime.network.firewall.base import CHAINS, bridge_chains, table_text
+from runtime.network.firewall.base import BRIDGE_CHAINS, CHAINS, table_text
 from runtime.network.firewall.listing import Listing, parse_listing
 
 _MARK = "written-"
@@ -38,7 +38,7 @@ def firewall_lock(layout: Layout) -> Iterator[None]:
 def ensure_table(layout: Layout) -> None:
     """Make both tables whole in one transaction, elements and the administrator's chain kept. Raises OSError."""
     with firewall_lock(layout):
-        if not is_whole(layout, *read_tables(layout)):
+        if not is_whole(*read_tables(layout)):
             write_table(layout)
 
 
@@ -49,7 +49,7 @@ def write_table(layout: Layout) -> None:
     tables = read_tables(layout)
     old = [name for name in tables[0].chains if name.startswith(_MARK)]
     commands = [f"delete chain inet {layout.nft_table} {name}" for name in old]
-    nftables.run("\n".join([*commands, f"add chain inet {layout.nft_table} {_mark(layout, *tables)}"]))
+    nftables.run("\n".join([*commands, f"add chain inet {layout.nft_table} {_mark(*tables)}"]))
 
 
 def remove_table(layout: Layout) -> None:
@@ -65,10 +65,10 @@ def read_tables(layout: Layout) -> tuple[Listing, Listing]:
     return _read("inet", layout), _read("bridge", layout)
 
 
-def is_whole(layout: Layout, inet: Listing, bridge: Listing) -> bool:
+def is_whole(inet: Listing, bridge: Listing) -> bool:
     """Whether every rule of the unchanging half is as it was written."""
     loopback = [element.key[0] for element in inet.of("loopback6")]
-    return _mark(layout, inet, bridge) in inet.chains and loopback == _loopback6()
+    return _mark(inet, bridge) in inet.chains and loopback == _loopback6()
 
 
 def change(layout: Layout, commands: list[str]) -> None:
@@ -100,8 +100,8 @@ def _read(family: str, layout: Layout) -> Listing:
         return Listing()
 
 
-def _mark(layout: Layout, inet: Listing, bridge: Listing) -> str:
-    written = repr((CHAINS, bridge_chains(layout)))
+def _mark(inet: Listing, bridge: Listing) -> str:
+    written = repr((CHAINS, BRIDGE_CHAINS))
     printed = [(chain.name, inet.chains.get(chain.name)) for chain in CHAINS]
-    printed += [(chain.name, bridge.chains.get(chain.name)) for chain in bridge_chains(layout)]
+    printed += [(chain.name, bridge.chains.get(chain.name)) for chain in BRIDGE_CHAINS]
     return _MARK + hashlib.sha256(f"{written}{printed}".encode()).hexdigest()[:16]
