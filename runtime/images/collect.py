@@ -63,7 +63,7 @@ def named_digests(record: ImageRecord) -> frozenset[str]:
     return frozenset(digest for digest in (*blobs, *record.layers, record.mended) if digest)
 
 
-def collect(layout: Layout, in_use: Collection[str] = ()) -> Collected:
+def collect(layout: Layout, in_use: Collection[str]) -> Collected:
     """Remove what neither a record, nor a lease, nor `in_use` (diffIDs that containers stand on) names.
 
     Raises Refused when a record cannot be read: what it names is unknown, so nothing is removed.
@@ -88,11 +88,11 @@ def collect(layout: Layout, in_use: Collection[str] = ()) -> Collected:
         doomed = [_condemn(layer_path(layout, digest)) for digest in layers]
     for place in doomed:
         shutil.rmtree(place, ignore_errors=True)
-    tidy(layout, kept)
+    tidy(layout, in_use)
     return Collected(tuple(sorted(blobs)), tuple(sorted(layers)), size)
 
 
-def tidy(layout: Layout, in_use: Collection[str] = ()) -> None:
+def tidy(layout: Layout, in_use: Collection[str]) -> None:
     """Remove what killed makers left: layers half unpacked, downloads older than a day, replaced layers.
 
     `in_use` as for `collect`: a replaced layer stays while a container may still stand on it.
@@ -129,7 +129,7 @@ def image_sizes(layout: Layout) -> tuple[ImageSize, ...]:
     )
 
 
-def disk_usage(layout: Layout, in_use: Collection[str] = ()) -> DiskUsage:
+def disk_usage(layout: Layout, in_use: Collection[str]) -> DiskUsage:
     """What blobs and layers take, without reading them."""
     store = BlobStore(layout)
     kept = frozenset(in_use).union(*(named_digests(record) for record in list_images(layout)))
