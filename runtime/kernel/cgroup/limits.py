@@ -79,7 +79,8 @@ def ensure_limits(path: str, resources: Resources) -> tuple[Difference, ...]:
     if not found:
         return found
     wanted = complete(resources)
-    keys = {difference.field.split(".", 1)[0] for difference in found}
+    # files named by `unified` come last again, since their sections are written whole
+    keys = {difference.field.split(".", 1)[0] for difference in found} | {"unified"}
     write_limits(path, {key: wanted[key] for key in wanted if key in keys})
     return found
 
@@ -138,10 +139,14 @@ def differences(path: str, resources: Resources) -> tuple[Difference, ...]:
 def _section_differences(section: Section, wanted: Resources, directory: Directory) -> list[Difference]:
     asked = section.of(wanted)
     observed = section.read(directory)
+    # who writes v2 files by name moves the same limits: what is not asked for here may be theirs
+    by_name = RENAMED_IN_V2.get(section.controller, section.controller) in unified.controllers(
+        wanted.get("unified", {})
+    )
     return [
         Difference(_field_name(section, name), value, observed.get(name))
         for name, value in section.complete(asked, directory).items()
-        if observed.get(name) != value and (name in asked or name in observed)
+        if observed.get(name) != value and (name in asked or (name in observed and not by_name))
     ]
 
 
