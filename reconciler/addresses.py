@@ -8,7 +8,7 @@ with its owner until the owner is gone.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from schemas.errors import Refused
@@ -79,18 +79,19 @@ def _candidates(version: int, seed: str) -> Iterator[Subnet]:
     yield from prefix.subnets(new_prefix=AUTOMATIC_V6_PREFIX)
 
 
-def choose_address(pool: Pool, leased: str | None, fixed: str | None, used: set[Address]) -> Address:
+def choose_address(pool: Pool, leased: str | None, fixed: str | None, taken: Collection[Address]) -> Address:
     """`fixed` if declared, else `leased` while it still fits, else the lowest free one. Raises Refused when full."""
     if fixed is not None:
         return ipaddress.ip_address(fixed)
+    within = pool.ip_range or pool.subnet
     if leased is not None:
         address = ipaddress.ip_address(leased)
-        if address in (pool.ip_range or pool.subnet) and address not in used and _usable(pool, address):
+        if address in within and address not in taken and _usable(pool, address):
             return address
-    for address in _hosts(pool.ip_range or pool.subnet):
-        if address not in used and _usable(pool, address):
+    for address in _hosts(within):
+        if address not in taken and _usable(pool, address):
             return address
-    raise Refused(f"no address is free in {pool.ip_range or pool.subnet}", step="choose an address")
+    raise Refused(f"no address is free in {within}", step="choose an address")
 
 
 def _usable(pool: Pool, address: Address) -> bool:
@@ -122,8 +123,3 @@ def mac_of(address: Address) -> str:
     """A locally administered MAC derived from an address, as Docker does: stable, unique within the network."""
     tail = int(address) & 0xFFFF_FFFF
     return "02:42:" + ":".join(f"{(tail >> shift) & 0xFF:02x}" for shift in (24, 16, 8, 0))
-
-
-def drop_departed(leases: Mapping[str, Mapping[str, str]], living: set[str]) -> dict[str, dict[str, str]]:
-    """Leases without those whose owner no longer exists."""
-    return {space: {o: v for o, v in owners.items() if o in living} for space, owners in leases.items()}

@@ -117,14 +117,14 @@ def _world(
         routes=tuple(route.subnet for route in read_host_routes() if route.interface not in own_links),
         contents={key: content_digest(engine.layout, content) for key, content in contents.items()},
         environments=environments,
-        living=frozenset(_lease_owners(records)),
+        living=_lease_owners(records),
     )
 
 
-def _lease_owners(records: Mapping[Key, Record]) -> set[str]:
+def _lease_owners(records: Mapping[Key, Record]) -> frozenset[str]:
     """Names under which living objects hold leases."""
     names = {key.name for key in records}
-    return names | {f"service:{name}" for name in names} | {f"{name}/{version}" for name in names for version in (4, 6)}
+    return frozenset(names | {f"service:{name}" for name in names})
 
 
 def _concerned(records: Mapping[Key, Record], desired: Mapping[Key, Desired], set_name: str) -> list[Record]:

@@ -27,8 +27,8 @@ def resolve(declared: Mapping[Key, Declared], world: World) -> Resolved:
 
     allotment = Allotment()
     allot_pools(networks_of(known), world, allotment)
+    keep_leased(world, allotment)
     reserve_fixed(wanted, allotment)
-    keep_leased(world.living, world, allotment)
 
     desired = {key: found for key, item in own.items() if (found := _plain(item, world, allotment)) is not None}
     replicas: dict[Key, list[Desired]] = {}

@@ -36,7 +36,9 @@ class Allotment:
 
     leases: NewLeases = field(default_factory=dict)
     pools: dict[str, tuple[Pool, ...]] = field(default_factory=dict)
-    used: dict[str, set[Address]] = field(default_factory=dict)
+    holders: dict[str, dict[Address, str]] = field(default_factory=dict)
+    """Network -> address -> who holds it."""
+    id_bases: set[int] = field(default_factory=set)
 
     def lease(self, space: str, owner: str, value: str) -> str:
         self.leases.setdefault(space, {})[owner] = value
@@ -56,7 +58,6 @@ def allot_pools(networks: Mapping[Key, Declared], world: World, allotment: Allot
         pools = list(_pools(item, world, [net for net in taken if net not in own], allotment))
         taken += [pool.subnet for pool in pools]
         allotment.pools[item.key.name] = tuple(pools)
-        allotment.used[item.key.name] = set()
 
 
 def _spec(item: Declared) -> NetworkSpec:
@@ -96,23 +97,28 @@ def _declared_pool(entry: DeclaredPool) -> Pool:
     )
 
 
-def reserve_fixed(wanted: Iterable[Instance], allotment: Allotment) -> None:
-    """Addresses that manifests fix are used before any automatic one is chosen."""
-    for instance in wanted:
-        for network, attachment in instance.spec.networks.items():
-            fixed = (attachment.ipv4_address, attachment.ipv6_address)
-            allotment.used.setdefault(network, set()).update(ipaddress.ip_address(text) for text in fixed if text)
-
-
-def keep_leased(owners: Iterable[str], world: World, allotment: Allotment) -> None:
-    """Addresses leased to what lives on outside of this apply stay used, and leased."""
+def keep_leased(world: World, allotment: Allotment) -> None:
+    """What was given to anyone who lives stays given, so that nobody new takes it."""
     for space, leases in world.leases.items():
         for owner, value in leases.items():
-            if owner not in owners:
+            if owner.partition("/")[0] not in world.living:
                 continue
             allotment.lease(space, owner, value)
             if space.startswith("address/"):
-                allotment.used.setdefault(space.split("/")[1], set()).add(ipaddress.ip_address(value))
+                _hold(allotment, space.split("/")[1], ipaddress.ip_address(value), owner)
+
+
+def reserve_fixed(wanted: Iterable[Instance], allotment: Allotment) -> None:
+    """Addresses that manifests fix belong to their owners, whoever was leased them."""
+    for instance in wanted:
+        for network, attachment in instance.spec.networks.items():
+            for text in (attachment.ipv4_address, attachment.ipv6_address):
+                if text:
+                    _hold(allotment, network, ipaddress.ip_address(text), instance.key.name)
+
+
+def _hold(allotment: Allotment, network: str, address: Address, owner: str) -> None:
+    allotment.holders.setdefault(network, {})[address] = owner
 
 
 def allot_addresses(
@@ -120,14 +126,18 @@ def allot_addresses(
 ) -> dict[int, str]:
     """Family -> address with the prefix of its subnet, for one owner on one network."""
     found: dict[int, str] = {}
-    used = allotment.used.setdefault(network, set())
+    holders = allotment.holders.setdefault(network, {})
     for pool in allotment.pools.get(network, ()):
         wanted = fixed.get(pool.family)
         if pool.family in found or (wanted and ipaddress.ip_address(wanted) not in pool.subnet):
             continue
         space = f"address/{network}/{pool.family}"
-        address = choose_address(pool, world.leases.get(space, {}).get(owner), wanted, used)
-        used.add(address)
+        leased = world.leases.get(space, {}).get(owner)
+        mine = leased is not None and holders.get(ipaddress.ip_address(leased), owner) == owner
+        if wanted is None and mine and leased is not None:
+            holders.pop(ipaddress.ip_address(leased), None)
+        address = choose_address(pool, leased if mine else None, wanted, holders)
+        holders[address] = owner
         allotment.lease(space, owner, str(address))
         found[pool.family] = f"{address}/{pool.subnet.prefixlen}"
     return found
@@ -135,9 +145,14 @@ def allot_addresses(
 
 def allot_ids(instance: Instance, world: World, allotment: Allotment) -> int:
     """The first host id of the container's own range."""
-    given = allotment.leases.setdefault("userns", {})
-    taken = {int(value) for owner, value in given.items() if owner != instance.key.name} | set(world.foreign_ids)
-    base = choose_id_base(world.leases.get("userns", {}).get(instance.key.name), taken)
+    leased = world.leases.get("userns", {}).get(instance.key.name)
+    if leased is not None and instance.key.name in allotment.leases.get("userns", {}):
+        return int(leased)
+    if not allotment.id_bases:
+        allotment.id_bases |= {int(value) for value in allotment.leases.get("userns", {}).values()}
+        allotment.id_bases |= world.foreign_ids
+    base = choose_id_base(leased, allotment.id_bases)
+    allotment.id_bases.add(base)
     allotment.lease("userns", instance.key.name, str(base))
     return base
 
