@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import signal
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from runtime.kernel import cgroup, namespaces
@@ -38,7 +40,8 @@ def bear(birth: Birth, paths: ContainerPaths, *, sibling: bool) -> Init:
     """
     _make_cgroup(birth.spec, paths)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    pid, pidfd = clone_init(birth.plan, birth.spec, namespaces.CLONE_PARENT if sibling else 0)
+    with _own_cgroup(paths) as directory:
+        pid, pidfd = clone_init(birth.plan, birth.spec, namespaces.CLONE_PARENT if sibling else 0, directory)
     if pid == 0:
         ours.close()
         run_init(theirs, birth)
@@ -51,6 +54,20 @@ def bear(birth: Birth, paths: ContainerPaths, *, sibling: bool) -> Init:
         end(init)
         raise
     return init
+
+
+@contextmanager
+def _own_cgroup(paths: ContainerPaths) -> Iterator[int | None]:
+    """The v2 directory to be born in; None where a process has to be moved."""
+    try:
+        directory = cgroup.open_directory(paths.cgroup)
+    except cgroup.MissingController:
+        yield None
+        return
+    try:
+        yield directory
+    finally:
+        os.close(directory)
 
 
 def end(init: Init) -> None:
@@ -75,8 +92,9 @@ def _equip(init: Init, spec: Spec, paths: ContainerPaths) -> None:
     limit(init.pid, spec["process"])
     _give_mounts(init, spec, paths)
     # late, since v1 may wait here for all processors; init has its mounts to make meanwhile
-    with step("cgroup", paths.cgroup):
-        cgroup.add(paths.cgroup, init.pid)
+    if cgroup.detect() is not cgroup.Version.V2:
+        with step("cgroup", paths.cgroup):
+            cgroup.add(paths.cgroup, init.pid)
     protocol.send(init.channel, {"cgroup": True})
 
 

@@ -13,17 +13,25 @@ from runtime.layout import Layout
 from runtime.process import attach_client, exec_client, lifecycle
 from runtime.process.launching import ask_launcher, end_launcher
 from runtime.process.paths import ContainerPaths
+from runtime.process.protocol import Message
 from runtime.process.records import Created, ExitRecord, ProcessRecord
+
+LAUNCHER_CGROUP = ".launcher"
+"""Beside the containers' cgroups; no container is called so."""
 
 
 def ensure_launcher(layout: Layout) -> int:
     """Start the engine's launcher where there is none of this code; its pid."""
-    return int(ask_launcher(str(layout.launcher_socket), {"verb": "hello"})["hello"])
+    return int(_ask(layout, {"verb": "hello"})["hello"])
 
 
 def stop_launcher(layout: Layout) -> None:
     """End the engine's launcher, if there is one, and wait until it has gone. Containers are not affected."""
-    end_launcher(str(layout.launcher_socket))
+    end_launcher(str(layout.launcher_socket), layout.cgroup(LAUNCHER_CGROUP))
+
+
+def _ask(layout: Layout, message: Message) -> Message:
+    return ask_launcher(str(layout.launcher_socket), layout.cgroup(LAUNCHER_CGROUP), message)
 
 
 def create(layout: Layout, name: str, *, early: bool = False) -> Created:
@@ -33,7 +41,7 @@ def create(layout: Layout, name: str, *, early: bool = False) -> Created:
     by `start`.
     """
     message = {"verb": "create", "early": early, **ContainerPaths.of(layout, name).to_message()}
-    reply = ask_launcher(str(layout.launcher_socket), message)
+    reply = _ask(layout, message)
     return Created(reply["pid"], reply["start_time"])
 
 

@@ -16,16 +16,19 @@ from runtime.process.failure import ProcessFailed, step
 from runtime.process.namespace_plan import NamespacePlan, join_all
 
 
-def clone_init(plan: NamespacePlan, spec: Spec, flags: int) -> tuple[int, int]:
-    """Like clone3 with `flags` besides the plan's: (0, -1) in the new init; its pid and pidfd in the caller."""
+def clone_init(plan: NamespacePlan, spec: Spec, flags: int, cgroup: int | None) -> tuple[int, int]:
+    """Like clone3 with `flags` besides the plan's: (0, -1) in the new init; its pid and pidfd in the caller.
+
+    `cgroup` is the descriptor of a v2 cgroup for init to be born in.
+    """
     if not plan.joins and not plan.makes("time"):
         with step("clone"):
-            return namespaces.clone3(plan.flags | flags)
+            return namespaces.clone3(plan.flags | flags, cgroup)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours:
         joiner = os.fork()
         if joiner == 0:
-            if _join(ours, theirs, plan, spec) == 0:
+            if _join(ours, theirs, plan, spec, cgroup) == 0:
                 return 0, -1
             os._exit(0)
         theirs.close()
@@ -40,7 +43,7 @@ def clone_init(plan: NamespacePlan, spec: Spec, flags: int) -> tuple[int, int]:
     return pid, os.pidfd_open(pid)
 
 
-def _join(ours: socket.socket, theirs: socket.socket, plan: NamespacePlan, spec: Spec) -> int:
+def _join(ours: socket.socket, theirs: socket.socket, plan: NamespacePlan, spec: Spec, cgroup: int | None) -> int:
     """In the joiner: 0 in the init it has made, 1 in itself."""
     ours.close()
     try:
@@ -48,7 +51,7 @@ def _join(ours: socket.socket, theirs: socket.socket, plan: NamespacePlan, spec:
         if plan.makes("time"):
             _make_time_namespace((spec.get("linux") or {}).get("timeOffsets") or {})
         with step("clone"):
-            pid, _ = namespaces.clone3(plan.flags | namespaces.CLONE_PARENT)
+            pid, _ = namespaces.clone3(plan.flags | namespaces.CLONE_PARENT, cgroup)
     except ProcessFailed as failure:
         protocol.send(theirs, {"failed": failure.to_message()})
         return 1

@@ -101,5 +101,5 @@ def _open_streams(spec: Spec, given: list[int]) -> Streams:
 def undo(paths: ContainerPaths) -> None:
     """Take away what a container that was not made has left: live directory and cgroup."""
     with contextlib.suppress(OSError):
-        cgroup.remove(paths.cgroup)
+        cgroup.remove(paths.cgroup, keep_engine=paths.has_launcher)
     shutil.rmtree(paths.live, ignore_errors=True)

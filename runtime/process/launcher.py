@@ -1,7 +1,7 @@
 """The launcher: one small resident process per engine, from which every monitor is forked.
 
-Started by a client on first need (`python3 -S -I launcher.py SOCKET READY_FD`), detached, it outlives whoever started
-it. It imports once what monitor, creator and init need, so that a fork costs a page table and little more. It decides
+Started by a client on first need (`python3 -S -I launcher.py SOCKET CGROUP READY_FD`), detached, it outlives whoever
+started it. It imports once what monitor, creator and init need, so that a fork costs a page table and little more. It decides
 nothing about containers: a request is handed, with its connection, to a creator that waits for one.
 """
 
@@ -20,12 +20,17 @@ from typing import NoReturn
 if __name__ == "__main__":
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
+from runtime.kernel import cgroup
 from runtime.process import protocol
 from runtime.process.pair import Pair, fork_pair
 from runtime.process.signals import ignore_signals
+from runtime.process.warmth import warm_up
 
 REQUEST_SECONDS = 5.0
 """How long a client that has connected may take to say what it wants."""
+
+LOG_BYTES = 1 << 20
+"""A longer log of ours starts anew with the next launcher."""
 
 IDLE_MS = 4
 """How long after a request the next pair is made: later, and it does not compete with the container just asked for."""
@@ -33,30 +38,54 @@ IDLE_MS = 4
 
 def main(arguments: list[str]) -> NoReturn:
     """Become the engine's launcher, or leave at once where there is one."""
-    path, ready = arguments[0], int(arguments[1])
-    _detach()
+    path, own_cgroup, ready = arguments[0], arguments[1], int(arguments[2])
+    _detach(path)
     lock = _take_lock(f"{path}.lock")
     if lock is None:
         _say_ready(ready)
         os._exit(0)
+    _leave_session(own_cgroup)
+    warm_up()
     server = protocol.listen(path)
     signal.signal(signal.SIGTERM, lambda *_: _leave(path))
     gc.collect()
     gc.freeze()
     gc.disable()
     _say_ready(ready)
-    _serve(server, path)
+    _serve(server, path, own_cgroup)
 
 
-def _detach() -> None:
+def _detach(path: str) -> None:
     if os.fork():
         os._exit(0)
     os.setsid()
     os.chdir("/")
     os.umask(0o077)
+    # a real-time client's launcher would be a real-time launcher, whose children fit in no cgroup
+    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
     ignore_signals()
+    _redirect(path)
     # monitors are nobody's to reap but the kernel's
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+
+
+def _leave_session(own_cgroup: str) -> None:
+    """Enter a cgroup of our own: the end of the session or service that started us is not ours."""
+    with contextlib.suppress(OSError):
+        cgroup.create(own_cgroup, {"devices": [{"allow": True, "access": "rwm"}]})
+        cgroup.add(own_cgroup, os.getpid())
+
+
+def _redirect(path: str) -> None:
+    """Nothing to read, and a file for what should never be written: the tracebacks of our own mistakes."""
+    log = os.open(f"{path}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    if os.fstat(log).st_size > LOG_BYTES:
+        os.ftruncate(log, 0)
+    null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+    for number, descriptor in enumerate((null, log, log)):
+        os.dup2(descriptor, number, inheritable=True)
+    os.close(null)
+    os.close(log)
 
 
 def _take_lock(path: str) -> int | None:
@@ -83,7 +112,7 @@ def _leave(path: str) -> NoReturn:
     os._exit(0)
 
 
-def _serve(server: socket.socket, path: str) -> NoReturn:
+def _serve(server: socket.socket, path: str, own_cgroup: str) -> NoReturn:
     poll = select.poll()
     poll.register(server, select.POLLIN)
     waiting: Pair | None = None
@@ -95,8 +124,20 @@ def _serve(server: socket.socket, path: str) -> NoReturn:
             received = _read_request(connection)
             if received is not None and _obey(connection, *received, path, waiting):
                 waiting = None
+                connection.close()
+                _hasten_moves(own_cgroup)
         finally:
             connection.close()
+
+
+def _hasten_moves(own_cgroup: str) -> None:
+    """Make v1 ready to move a process: the first move in a while waits for all processors, several milliseconds.
+
+    Whoever makes the container wants to move its init in a moment; we have nothing else to do.
+    """
+    if cgroup.detect() is not cgroup.Version.V2:
+        with contextlib.suppress(OSError):
+            cgroup.add(own_cgroup, os.getpid())
 
 
 def _read_request(connection: socket.socket) -> tuple[protocol.Message, list[int]] | None:

@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 
+from runtime.kernel import cgroup
 from runtime.kernel import process as kernel_process
 from runtime.process import protocol
 from runtime.process.failure import ProcessFailed
@@ -18,8 +19,13 @@ START_SECONDS = 10.0
 """How long a new launcher may take to answer, and an old one to go."""
 
 
-def ask_launcher(path: str, message: protocol.Message, descriptors: tuple[int, ...] = ()) -> protocol.Message:
-    """Send a request to the launcher at `path`, started where needed; the answer, which may be its monitor's."""
+def ask_launcher(
+    path: str, cgroup_path: str, message: protocol.Message, descriptors: tuple[int, ...] = ()
+) -> protocol.Message:
+    """Send a request to the launcher at `path`, started where needed; the answer, which may be its monitor's.
+
+    `cgroup_path` is where a new launcher puts itself.
+    """
     message = {**message, "code": protocol.fingerprint()}
     deadline = time.monotonic() + START_SECONDS
     while True:
@@ -31,7 +37,7 @@ def ask_launcher(path: str, message: protocol.Message, descriptors: tuple[int, .
         if time.monotonic() > deadline:
             raise ProcessFailed("the launcher does not answer", step="launcher", path=path)
         if received is None:
-            _start(path)
+            _start(path, cgroup_path)
         else:
             _wait_gone(received["pid"])
 
@@ -63,13 +69,13 @@ def _wait_gone(pid: int) -> None:
             os.close(descriptor)
 
 
-def _start(path: str) -> None:
+def _start(path: str, cgroup_path: str) -> None:
     """Start a launcher and wait until it, or one that was quicker, listens."""
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
     reader, writer = os.pipe()
     try:
         os.set_inheritable(writer, True)
-        arguments = [sys.executable, "-S", "-I", "-X", "utf8", LAUNCHER, path, str(writer)]
+        arguments = [sys.executable, "-S", "-I", "-X", "utf8", LAUNCHER, path, cgroup_path, str(writer)]
         pid = os.posix_spawn(sys.executable, arguments, {"PATH": os.defpath})
         os.close(writer)
         writer = -1
@@ -81,8 +87,16 @@ def _start(path: str) -> None:
             os.close(writer)
 
 
-def end_launcher(path: str) -> None:
+def end_launcher(path: str, cgroup_path: str) -> None:
     """End the launcher at `path`, if there is one, and wait until it has gone. Containers are not affected."""
+    _end(path)
+    # monitors may live in it; the last container's end or the next launcher's takes it away then
+    with contextlib.suppress(OSError):
+        cgroup.remove_if_empty(cgroup_path)
+        cgroup.remove_if_empty(os.path.dirname(cgroup_path))
+
+
+def _end(path: str) -> None:
     try:
         with open(f"{path}.lock") as file:
             pid = int(file.read() or "0")

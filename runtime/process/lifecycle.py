@@ -182,7 +182,7 @@ def delete(paths: ContainerPaths, *, force: bool) -> None:
     if record is not None and record.monitor_pid:
         _wait_for_monitor(record)
     with step("cgroup", paths.cgroup):
-        cgroup.remove(paths.cgroup)
+        cgroup.remove(paths.cgroup, keep_engine=paths.has_launcher)
     with contextlib.suppress(FileNotFoundError):
         shutil.rmtree(paths.live)
 

@@ -33,7 +33,7 @@ def run_monitor(creator: socket.socket) -> None:
 def _clean_up(what: Handover) -> None:
     """After everybody knows how it ended."""
     with contextlib.suppress(OSError):
-        cgroup.remove(what.paths.cgroup)
+        cgroup.remove(what.paths.cgroup, keep_engine=True)
     if "poststop" in what.hooks:
         spec = what.read_spec()
         state = hooks.oci_state(what.paths.name, "stopped", 0, what.paths.bundle, spec)

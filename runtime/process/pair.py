@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
+import traceback
 from collections.abc import Callable
 
 from runtime.process import protocol
@@ -44,6 +46,9 @@ def _run_and_end(life: Callable[[], None]) -> None:
     try:
         life()
         code = 0
+    except BaseException:
+        traceback.print_exc()
+        sys.stderr.flush()
     finally:
         os._exit(code)
 

@@ -24,6 +24,11 @@ class ContainerPaths:
         return f"{self.live}/monitor.sock"
 
     @property
+    def has_launcher(self) -> bool:
+        """Whether the engine has a launcher, as far as its socket tells."""
+        return os.path.exists(f"{os.path.dirname(os.path.dirname(self.live))}/launcher.sock")
+
+    @property
     def seccomp(self) -> str:
         """Compiled profiles, shared by the engine's containers."""
         return f"{os.path.dirname(os.path.dirname(self.live))}/seccomp"
