@@ -16,7 +16,7 @@ help:
 
 $(VENV)/.run: pyproject.toml
 	@./.ci/apt-ensure $(APT_RUN)
-	$(PYTHON) -m venv $(VENV)
+	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -e .
 	@touch $@
 
@@ -30,6 +30,14 @@ setup: $(VENV)/.run
 
 ## setup-test the same, and what the tests need
 setup-test: $(VENV)/.test
+
+## run        set up, then the main job on manifests/quickstart: plan, apply, both replicas answer, nothing left to do
+run: setup
+	@.ci/quickstart
+
+## clean-run  take away what `make run` made
+clean-run: setup
+	@$(BIN)/trimtab delete manifests/quickstart
 
 ## check      formatter, linter, strict types, import contracts, schemas and docs in step
 check: setup-test

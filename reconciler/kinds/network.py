@@ -46,6 +46,9 @@ def facts(spec: NetworkSpec, pools: Sequence[Pool]) -> dict[str, Any]:
         "firewall": {
             "rules": "complete",
             "internal": spec.internal,
+            "icc": spec.driver_opts.enable_icc,
+            "isolated": spec.driver_opts.isolation,
+            "masquerade": spec.driver_opts.enable_ip_masquerade and not spec.internal,
             "subnets": sorted(str(pool.subnet) for pool in pools),
         },
         "dns": "answering",

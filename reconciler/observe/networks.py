@@ -17,18 +17,18 @@ def read(engine: Engine, record: Record, shared: Shared) -> Mapping[str, Any]:
     name = record.key.name
     bridge = read_network(engine.layout, name)
     if bridge is None:
-        return {"link": None, "firewall": _firewall(engine, name, shared), "dns": _dns(record, shared)}
+        return {"link": None, "firewall": _firewall(name, shared), "dns": _dns(record, shared)}
     addresses = sorted(str(a) for a in bridge.addresses if a.ip not in bridge.virtual_addresses)
     link = {"state": "up" if bridge.up else "down", "addresses": addresses, "mtu": bridge.mtu}
-    return {"link": link, "firewall": _firewall(engine, name, shared), "dns": _dns(record, shared)}
+    return {"link": link, "firewall": _firewall(name, shared), "dns": _dns(record, shared)}
 
 
-def _firewall(engine: Engine, name: str, shared: Shared) -> Mapping[str, Any] | None:
-    rules = shared.firewall.networks.get(engine.layout.link("b", name))
+def _firewall(name: str, shared: Shared) -> Mapping[str, Any] | None:
+    rules = shared.firewall.networks.get(name)
     if rules is None:
         return None
     return {
-        "rules": "complete" if shared.firewall.whole else "damaged",
+        "rules": "complete" if shared.firewall.whole and rules.whole else "damaged",
         "internal": rules.internal,
         "icc": rules.icc,
         "isolated": rules.isolated,

@@ -75,8 +75,8 @@ def split(text: str) -> tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, int
 
 
 def balance_name(service: str, network: str) -> str:
-    """A Service is balanced on each of its networks by itself."""
-    return f"{service}/{network}"
+    """A Service is balanced on each of its networks by itself. Names are in lower case: nothing else reads like this."""
+    return f"{service}_AT_{network}"
 
 
 def balance(service: str, network: str, facts: Mapping[str, Any], incarnations: Mapping[str, str]) -> ServiceBalance:
