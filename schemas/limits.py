@@ -15,7 +15,7 @@ from schemas.faults import Fault, refuse
 from schemas.field import Spec, live, part, restart
 from schemas.kernel_words import ULIMITS, Cpuset, read_ulimit_name
 from schemas.paths import AbsoluteHostPath
-from schemas.plain_types import Bytes, read_whole, whole
+from schemas.plain_types import BYTES, Bytes, read_whole, whole
 from schemas.spelling import Spelling, pattern
 
 LEAST_MEMORY = 6 * 2**20
@@ -69,14 +69,14 @@ def read_swappiness(value: Any) -> int | None:
 
 
 _COUNT = {"anyOf": [{"type": "integer"}, pattern(r"-?[0-9]+")]}
-_SIZE = {"anyOf": [{"type": "integer", "minimum": -1}, pattern(f"-1|{units.SIZE_PATTERN}")]}
+_SWAP = {"anyOf": [{"type": "integer", "minimum": -1}, pattern(f"-1|{units.SIZE_PATTERN}")]}
 _TIME = {"anyOf": [{"type": "integer", "minimum": -1}, pattern(f"-?[0-9]+|{units.DURATION_PATTERN}")]}
 Cpus = Annotated[float | None, Spelling(units.read_cpus, "number", {"type": ["number", "string"]}, final=True)]
 CpuQuota = Annotated[int | None, Spelling(read_cpu_quota, "microseconds or duration", _TIME, final=True)]
 CpuPeriod = Annotated[int | None, Spelling(read_cpu_period, "microseconds or duration", _TIME, final=True)]
 CpuShares = Annotated[int | None, Spelling(read_cpu_shares, "integer", _COUNT, final=True)]
-Memory = Annotated[int | None, Spelling(read_memory, "size", _SIZE, final=True)]
-MemoryAndSwap = Annotated[int | None, Spelling(read_memory_and_swap, "size", _SIZE, final=True)]
+Memory = Annotated[int | None, Spelling(read_memory, "size", BYTES, final=True)]
+MemoryAndSwap = Annotated[int | None, Spelling(read_memory_and_swap, "size", _SWAP, final=True)]
 Swappiness = Annotated[int | None, Spelling(read_swappiness, "integer", _COUNT, final=True)]
 Pids = Annotated[int, Spelling(read_pids, "integer", _COUNT, final=True)]
 OomScore = Annotated[int, whole(-1000, 1000)]

@@ -15,10 +15,10 @@ from schemas.faults import Fault, collect, refuse
 from schemas.field import Spec, part
 from schemas.paths import Subpath, Target, is_host_path, read_host_path, read_target
 from schemas.plain_types import (
-    Bytes,
     Flag,
     Line,
     Mode,
+    Room,
     is_name,
     one_of,
     read_line,
@@ -58,7 +58,7 @@ class VolumeOptions(Spec):
 class TmpfsOptions(Spec):
     """Options of a mounted tmpfs."""
 
-    size: Annotated[Bytes | None, part("Most it may hold.", unit="bytes", default="half of the memory")] = None
+    size: Annotated[Room, part("Most it may hold.", unit="bytes", default="half of the memory")] = None
     mode: Annotated[Mode | None, part("Permissions of its root.", default="1777")] = None
     uid: Annotated[Id | None, part("Owner of its root, a number inside the container.", default="0")] = None
     gid: Annotated[Id | None, part("Group of its root, a number inside the container.", default="0")] = None
@@ -93,7 +93,8 @@ class Mount(Spec):
     @model_validator(mode="before")
     @classmethod
     def _complete(cls, value: Any) -> Any:
-        return complete(value) if isinstance(value, Mapping) and value.get("type") in SOURCES else value
+        kind = value.get("type") if isinstance(value, Mapping) else None
+        return complete(value) if isinstance(kind, str) and kind in SOURCES else value
 
 
 def read_image_source(value: Any) -> str:

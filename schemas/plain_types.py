@@ -176,24 +176,12 @@ Flag = Annotated[
     ),
 ]
 Labels = Annotated[dict[str, str], Spelling(read_labels, "map of string", PAIRS, final=True)]
-Bytes = Annotated[
-    int,
-    Spelling(
-        units.read_bytes,
-        "size",
-        {"anyOf": [{"type": "integer", "minimum": 0}, pattern(units.SIZE_PATTERN)]},
-        final=True,
-    ),
-]
-Seconds = Annotated[
-    float,
-    Spelling(
-        units.read_seconds,
-        "duration",
-        {"anyOf": [{"type": "number", "minimum": 0}, pattern(units.DURATION_PATTERN)]},
-        final=True,
-    ),
-]
+BYTES = {"anyOf": [{"type": "integer", "minimum": 0}, pattern(units.SIZE_PATTERN)]}
+DURATION = {"anyOf": [{"type": "number", "minimum": 0}, pattern(units.DURATION_PATTERN)]}
+Bytes = Annotated[int, Spelling(units.read_bytes, "size", BYTES, final=True)]
+Room = Annotated[int | None, Spelling(lambda value: units.read_bytes(value) or None, "size", BYTES, final=True)]
+"""A size of which 0 means the default, as in Docker."""
+Seconds = Annotated[float, Spelling(units.read_seconds, "duration", DURATION, final=True)]
 Mode = Annotated[
     int,
     Spelling(units.read_mode, "octal mode", {"anyOf": [{"type": "integer"}, pattern(units.MODE_PATTERN)]}, final=True),

@@ -14,6 +14,7 @@ from schemas.container import ContainerSpec, ContainerTemplate
 from schemas.deploy import Deploy, RestartConfig
 from schemas.faults import Fault, refuse
 from schemas.field import live
+from schemas.limits import limit_faults
 
 
 class ServiceSpec(ContainerTemplate):
@@ -69,10 +70,5 @@ def deploy_faults(spec: ServiceSpec) -> list[Fault]:
                 for field in ("ipv4_address", "ipv6_address", "mac_address")
                 if getattr(attachment, field)
             ]
-    if spec.ports and spec.network_mode is None and spec.deploy.endpoint_mode == "dnsrr":
-        faults += [
-            (("ports", index), "is balanced by the virtual IP, which dnsrr has not; write mode: host")
-            for index, port in enumerate(spec.ports)
-            if port.mode == "ingress" and port.published
-        ]
+    faults += limit_faults(spec.model_copy(update=said))
     return faults

@@ -8,6 +8,7 @@ use these.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -62,14 +63,7 @@ class Bag(tuple[T, ...]):
     __slots__ = ()
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, tuple) or len(self) != len(other):
-            return False
-        rest = list(other)
-        for item in self:
-            if item not in rest:
-                return False
-            rest.remove(item)
-        return True
+        return isinstance(other, tuple) and len(self) == len(other) and Counter(self) == Counter(other)
 
     def __ne__(self, other: object) -> bool:
         return not self == other

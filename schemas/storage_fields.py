@@ -13,7 +13,7 @@ from schemas.faults import Fault, refuse
 from schemas.field import Spec, replace, restart
 from schemas.grant import ConfigGrants, SecretGrants
 from schemas.mount import Mount, Mounts, TmpfsMounts
-from schemas.plain_types import Bytes, Flag
+from schemas.plain_types import Flag, Room
 
 
 class StorageFields(Spec):
@@ -24,7 +24,7 @@ class StorageFields(Spec):
     secrets: Annotated[SecretGrants, replace("Secrets it reads as files below /run/secrets.")] = ()
     configs: Annotated[ConfigGrants, replace("Configs it reads as files.")] = ()
     read_only: Annotated[Flag, replace("Its root cannot be written to.")] = False
-    shm_size: Annotated[Bytes | None, restart("Size of /dev/shm.", unit="bytes", default="64m")] = None
+    shm_size: Annotated[Room, restart("Size of /dev/shm.", unit="bytes", default="64m")] = None
 
     @property
     def mounts(self) -> tuple[Mount, ...]:

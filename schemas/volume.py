@@ -10,7 +10,7 @@ from pydantic import model_validator
 from schemas.faults import Fault, refuse
 from schemas.field import Spec, live, part, replace
 from schemas.paths import is_host_path
-from schemas.plain_types import Bytes, Flag, Labels, Line, one_of
+from schemas.plain_types import Flag, Labels, Line, Room, one_of
 
 FsType = Line
 
@@ -35,9 +35,7 @@ class VolumeSpec(Spec):
     driver_opts: Annotated[
         VolumeDriverOptions | None, replace("Mount something instead of a directory.", default="a directory")
     ] = None
-    size: Annotated[Bytes | None, live("Most it may hold; needs project quotas.", unit="bytes", default="no limit")] = (
-        None
-    )
+    size: Annotated[Room, live("Most it may hold; needs project quotas.", unit="bytes", default="no limit")] = None
     labels: Annotated[Labels, live("Notes for people and tools.")] = {}
     external: Annotated[Flag, replace("It exists already and is never made nor removed.")] = False
     deletion_policy: Annotated[

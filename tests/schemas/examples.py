@@ -105,6 +105,10 @@ CONTAINERS: list[tuple[str, Any]] = [
     ("deep", {"image": "web", "mem_limit": "64m", "mem_reservation": "128m"}),
     ("deep", {"image": "web", "cpus": 1, "cpu_quota": 50000}),
     ("deep", {"image": "web", "cpus": -1}),
+    ("deep", {"image": "web", "logging": {"options": {"max-size": 1}}}),
+    ("deep", {"image": "web", "healthcheck": {"interval": "1us"}}),
+    ("ok", {"image": "web", "healthcheck": {"interval": 0, "test": []}, "shm_size": 0}),
+    ("no", {"image": "web", "volumes": [{"type": ["bind"], "source": "/a", "target": "/b"}]}),
     ("deep", {"image": "web", "ulimits": {"nofile": {"soft": 2, "hard": 1}}}),
     ("deep", {"image": "web", "ports": ["8000-8002:80-81"]}),
     ("deep", {"image": "web", "ports": ["8080:80", "8080:81"]}),
@@ -222,7 +226,16 @@ SERVICES: list[tuple[str, Any]] = [
     ("deep", {"image": "web", "mem_limit": "60m", "deploy": {"resources": {"limits": {"memory": "50M"}}}}),
     ("deep", {"image": "web", "networks": {"a": {"ipv4_address": "10.0.0.5"}}, "deploy": {"replicas": 2}}),
     ("no", {"image": "web", "deploy": {"update_config": {"max_failure_ratio": 2}}}),
-    ("deep", {"image": "web", "ports": ["8080:80"], "deploy": {"endpoint_mode": "dnsrr"}}),
+    (
+        "ok",
+        {
+            "image": "web",
+            "ports": [{"target": 80, "published": "8080-8082", "mode": "host"}],
+            "deploy": {"replicas": 3},
+        },
+    ),
+    ("deep", {"image": "web", "mem_reservation": "8m", "deploy": {"resources": {"limits": {"memory": "6m"}}}}),
+    ("deep", {"image": "web", "cpu_quota": 5000, "deploy": {"resources": {"limits": {"cpus": 1}}}}),
 ]
 
 CONTENTS: list[tuple[str, Any]] = [

@@ -163,6 +163,7 @@ BY_NAME: Mapping[str, Strategy] = {
     ),
     "aliases": st.lists(hosts, max_size=2),
     "o": st.sampled_from(["bind", "rw,noatime", "addr=10.0.0.1"]),
+    "max-size": st.integers(4096, 2**40) | st.just("10m"),
     "mem_limit": memory,
     "mem_reservation": memory,
     "memory": memory,
