@@ -18,6 +18,7 @@ from runtime.images.progress import Progress, Step
 from runtime.images.store import damage, layer_directories, list_images, read_image, remove_image
 from runtime.layout import Layout
 from schemas.errors import Refused
+from tests.images.trees import listing
 
 pytestmark = pytest.mark.kernel
 
@@ -118,14 +119,3 @@ def test_a_removed_image_is_gone_and_removing_it_again_is_no_error(layout: Layou
     remove_image(layout, "box")
     remove_image(layout, "box")
     assert read_image(layout, "box") is None
-
-
-def listing(top: Path) -> list[tuple[object, ...]]:
-    """Everything that tells two trees apart, but for what a copy cannot keep."""
-    found: list[tuple[object, ...]] = []
-    for path in sorted([top, *top.rglob("*")]):
-        seen = path.lstat()
-        content = path.readlink() if path.is_symlink() else path.read_bytes() if path.is_file() else None
-        times = int(seen.st_mtime)
-        found.append((path.relative_to(top), seen.st_mode, seen.st_uid, seen.st_gid, times, content))
-    return found

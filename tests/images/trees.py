@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import stat
 import tarfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from runtime.images.archive import CONTAINERD_NAME
@@ -21,23 +22,34 @@ Member = tarfile.TarInfo | tuple[tarfile.TarInfo, bytes]
 
 def listing(top: Path) -> list[tuple[object, ...]]:
     """Everything that tells two trees apart: names, modes, owners, seconds, contents, links, devices, xattrs."""
-    found: list[tuple[object, ...]] = []
-    first: dict[int, Path] = {}
-    for path in sorted([top, *top.rglob("*")]):
-        seen = path.lstat()
-        content: object = None
-        if path.is_symlink():
-            content = path.readlink()
-        elif path.is_file():
-            content = hashlib.sha256(path.read_bytes()).hexdigest()
-        name = path.relative_to(top)
-        same = first.setdefault(seen.st_ino, name)
-        xattrs = {
-            key: os.getxattr(path, key, follow_symlinks=False) for key in os.listxattr(path, follow_symlinks=False)
-        }
-        owner = (seen.st_mode, seen.st_uid, seen.st_gid, seen.st_rdev)
-        found.append((name, owner, int(seen.st_mtime), content, same, xattrs))
-    return found
+    first: dict[int, bytes] = {}
+    found = [_line(os.fsencode(top), path, first) for path in everything(os.fsencode(top))]
+    return sorted(found, key=str)
+
+
+def everything(top: bytes) -> Iterator[bytes]:
+    """Every path of the tree, itself first, sorted, no link followed."""
+    yield top
+    with os.scandir(top) as entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            if entry.is_dir(follow_symlinks=False):
+                yield from everything(entry.path)
+            else:
+                yield entry.path
+
+
+def _line(top: bytes, path: bytes, first: dict[int, bytes]) -> tuple[object, ...]:
+    seen = os.lstat(path)
+    content: object = None
+    if stat.S_ISLNK(seen.st_mode):
+        content = os.readlink(path)  # noqa: PTH115 (a name of bytes)
+    elif stat.S_ISREG(seen.st_mode):
+        content = hashlib.sha256(Path(os.fsdecode(path)).read_bytes()).hexdigest()
+    name = path[len(top) :]
+    same = first.setdefault(seen.st_ino, name)
+    xattrs = {key: os.getxattr(path, key, follow_symlinks=False) for key in os.listxattr(path, follow_symlinks=False)}
+    owner = (seen.st_mode, seen.st_uid, seen.st_gid, seen.st_rdev)
+    return (name, owner, int(seen.st_mtime), content, same, xattrs)
 
 
 def names(top: Path) -> list[str]:
@@ -113,10 +125,3 @@ def make_layout(
     (place / "index.json").write_bytes(Index(OCI_INDEX, tuple(entries)).content())
     (place / "oci-layout").write_bytes(canonical_json({"imageLayoutVersion": "1.0.0"}))
     return place
-
-
-def write_tree(top: Path, content: Mapping[str, bytes]) -> Path:
-    for name, data in content.items():
-        (top / name).parent.mkdir(parents=True, exist_ok=True)
-        (top / name).write_bytes(data)
-    return top
