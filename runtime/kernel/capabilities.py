@@ -129,10 +129,11 @@ def apply(
     _prctl(AMBIENT, AMBIENT_CLEAR_ALL, 0, 0, 0)
     drop_bounding(bounding)
     capset(wanted["e"] & wanted["p"] & held, wanted["p"] & held, wanted["i"] & held)
-    for name in _names(raised & wanted["p"] & wanted["i"] & held):
+    possible = raised & wanted["p"] & wanted["i"] & held
+    for name in _names(possible):
         _prctl(AMBIENT, AMBIENT_RAISE, NUMBERS[name], 0, 0)
-    asked = wanted["p"] | wanted["i"] | wanted["e"] | raised
-    return _names(asked & ~held)
+    asked = wanted["p"] | wanted["i"] | wanted["e"]
+    return _names(asked & ~held | raised & ~possible)
 
 
 def securebits() -> int:

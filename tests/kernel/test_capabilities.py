@@ -72,6 +72,10 @@ def test_what_was_dropped_does_not_come_back() -> None:
     assert "CAP_SYS_ADMIN" not in in_child(twice).bounding | in_child(twice).permitted
 
 
+def test_what_is_not_inheritable_cannot_be_ambient_and_is_told() -> None:
+    assert in_child(capabilities.apply, DEFAULT, DEFAULT, NONE, DEFAULT, NET_BIND) == NET_BIND
+
+
 def test_a_program_of_root_gets_no_more_than_the_bounding_set() -> None:
     def effective() -> int:
         capabilities.apply(NET_BIND, NET_BIND, NONE, NET_BIND, NONE)

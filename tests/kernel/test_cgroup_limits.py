@@ -12,7 +12,7 @@ import pytest
 
 from runtime.kernel import cgroup
 from runtime.kernel.cgroup.directories import directory_of
-from runtime.kernel.cgroup.files import write_file
+from runtime.kernel.cgroup.files import Directory, write_file
 from runtime.kernel.cgroup.hierarchies import Hierarchies
 from tests.conftest import missing
 from tests.kernel.cgroup_fixtures import EMULATED, ONLY_V1, ONLY_V2, leftovers, running
@@ -211,6 +211,38 @@ def test_weights_and_rates_of_block_devices(path: str) -> None:
     assert cgroup.differences(path, wanted) == ()
     assert [d.field for d in cgroup.ensure_limits(path, {})] == ["blockIO.throttleReadBpsDevice"]
     assert cgroup.read_limits(path)["blockIO"]["throttleReadBpsDevice"] == []
+
+
+def test_a_weight_of_block_devices_is_read_back(path: str) -> None:
+    wanted = {"blockIO": {"weight": 500}}
+    try:
+        cgroup.create(path, wanted)
+    except cgroup.MissingController as error:
+        assert error.controller == "blkio"  # neither BFQ nor io.cost in this kernel
+        return
+    assert cgroup.differences(path, wanted) == ()
+    assert [d.field for d in cgroup.ensure_limits(path, {})] == ["blockIO.weight"]
+
+
+@ONLY_V1
+def test_realtime_is_handed_down_by_the_engines_cgroup(path: str) -> None:
+    if not Directory(cgroup.hierarchies().v1["cpu"], 1).has("cpu.rt_runtime_us"):
+        pytest.skip("this kernel does not group realtime tasks (CONFIG_RT_GROUP_SCHED)")
+    wanted = {"cpu": {"realtimeRuntime": 20_000, "realtimePeriod": 1_000_000}}
+    for name in (path, path.replace("/box", "/other")):
+        cgroup.create(name, wanted)
+        cgroup.write_limits(name, wanted)
+        assert cgroup.differences(name, wanted) == ()
+    engine = directory_of("cpu", path.rsplit("/", 1)[0])
+    assert engine.number("cpu.rt_runtime_us") == 40_000
+
+
+def test_huge_pages_are_limited_wherever_their_controller_lives(path: str) -> None:
+    wanted = {"hugepageLimits": [{"pageSize": "2MB", "limit": 4 * MIB}]}
+    cgroup.create(path, wanted)
+    assert cgroup.read_limits(path)["hugepageLimits"] == wanted["hugepageLimits"]
+    assert [d.field for d in cgroup.ensure_limits(path, {})] == ["hugepageLimits"]
+    assert cgroup.read_limits(path)["hugepageLimits"] == []
 
 
 def block_device() -> dict[str, Any]:

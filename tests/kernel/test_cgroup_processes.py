@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from runtime.kernel import cgroup
+from runtime.kernel import cgroup, namespaces
 from runtime.kernel.cgroup.directories import main_directory
 from runtime.kernel.cgroup.files import write_file
 from tests.kernel.cgroup_fixtures import ONLY_V2, leftovers, running
@@ -173,6 +174,45 @@ def test_a_v2_directory_can_be_opened_for_clone3(path: str) -> None:
         assert str(Path(f"/proc/self/fd/{fd}").readlink()).endswith(path)
     finally:
         os.close(fd)
+
+
+@ONLY_V2
+def test_a_process_is_born_in_a_v2_cgroup(path: str) -> None:
+    cgroup.create(path, {})
+    fd = cgroup.open_directory(path)
+    try:
+        pid, pidfd = namespaces.clone3(0, fd)
+        if pid == 0:
+            signal.pause()
+        try:
+            assert cgroup.processes(path) == [pid]
+        finally:
+            cgroup.kill(path)
+            os.waitpid(pid, 0)
+            os.close(pidfd)
+    finally:
+        os.close(fd)
+
+
+@ONLY_V2
+def test_processes_in_a_delegated_parent_make_room_for_controllers(path: str) -> None:
+    parent = Path(main_directory(path.rsplit("/", 1)[0]).path)
+    parent.mkdir()
+    with subprocess.Popen(["sleep", "60"]) as child:
+        try:
+            write_file(str(parent / "cgroup.procs"), str(child.pid))
+            with pytest.raises(cgroup.HoldsProcesses, match="Delegate=yes"):
+                cgroup.create(path, {"pids": {"limit": 5}})
+            assert leftovers(path) == []
+            os.setxattr(parent, "trusted.delegate", b"1")
+            cgroup.create(path, {"pids": {"limit": 5}})
+            assert cgroup.read_limits(path)["pids"] == {"limit": 5}
+            assert (parent / "processes/cgroup.procs").read_text() == f"{child.pid}\n"
+        finally:
+            child.kill()
+            child.wait()
+            cgroup.remove(path)
+            cgroup.remove(f"{path.rsplit('/', 1)[0]}/processes")
 
 
 def can_open(path: str, device: str) -> bool:

@@ -70,10 +70,16 @@ def test_memory_with_swap_below_memory_alone_is_refused(version: int) -> None:
 
 
 def test_what_v2_does_not_have_is_not_passed_over(tmp_path: Path) -> None:
-    for wish in ({"swappiness": 10}, {"disableOOMKiller": True}, {"kernelTCP": MIB}):
+    for wish in ({"swappiness": 10}, {"disableOOMKiller": True}, {"kernelTCP": MIB}, {"kernel": MIB}):
         settings = memory.MEMORY.settings(wish, Directory(str(tmp_path), 2), {})
         with pytest.raises(MissingController, match="no cgroup controller memory"):
             write_settings({"memory": Directory(str(tmp_path), 2)}, settings)
+
+
+def test_counting_without_those_below_is_refused() -> None:
+    assert written(memory.MEMORY, {"useHierarchy": True}, 1) == []
+    with pytest.raises(BadResources, match="useHierarchy"):
+        written(memory.MEMORY, {"useHierarchy": False}, 1)
 
 
 def test_v1_and_v2_files_are_read_as_the_same_limits(tmp_path: Path) -> None:

@@ -13,13 +13,14 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from runtime.kernel.cgroup.files import UNLIMITED, BadResources, Directory, Setting, read_file, write_file
+from runtime.kernel.cgroup.files import UNLIMITED, BadResources, Directory, Setting, children, read_file, write_file
 from runtime.kernel.cgroup.section import Fields, Section
 
 LEAST_SHARES, DEFAULT_SHARES, MOST_SHARES = 2, 1024, 262_144
 LEAST_WEIGHT, MOST_WEIGHT = 1, 10_000
 DEFAULT_PERIOD = 100_000
 DEFAULT_REALTIME_PERIOD = 1_000_000
+RUNTIME = "cpu.rt_runtime_us"
 SPAN = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
 CPU_FIELDS = frozenset({"shares", "quota", "burst", "period", "realtimeRuntime", "realtimePeriod", "idle"})
 CPUSET_FIELDS = frozenset({"cpus", "mems"})
@@ -106,7 +107,7 @@ def _quota(wanted: Fields) -> int:
 
 
 def _realtime(wanted: Fields) -> list[Setting]:
-    pairs = {"cpu.rt_period_us": wanted.get("realtimePeriod"), "cpu.rt_runtime_us": wanted.get("realtimeRuntime")}
+    pairs = {"cpu.rt_period_us": wanted.get("realtimePeriod"), RUNTIME: wanted.get("realtimeRuntime")}
     return [
         Setting("cpu", (name,), str(value), optional=not value) for name, value in pairs.items() if value is not None
     ]
@@ -115,14 +116,20 @@ def _realtime(wanted: Fields) -> list[Setting]:
 def grant_realtime(mount: str, path: str, runtime: int) -> None:
     """Give the ancestors of a v1 cgroup the realtime they are to hand down (microseconds per period).
 
-    A new v1 cgroup has none, and a child can have no more than its parent has left.
+    A new v1 cgroup has none, and the children of one can have no more together than it has itself.
     """
     above = os.path.dirname(path)
     if above == "/":
         return
-    grant_realtime(mount, above, runtime)
-    file = f"{mount}{above}/cpu.rt_runtime_us"
-    write_file(file, str(int(read_file(file)) + runtime))
+    others = [child for child in children(f"{mount}{above}") if child != f"{mount}{path}"]
+    needed = runtime + sum(_runtime(child) for child in others)
+    if _runtime(f"{mount}{above}") < needed:
+        grant_realtime(mount, above, needed)
+        write_file(f"{mount}{above}/{RUNTIME}", str(needed))
+
+
+def _runtime(directory: str) -> int:
+    return int(read_file(f"{directory}/{RUNTIME}"))
 
 
 def read(directory: Directory) -> dict[str, Any]:
@@ -135,7 +142,7 @@ def _read_v1(directory: Directory) -> dict[str, Any]:
         "quota": directory.number("cpu.cfs_quota_us"),
         "period": directory.number("cpu.cfs_period_us"),
         "burst": directory.number("cpu.cfs_burst_us"),
-        "realtimeRuntime": directory.number("cpu.rt_runtime_us"),
+        "realtimeRuntime": directory.number(RUNTIME),
         "realtimePeriod": directory.number("cpu.rt_period_us"),
         "idle": directory.number("cpu.idle"),
     }

@@ -17,6 +17,7 @@ from runtime.kernel.cgroup.files import MissingController, read_file, write_file
 from runtime.kernel.cgroup.hierarchies import CORE_IN_V2, RENAMED_IN_V2
 
 ENABLED_WHERE_OFFERED = frozenset({"cpu", "cpuset", "io", "memory", "pids"})
+THREADED = frozenset({"cpu", "cpuset", "perf_event", "pids"})
 LEAF = "processes"
 DELEGATED = ("trusted.delegate", "user.delegate")
 """Extended attributes by which systemd marks what it delegated."""
@@ -57,8 +58,9 @@ def enable_controllers(mount: str, path: str, controllers: Iterable[str]) -> Non
 def _enable_in(directory: str, wanted: set[str]) -> None:
     offered = set(read_file(f"{directory}/cgroup.controllers").split())
     enabled = set(read_file(f"{directory}/cgroup.subtree_control").split())
-    # one by one: a controller that cannot be enabled here must not keep back the others
-    for name in sorted((wanted & offered) - enabled):
+    # one by one: a controller that cannot be enabled here must not keep back the others. Threaded ones last: beside
+    # processes they are not refused, but would turn the cgroup into one where the others never can be enabled
+    for name in sorted((wanted & offered) - enabled, key=lambda name: (name in THREADED, name)):
         _enable_one(directory, name)
 
 
@@ -67,7 +69,7 @@ def _enable_one(directory: str, name: str) -> None:
     try:
         write_file(file, f"+{name}")
     except OSError as error:
-        if error.errno == errno.EBUSY:
+        if error.errno in (errno.EBUSY, errno.EOPNOTSUPP):
             _make_room(directory)
             write_file(file, f"+{name}")
         elif error.errno != errno.EINVAL:  # EINVAL: cpu while realtime processes live; missed below if asked for

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from runtime.kernel.cgroup.delegation import enable_controllers
-from runtime.kernel.cgroup.files import BadResources, Directory, MissingController, read_file, write_file
+from runtime.kernel.cgroup.files import BadResources, Directory, MissingController, children, read_file, write_file
 from runtime.kernel.cgroup.hierarchies import RENAMED_IN_V2, Hierarchies, Home, hierarchies
 
 JOINED_ALWAYS = ("cpu", "cpuacct", "memory", "devices", "freezer", "pids")
@@ -56,15 +56,28 @@ def ensure_controllers(path: str, controllers: Iterable[str]) -> list[str]:
     asked = set(controllers)
     for controller in sorted(asked):
         home_of(controller)  # raises MissingController before anything is made
-    made = []
-    for home in hierarchies().homes([*JOINED_ALWAYS, *sorted(asked)]):
-        if _make_directory(home, path):
-            made.append(home.directory(path))
-        if home.version == 2:
-            enable_controllers(home.mount, path, asked)
+    made: list[str] = []
+    try:
+        for home in hierarchies().homes([*JOINED_ALWAYS, *sorted(asked)]):
+            if _make_directory(home, path):
+                made.append(home.directory(path))
+            if home.version == 2:
+                enable_controllers(home.mount, path, asked)
+    except OSError as error:
+        undo(made, error)
+        raise
     if made and main_directory(path).path not in made:
         _bring_processes(path, made)
     return made
+
+
+def undo(made: list[str], error: Exception) -> None:
+    """Remove directories made in vain; what fails in this is noted on the error."""
+    for directory in made:
+        try:
+            os.rmdir(directory)
+        except OSError as second:
+            error.add_note(f"and its removal failed: {second}")
 
 
 def check_path(path: str) -> None:
@@ -122,14 +135,3 @@ def _processes(directory: str) -> list[int]:
         if error.errno in (errno.ENOENT, errno.ENODEV):
             return []
         raise
-
-
-def children(directory: str) -> list[str]:
-    """Cgroups directly below."""
-    try:
-        if os.stat(directory).st_nlink == 2:
-            return []
-        with os.scandir(directory) as entries:
-            return [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
-    except FileNotFoundError:
-        return []

@@ -96,6 +96,17 @@ def write_file(path: str, value: str) -> None:
         raise OSError(error.errno, f"{error.strerror} (writing {value!r})", path) from None
 
 
+def children(directory: str) -> list[str]:
+    """Cgroups directly below."""
+    try:
+        if os.stat(directory).st_nlink == 2:
+            return []
+        with os.scandir(directory) as entries:
+            return [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except FileNotFoundError:
+        return []
+
+
 def write_settings(directories: dict[str, Directory], settings: Iterable[Setting]) -> None:
     """Write all of them; `directories` maps each setting's controller to its directory.
 

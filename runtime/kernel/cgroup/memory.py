@@ -17,6 +17,8 @@ from runtime.kernel.cgroup.section import Fields, Section
 def settings(wanted: Fields, directory: Directory, observed: Fields) -> list[Setting]:
     """Raises BadResources for limits that contradict each other, and OSError(EBUSY) for `checkBeforeUpdate`."""
     limit, total = _limits(wanted)
+    if wanted.get("useHierarchy") is False:
+        raise BadResources("memory.useHierarchy: no kernel since 5.11 counts without the cgroups below")
     if wanted.get("checkBeforeUpdate") and limit:
         _check_usage(limit, directory)
     if directory.version == 1:
@@ -51,6 +53,7 @@ def _settings_v1(wanted: Fields, limit: int | None, total: int | None) -> list[S
         "memory.limit_in_bytes": limit,
         "memory.memsw.limit_in_bytes": total,
         "memory.soft_limit_in_bytes": wanted.get("reservation") or None,
+        "memory.kmem.limit_in_bytes": wanted.get("kernel") or None,
         "memory.kmem.tcp.limit_in_bytes": wanted.get("kernelTCP") or None,
         "memory.swappiness": wanted.get("swappiness"),
         "memory.oom_control": int(wanted["disableOOMKiller"]) if "disableOOMKiller" in wanted else None,
@@ -76,8 +79,9 @@ def _settings_v2(wanted: Fields, limit: int | None, total: int | None, observed:
         made.append(Setting("memory", ("memory.swappiness",), str(wanted["swappiness"])))
     if wanted.get("disableOOMKiller"):
         made.append(Setting("memory", ("memory.oom_control",), "1"))
-    if wanted.get("kernelTCP", UNLIMITED) > 0:
-        made.append(Setting("memory", ("memory.kmem.tcp.limit_in_bytes",), str(wanted["kernelTCP"])))
+    for name, file in (("kernel", "memory.kmem.limit_in_bytes"), ("kernelTCP", "memory.kmem.tcp.limit_in_bytes")):
+        if wanted.get(name, UNLIMITED) > 0:
+            made.append(Setting("memory", (file,), str(wanted[name])))
     return made
 
 

@@ -11,8 +11,8 @@ import os
 import time
 from contextlib import suppress
 
-from runtime.kernel.cgroup.directories import check_path, children, ensure_controllers
-from runtime.kernel.cgroup.files import BadResources, MissingController, read_file, write_file
+from runtime.kernel.cgroup.directories import check_path, ensure_controllers, undo
+from runtime.kernel.cgroup.files import BadResources, MissingController, children, read_file, write_file
 from runtime.kernel.cgroup.hierarchies import hierarchies
 from runtime.kernel.cgroup.limits import controllers_for, write_checked
 from runtime.kernel.cgroup.resources import Resources, checked
@@ -33,16 +33,8 @@ def create(path: str, resources: Resources) -> None:
     try:
         write_checked(path, wanted, {})
     except (OSError, BadResources) as error:
-        _undo(made, error)
+        undo(made, error)
         raise
-
-
-def _undo(made: list[str], error: Exception) -> None:
-    for directory in made:
-        try:
-            os.rmdir(directory)
-        except OSError as second:
-            error.add_note(f"and its removal failed: {second}")
 
 
 def add(path: str, pid: int, beside: int = 0) -> None:

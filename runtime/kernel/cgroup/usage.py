@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from runtime.kernel.cgroup.directories import children, directory_of
-from runtime.kernel.cgroup.files import Directory, MissingController
+from runtime.kernel.cgroup.directories import directory_of
+from runtime.kernel.cgroup.files import Directory, MissingController, children
 from runtime.kernel.cgroup.memory import usage as memory_usage
 
 
