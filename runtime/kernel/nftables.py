@@ -47,7 +47,7 @@ def run(commands: str, json: bool = False) -> str:
             library.nft_ctx_buffer_output(context)
             library.nft_ctx_buffer_error(context)
             library.nft_ctx_output_set_flags(context, _NUMERIC | (_JSON if json else 0))
-            failed = library.nft_run_cmd_from_buffer(context, commands.encode())
+            failed = library.nft_run_cmd_from_buffer(context, f"{commands}\n".encode())
             output: str = library.nft_ctx_get_output_buffer(context).decode()
             message: str = library.nft_ctx_get_error_buffer(context).decode(errors="replace")
         finally:

@@ -28,7 +28,7 @@ from runtime.network.addresses import (
 from runtime.network.bridge import IFF_UP
 from runtime.network.namespace import inside, namespace_of
 from runtime.network.naming import endpoint_mac
-from runtime.network.plug import create_link, endpoint_mtu, is_attached
+from runtime.network.plug import create_link, endpoint_mtu, is_attached, lower_link, wait_until_up
 from runtime.network.records import EndpointWanted, Gateway
 from runtime.network.settings import endpoint_settings
 
@@ -57,8 +57,10 @@ def ensure_endpoint(layout: Layout, wanted: EndpointWanted, pid: int, start_time
             _delete(sockets.container, link)
             link = None
         if link is None:
-            create_link(sockets.host, sockets.namespace, layout, wanted, pid)
+            port = create_link(sockets.host, sockets.namespace, layout, wanted, pid)
             _configure_new(sockets.container, wanted)
+            if port:
+                wait_until_up(sockets.host, (port, lower_link(layout, wanted)))
         else:
             _configure_old(sockets.container, wanted, link)
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import errno
 import socket
+import time
+from collections.abc import Iterable
 from typing import Any
 
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
@@ -26,7 +28,7 @@ MODES: dict[Driver, dict[str, int]] = {
 }
 """if_link.h; the first is the default."""
 _NAME_ATTEMPTS = 8
-_BRIDGE_PORT_HAIRPIN = 1
+_UP_ATTEMPTS, _UP_PAUSE = 200, 0.001  # seconds
 
 
 def endpoint_mtu(wanted: EndpointWanted) -> int | None:
@@ -40,21 +42,22 @@ def lower_link(layout: Layout, wanted: EndpointWanted) -> str:
     return bridge_name(layout, network) if network.driver is Driver.BRIDGE else network.parent
 
 
-def create_link(host: socket.socket, namespace: int, layout: Layout, wanted: EndpointWanted, pid: int) -> None:
-    """Create the container's link, down, and its host side, up. Raises OSError, Refused without the driver."""
-    lower = netlink.get_link(host, name=lower_link(layout, wanted))
-    if lower is None:
-        raise OSError(errno.ENODEV, f"the host has no link {lower_link(layout, wanted)}")
+def create_link(host: socket.socket, namespace: int, layout: Layout, wanted: EndpointWanted, pid: int) -> str:
+    """Create the container's link, down, and its host side, up, whose name it returns (empty without one).
+
+    Raises OSError, Refused without the driver.
+    """
+    lower = netlink.link_index(host, lower_link(layout, wanted))
     if wanted.network.driver is Driver.BRIDGE:
-        _create_veth(host, namespace, layout, wanted, pid, int(lower["index"]))
-        return
+        return _create_veth(host, namespace, layout, wanted, pid, lower)
     try:
-        netlink.transact(host, [_child_request(namespace, wanted, int(lower["index"]))])
+        netlink.transact(host, [_child_request(namespace, wanted, lower)])
     except OSError as error:
         if error.errno != errno.EOPNOTSUPP:
             raise
         driver = wanted.network.driver.value
         raise Refused(f"this kernel has no {driver}", step="network", errno=error.errno) from error
+    return ""
 
 
 def is_attached(host: socket.socket, wanted: EndpointWanted, layout: Layout, link: ifinfmsg) -> bool:
@@ -73,17 +76,18 @@ def is_attached(host: socket.socket, wanted: EndpointWanted, layout: Layout, lin
 
 def _create_veth(
     host: socket.socket, namespace: int, layout: Layout, wanted: EndpointWanted, pid: int, bridge: int
-) -> None:
+) -> str:
     group = port_group(bridge_name(layout, wanted.network))
     # the pid is in the name: the link of a predecessor may still be dying with its namespace
+    last: OSError
     for attempt in range(_NAME_ATTEMPTS):
         name = layout.link("v", f"{wanted.network.name}/{wanted.container}/{wanted.interface}/{pid}/{attempt}")
         try:
             netlink.transact(host, [_veth_request(name, namespace, wanted, bridge, group), _port_request(name, wanted)])
-            return
-        except FileExistsError:
-            if attempt == _NAME_ATTEMPTS - 1:
-                raise
+            return name
+        except FileExistsError as error:
+            last = error
+    raise last
 
 
 def _veth_request(name: str, namespace: int, wanted: EndpointWanted, bridge: int, group: int) -> netlink.Request:
@@ -139,3 +143,16 @@ def _child_request(namespace: int, wanted: EndpointWanted, parent: int) -> netli
 
 def _information(kind: str, data: list[tuple[str, Any]]) -> dict[str, Any]:
     return {"attrs": [("IFLA_INFO_KIND", kind), ("IFLA_INFO_DATA", {"attrs": data})]}
+
+
+def wait_until_up(host: socket.socket, names: Iterable[str]) -> None:
+    """Wait for the kernel to take notice that links have a carrier; until it does, it drops what they should carry.
+
+    From Linux 6.8 on, asking makes it take notice at once; before, its work queue needs a moment.
+    """
+    for name in names:
+        for _ in range(_UP_ATTEMPTS):
+            link = netlink.get_link(host, name=name)
+            if link is None or link.get_attr("IFLA_OPERSTATE") == "UP":
+                break
+            time.sleep(_UP_PAUSE)

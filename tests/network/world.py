@@ -36,7 +36,7 @@ from runtime.network.records import (
 
 PATIENCE = 5.0
 """Seconds an answer may take on a busy machine."""
-IMPATIENCE = 0.4
+IMPATIENCE = 0.3
 """Seconds after which an answer that must not come is taken not to."""
 SCTP = 132
 FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
