@@ -41,7 +41,8 @@ class Effect(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One field that disagrees. `drift`: the machine moved, the manifest did not."""
+    """One field that disagrees. `drift`: the machine moved, the manifest did not. `implied`: a fact that only follows
+    from a field of the manifest told beside it."""
 
     path: Path
     old: Any
@@ -50,6 +51,7 @@ class Change:
     drift: bool = False
     place: Place | None = None
     secret: bool = False
+    implied: bool = False
 
     @property
     def field(self) -> str:

@@ -8,6 +8,7 @@ both print the same sentences.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from graphlib import TopologicalSorter
 from typing import TypeVar
 
@@ -52,12 +53,14 @@ def changes_of(want: Desired, have: Observed) -> tuple[Change, ...]:
     rules = RULES[want.key.kind]
     fields = tuple(diff_fields(want.fields, have.fields or {}, rules.effect_of, want.place_of, want.secret))
     facts = tuple(diff_facts(rules.relevant(want, have), have.facts, have.asked, rules.effect_of))
+    if fields:
+        facts = tuple(change if change.drift else replace(change, implied=True) for change in facts)
     return fields + facts
 
 
 def reason_of(changes: Iterable[Change]) -> str:
     """Why, in words: what the manifest changed, then what the machine did."""
-    changed = [change.describe() for change in changes if not change.drift]
+    changed = [change.describe() for change in changes if not change.drift and not change.implied]
     drifted = [change.describe() for change in changes if change.drift]
     parts = []
     if changed:

@@ -25,6 +25,8 @@ def plan_lines(plan: Plan) -> Iterator[tuple[str, str | None]]:
         where = f"  ({action.place.file}:{action.place.line})" if action.place else ""
         yield f"{action.describe()}{where}", COLOURS[action.symbol]
         for change in action.changes:
+            if change.implied:
+                continue
             yield f"    {change_line(change)}", None
     yield summary(plan), None
 

@@ -75,7 +75,7 @@ def split(text: str) -> tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, int
 
 
 def balance_name(service: str, network: str) -> str:
-    """A Service is balanced on each of its networks by itself. Names are in lower case: nothing else reads like this."""
+    """A Service is balanced on each of its networks by itself. Names have no capitals: nothing else reads like this."""
     return f"{service}_AT_{network}"
 
 
