@@ -26,6 +26,8 @@ from schemas.errors import Refused
 
 PARTIAL_SECONDS = 24 * 3600.0
 """How long a broken-off download waits to be continued."""
+RECORD_SECONDS = 60.0
+"""A record that is not in its place by then has no living writer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,9 @@ def tidy(layout: Layout, in_use: Collection[str]) -> None:
         with suppress(FileNotFoundError):
             anonymous = path.name.startswith("new-")
             _remove_if_dead(path, 0.0 if anonymous else PARTIAL_SECONDS)
+    for path in layout.images.glob("*.new"):
+        with suppress(FileNotFoundError):
+            _remove_if_dead(path, RECORD_SECONDS)
 
 
 def image_sizes(layout: Layout) -> tuple[ImageSize, ...]:
