@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any
 
 from pydantic import BaseModel
-from pydantic.json_schema import GenerateJsonSchema, models_json_schema
+from pydantic.json_schema import models_json_schema
 
 from schemas.field import Spec, declared_fields, fields_of
 from schemas.names import API_VERSION, NAME_PATTERN, Kind
@@ -108,13 +108,11 @@ def _extra(model: type[BaseModel]) -> Mapping[str, Any]:
 def _definitions() -> Schema:
     """Every model as a definition by its name, with descriptions and effects in place."""
     models = list(_models())
-    _, together = models_json_schema(
-        [(model, "validation") for model in models], ref_template="#/$defs/{model}", schema_generator=_Generator
-    )
+    _, together = models_json_schema([(model, "validation") for model in models], ref_template="#/$defs/{model}")
     definitions = together["$defs"]
     for model in models:
         _describe(model, definitions[model.__name__])
-    return {"metadata": _metadata(), **dict(sorted(definitions.items()))}
+    return {name: _tidy(definitions[name]) for name in sorted(definitions)} | {"metadata": _metadata()}
 
 
 def _models() -> Iterator[type[Spec]]:
@@ -127,9 +125,12 @@ def _models() -> Iterator[type[Spec]]:
 
 def _describe(model: type[Spec], definition: Schema) -> None:
     required = definition.get("required", ())
+    definition.pop("title", None)
     for name, _, declared in declared_fields(model):
         schema = definition["properties"][name]
+        schema.pop("title", None)
         default = schema.pop("default", None)
+        plain = isinstance(default, str | int | float) and default != "" and not declared.default
         branches = _branches(schema)
         if name not in required and {"type": "null"} not in branches:
             branches.append({"type": "null"})
@@ -138,16 +139,31 @@ def _describe(model: type[Spec], definition: Schema) -> None:
         said = "; ".join(note for note in notes if note)
         definition["properties"][name] = {
             "description": declared.description + (f" ({said})" if said else ""),
-            **({} if default in (None, "") or declared.default else {"default": default}),
+            **({"default": default} if plain else {}),
             **(branches[0] if len(branches) == 1 else {"anyOf": branches}),
         }
 
 
 def _branches(schema: Schema) -> list[Schema]:
     """The alternatives of a schema, those of alternatives included."""
-    if set(schema) == {"anyOf"}:
-        return [branch for alternative in schema["anyOf"] for branch in _branches(alternative)]
+    if set(schema) == {"anyOf"} or (set(schema) == {"allOf"} and len(schema["allOf"]) == 1):
+        (alternatives,) = schema.values()
+        return [branch for alternative in alternatives for branch in _branches(alternative)]
     return [schema]
+
+
+def _tidy(schema: Any) -> Any:
+    """The same with its keywords sorted, whichever version of pydantic made it; fields stay in their order."""
+    if isinstance(schema, list):
+        return [_tidy(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        name: {field: _tidy(below) for field, below in schema[name].items()}
+        if name == "properties"
+        else _tidy(schema[name])
+        for name in sorted(schema)
+    }
 
 
 def _reachable(root: Any, definitions: Schema) -> Schema:
@@ -172,21 +188,3 @@ def _references(schema: Any) -> Iterator[str]:
     elif isinstance(schema, list):
         for item in schema:
             yield from _references(item)
-
-
-class _Generator(GenerateJsonSchema):
-    """Pydantic's generator without titles, and with plain defaults only: they are notes for people."""
-
-    def field_title_should_be_set(self, schema: Any) -> bool:
-        return False
-
-    def default_schema(self, schema: Any) -> Schema:
-        inner = super().default_schema(schema)
-        if not isinstance(inner.get("default"), str | int | float):
-            inner.pop("default", None)
-        return inner
-
-    def model_schema(self, schema: Any) -> Schema:
-        made = super().model_schema(schema)
-        made.pop("title", None)
-        return made
