@@ -158,8 +158,12 @@ def remount(wanted: MountWanted, target: Path, volume: str) -> None:
 
 
 def holds_what_unmounting_destroys(seen: Mount, target: Path) -> bool:
-    """Whether files would be lost with this mount: it lives in memory and is not empty."""
-    return seen.fstype in MEMORY and next(target.iterdir(), None) is not None
+    """Whether files would be lost with this mount: it lives in memory, is mounted nowhere else and is not empty."""
+    if seen.fstype not in MEMORY:
+        return False
+    if any(other.device == seen.device and other.id != seen.id for other in read_mountinfo()):
+        return False
+    return next(target.iterdir(), None) is not None
 
 
 def unmount(target: Path) -> None:

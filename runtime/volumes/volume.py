@@ -212,8 +212,8 @@ def _unmount_all(directory: Path) -> None:
 def remove_volume(layout: Layout, name: str, delete_data: bool, used_by: Collection[str] = ()) -> None:
     """Forget a volume; its files too if `delete_data`, and never what lies on a bound directory or a foreign device.
 
-    Without it the data stays where it is and the volume is only unregistered, and unmounted unless its data lives in
-    memory. `used_by`: containers that mount it; any refuses the removal. A volume that is gone is no error.
+    Without it the data stays where it is and the volume is only unregistered, and unmounted unless it holds files that
+    live in memory alone. `used_by`: containers that mount it; any refuses. A volume that is gone is no error.
     """
     directory = volume_directory(layout, name)
     if used_by:
@@ -232,7 +232,7 @@ def remove_volume(layout: Layout, name: str, delete_data: bool, used_by: Collect
 def _retain(directory: Path, record: VolumeRecord) -> None:
     data = directory / DATA
     seen = mounting.seen_at(data) if record.mounted else None
-    if seen is not None and seen.fstype not in MEMORY:
+    if seen is not None and not mounting.holds_what_unmounting_destroys(seen, data):
         mounting.unmount(data)
         record = replace(record, mounted=None)
     write_record(directory, replace(record, registered=False))

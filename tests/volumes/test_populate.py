@@ -117,7 +117,7 @@ def test_everything_a_file_has_comes_along(layout: Layout) -> None:
     (data / "setuid").write_bytes(b"x")
     os.chown(data / "setuid", 1000, 1001)
     (data / "setuid").chmod(0o6751)
-    os.setxattr(data / "setuid", "user.note", b"value")
+    os.setxattr(data / "setuid", "trusted.note", b"value")
     os.setxattr(data / "setuid", "security.capability", bytes.fromhex("0100000200040000000000000000000000000000"))
     os.link(data / "setuid", data / "again")
     (data / "link").symlink_to("/etc/passwd")

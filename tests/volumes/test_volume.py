@@ -208,12 +208,13 @@ def test_a_bound_directory_that_was_replaced_is_bound_anew(layout: Layout, sourc
 
 
 def test_a_foreign_mount_over_ours_is_noticed_and_taken_off(layout: Layout, source: Path) -> None:
-    made = ensure_volume(layout, bind(source))
+    wanted = bind(source, "bind,private")  # Else a mount on the one is a mount on the other, where `/` is shared.
+    made = ensure_volume(layout, wanted)
     subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(made.path)], check=True)
     observed = read_volume(layout, "bound")
     assert observed is not None
     assert not observed.mounted
-    ensure_volume(layout, bind(source))
+    ensure_volume(layout, wanted)
     assert (made.path / "kept").exists()
     assert len(mounts(layout)) == 1
 
@@ -335,6 +336,22 @@ def test_a_retained_bound_volume_is_unmounted_and_a_retained_tmpfs_keeps_its_fil
     remove_volume(layout, "fast", delete_data=True)
     remove_volume(layout, "bound", delete_data=True)
     assert mounts(layout) == ()
+
+
+def test_a_bound_directory_of_a_tmpfs_is_no_memory_of_the_volumes(layout: Layout, source: Path) -> None:
+    memory = layout.root / "memory"
+    memory.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(memory)], check=True)
+    (memory / "file").write_text("mine")
+    ensure_volume(layout, bind(memory))
+    assert (ensure_volume(layout, bind(source)).path / "kept").exists()
+    assert (ensure_volume(layout, bind(memory)).path / "file").read_text() == "mine"
+    remove_volume(layout, "bound", delete_data=False)
+    assert mounts(layout) == ()
+    ensure_volume(layout, bind(memory))
+    subprocess.run(["umount", str(memory)], check=True)
+    with pytest.raises(Refused, match="holds files that unmounting would destroy"):
+        ensure_volume(layout, bind(source))
 
 
 def test_a_volume_in_use_is_not_removed(layout: Layout) -> None:
