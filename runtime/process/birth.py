@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from runtime.kernel import cgroup, namespaces
@@ -50,10 +50,23 @@ def bear(birth: Birth, paths: ContainerPaths, *, sibling: bool) -> Init:
     init = Init(pid, pidfd, start_time(pid) or 0, ours)
     try:
         _equip(init, birth.spec, paths)
+    except (ConnectionResetError, BrokenPipeError):
+        failure = last_words(init)
+        end(init)
+        raise failure from None
     except BaseException:
         end(init)
         raise
     return init
+
+
+def last_words(init: Init) -> ProcessFailed:
+    """What an init that has hung up said before."""
+    with suppress(OSError):
+        while received := protocol.receive(init.channel):
+            if "failed" in received[0]:
+                return ProcessFailed.from_message(received[0]["failed"])
+    return ProcessFailed("init ended while it was being made", step="init")
 
 
 @contextmanager

@@ -1,8 +1,8 @@
 """The launcher: one small resident process per engine, from which every monitor is forked.
 
 Started by a client on first need (`python3 -S -I launcher.py SOCKET CGROUP READY_FD`), detached, it outlives whoever
-started it. It imports once what monitor, creator and init need, so that a fork costs a page table and little more. It decides
-nothing about containers: a request is handed, with its connection, to a creator that waits for one.
+started it. It imports once what monitor, creator and init need, so that a fork costs a page table and little more. It
+decides nothing about containers: a request is handed, with its connection, to a creator that waits for one.
 """
 
 from __future__ import annotations
@@ -47,12 +47,11 @@ def main(arguments: list[str]) -> NoReturn:
     _leave_session(own_cgroup)
     warm_up()
     server = protocol.listen(path)
-    signal.signal(signal.SIGTERM, lambda *_: _leave(path))
     gc.collect()
     gc.freeze()
     gc.disable()
     _say_ready(ready)
-    _serve(server, path, own_cgroup)
+    Launcher(server, path, own_cgroup).serve()
 
 
 def _detach(path: str) -> None:
@@ -106,38 +105,62 @@ def _say_ready(ready: int) -> None:
     os.close(ready)
 
 
-def _leave(path: str) -> NoReturn:
-    with contextlib.suppress(OSError):
-        os.unlink(path)
-    os._exit(0)
+class Launcher:
+    """Accepts requests, and keeps a pair waiting for the next."""
 
+    def __init__(self, server: socket.socket, path: str, own_cgroup: str) -> None:
+        self.server = server
+        self.path = path
+        self.own_cgroup = own_cgroup
+        self.waiting: Pair | None = None
+        signal.signal(signal.SIGTERM, lambda *_: self.leave())
 
-def _serve(server: socket.socket, path: str, own_cgroup: str) -> NoReturn:
-    poll = select.poll()
-    poll.register(server, select.POLLIN)
-    waiting: Pair | None = None
-    while True:
-        if waiting is None and not poll.poll(IDLE_MS):
-            waiting = fork_pair()
-        connection, _ = server.accept()
-        try:
-            received = _read_request(connection)
-            if received is not None and _obey(connection, *received, path, waiting):
-                waiting = None
-                connection.close()
-                _hasten_moves(own_cgroup)
-        finally:
+    def serve(self) -> NoReturn:
+        """Until told to leave."""
+        poll = select.poll()
+        poll.register(self.server, select.POLLIN)
+        while True:
+            if self.waiting is None and not poll.poll(IDLE_MS):
+                self.waiting = fork_pair()
+            connection, _ = self.server.accept()
+            with connection:
+                received = _read_request(connection)
+                if received is not None:
+                    self._obey(connection, *received)
+
+    def _obey(self, connection: socket.socket, message: protocol.Message, descriptors: list[int]) -> None:
+        verb = message.get("verb")
+        if message.get("code") != protocol.fingerprint():
+            _answer(connection, {"stale": protocol.fingerprint(), "pid": os.getpid()})
+        elif verb == "create":
+            pair, self.waiting = self.waiting or fork_pair(), None
+            pair.begin(message, (connection.fileno(), *descriptors))
+        elif verb == "leave":
+            self.leave()
+        else:
+            _answer(connection, {"hello": os.getpid()})
+        for descriptor in descriptors:
+            os.close(descriptor)
+        if verb == "create":
             connection.close()
+            self._hasten_moves()
 
+    def _hasten_moves(self) -> None:
+        """Make v1 ready to move a process: the first move in a while waits for all processors, several milliseconds.
 
-def _hasten_moves(own_cgroup: str) -> None:
-    """Make v1 ready to move a process: the first move in a while waits for all processors, several milliseconds.
+        Whoever makes the container wants to move its init in a moment; we have nothing else to do.
+        """
+        if cgroup.detect() is not cgroup.Version.V2:
+            with contextlib.suppress(OSError):
+                cgroup.add(self.own_cgroup, os.getpid())
 
-    Whoever makes the container wants to move its init in a moment; we have nothing else to do.
-    """
-    if cgroup.detect() is not cgroup.Version.V2:
+    def leave(self) -> NoReturn:
+        """End, and the waiting pair with us."""
         with contextlib.suppress(OSError):
-            cgroup.add(own_cgroup, os.getpid())
+            os.unlink(self.path)
+        if self.waiting is not None:
+            self.waiting.dismiss()
+        os._exit(0)
 
 
 def _read_request(connection: socket.socket) -> tuple[protocol.Message, list[int]] | None:
@@ -152,25 +175,9 @@ def _read_request(connection: socket.socket) -> tuple[protocol.Message, list[int
     return received
 
 
-def _obey(
-    connection: socket.socket, message: protocol.Message, descriptors: list[int], path: str, waiting: Pair | None
-) -> bool:
-    """Do what a client asks; whether the waiting pair was used for it."""
-    try:
-        if message.get("code") != protocol.fingerprint():
-            # newer code has come: it starts a launcher of its own once this one is gone
-            with contextlib.suppress(OSError):
-                protocol.send(connection, {"stale": protocol.fingerprint(), "pid": os.getpid()})
-            _leave(path)
-        if message.get("verb") == "create":
-            (waiting or fork_pair()).begin(message, (connection.fileno(), *descriptors))
-            return True
-        with contextlib.suppress(OSError):
-            protocol.send(connection, {"hello": os.getpid()})
-        return False
-    finally:
-        for descriptor in descriptors:
-            os.close(descriptor)
+def _answer(connection: socket.socket, message: protocol.Message) -> None:
+    with contextlib.suppress(OSError):
+        protocol.send(connection, message)
 
 
 if __name__ == "__main__":

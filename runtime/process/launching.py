@@ -26,10 +26,10 @@ def ask_launcher(
 
     `cgroup_path` is where a new launcher puts itself.
     """
-    message = {**message, "code": protocol.fingerprint()}
+    code = protocol.fingerprint()
     deadline = time.monotonic() + START_SECONDS
     while True:
-        received = _try(path, message, descriptors)
+        received = _try(path, {**message, "code": code}, descriptors)
         if received is not None and "stale" not in received:
             if "failed" in received:
                 raise ProcessFailed.from_message(received["failed"])
@@ -38,8 +38,17 @@ def ask_launcher(
             raise ProcessFailed("the launcher does not answer", step="launcher", path=path)
         if received is None:
             _start(path, cgroup_path)
+        elif received["stale"] == protocol.read_fingerprint() and _speaks(received["stale"]):
+            # it is we who are old: a long-lived client whose code was replaced under it
+            code = received["stale"]
         else:
+            _try(path, {"verb": "leave", "code": received["stale"]}, ())
             _wait_gone(received["pid"])
+
+
+def _speaks(code: str) -> bool:
+    """Whether code of this name understands our protocol."""
+    return code.partition("-")[0] == str(protocol.PROTOCOL)
 
 
 def _try(path: str, message: protocol.Message, descriptors: tuple[int, ...]) -> protocol.Message | None:
@@ -90,10 +99,10 @@ def _start(path: str, cgroup_path: str) -> None:
 def end_launcher(path: str, cgroup_path: str) -> None:
     """End the launcher at `path`, if there is one, and wait until it has gone. Containers are not affected."""
     _end(path)
-    # monitors may live in it; the last container's end or the next launcher's takes it away then
+    # monitors may live in it still: then it stays, for the next launcher to use or to take away
     with contextlib.suppress(OSError):
-        cgroup.remove_if_empty(cgroup_path)
-        cgroup.remove_if_empty(os.path.dirname(cgroup_path))
+        if not cgroup.processes(cgroup_path):
+            cgroup.remove(cgroup_path)
 
 
 def _end(path: str) -> None:

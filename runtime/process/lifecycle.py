@@ -7,26 +7,38 @@ asked only for what it alone can do.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import signal as signals
+from collections.abc import Iterator
 
 from runtime.kernel import cgroup
 from runtime.kernel import process as kernel_process
 from runtime.process.asking import ask_monitor
-from runtime.process.failure import NotRunning, step
+from runtime.process.failure import NotRunning, ProcessFailed, step
 from runtime.process.paths import ContainerPaths
 from runtime.process.records import ExitRecord, Phase, ProcessRecord, read_exit, read_state
 
 END_SECONDS = 10.0
 """How long the kernel may take to end what was killed, and a monitor to write down that it ended."""
 
+VANISHED = {errno.ENOENT, errno.ENODEV}
+"""A cgroup that its monitor removes while we look at it: before the open, or after."""
+
 UNKNOWN_END = ExitRecord(exit_code=None, error="how it ended is unknown: its monitor was killed before it could see")
 
 
 def start(paths: ContainerPaths) -> None:
     """Let init execute its program; returns once it does."""
-    ask_monitor(paths, {"verb": "start"})
+    try:
+        ask_monitor(paths, {"verb": "start"})
+    except NotRunning:
+        record = read_exit(paths.bundle)
+        if record is None or not record.error:
+            raise
+        # init failed after an early answer, and before it was asked to start
+        raise ProcessFailed(record.error, exit_code=record.exit_code) from None
 
 
 def resize(paths: ContainerPaths, rows: int, columns: int) -> None:
@@ -68,8 +80,20 @@ def is_paused(paths: ContainerPaths) -> bool:
     """Whether the container's cgroup is frozen."""
     try:
         return cgroup.is_frozen(paths.cgroup)
-    except FileNotFoundError:
+    except OSError as error:
+        if error.errno not in VANISHED:
+            raise
         return False
+
+
+@contextlib.contextmanager
+def _vanishing() -> Iterator[None]:
+    """What a monitor has removed under us needs nothing more."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in VANISHED:
+            raise
 
 
 def _existing(paths: ContainerPaths, verb: str) -> ProcessRecord:
@@ -109,7 +133,7 @@ def kill(paths: ContainerPaths, signal: int, *, whole_tree: bool) -> bool:
         return False
     if not whole_tree:
         return kernel_process.send_signal(state.pid, state.start_time, signal)
-    with step("kill", paths.cgroup):
+    with step("kill", paths.cgroup), _vanishing():
         if signal == signals.SIGKILL:
             cgroup.kill(paths.cgroup)
         else:
@@ -142,7 +166,7 @@ def stop(paths: ContainerPaths, signal: int, grace_seconds: float) -> ExitRecord
 def end_by_force(paths: ContainerPaths) -> ExitRecord:
     """Kill every process of the container and wait for its end."""
     state = read_state(paths.live)
-    with contextlib.suppress(FileNotFoundError):
+    with _vanishing():
         cgroup.kill(paths.cgroup)
     # init by itself too: in a cgroup it shares, or was moved out of, it is not among the killed
     if state is not None:

@@ -7,7 +7,6 @@ longer than 16 KiB comes in pieces, all but the last marked `partial`.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import select
 from collections import deque
@@ -19,6 +18,7 @@ from typing import BinaryIO
 from runtime.process import log_format
 from runtime.process.log_format import JSON_FILE, LINE_BYTES, LOCAL_FILE, STREAMS
 from runtime.process.log_read import Chunk, file_chunks
+from runtime.process.paths import is_locked
 
 IN_MODIFY = 0x00000002
 
@@ -86,17 +86,7 @@ def _following(reader: _Files, lines: _Lines) -> Iterator[LogLine]:
 
 def _is_closed(directory: str) -> bool:
     """Whether no monitor writes here any more: none holds the lock."""
-    try:
-        lock = os.open(f"{directory}/{log_format.LOCK_FILE}", os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return True
-    try:
-        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        return True
-    except BlockingIOError:
-        return False
-    finally:
-        os.close(lock)
+    return not is_locked(f"{directory}/{log_format.LOCK_FILE}")
 
 
 class _Lines:

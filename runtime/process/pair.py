@@ -6,6 +6,7 @@ memory stays as small as at its fork, because everything costly happens in the c
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -13,32 +14,45 @@ import sys
 import traceback
 from collections.abc import Callable
 
+from runtime.kernel.process import wait_end
 from runtime.process import protocol
 from runtime.process.creator import run_creator
 from runtime.process.monitor import run_monitor
+
+DISMISS_SECONDS = 2.0
 
 
 class Pair:
     """One monitor and one creator that wait for the request they will serve."""
 
-    __slots__ = ("channel",)
+    __slots__ = ("channel", "monitor")
 
-    def __init__(self, channel: socket.socket) -> None:
+    def __init__(self, channel: socket.socket, monitor: int) -> None:
         self.channel = channel
+        self.monitor = monitor
 
     def begin(self, message: protocol.Message, descriptors: tuple[int, ...]) -> None:
         """Let them make a container. They never come back."""
-        with self.channel:
+        # a pair that was killed meanwhile: the client sees its connection close
+        with self.channel, contextlib.suppress(OSError):
             protocol.send(self.channel, message, descriptors)
+
+    def dismiss(self) -> None:
+        """Let them end, and wait until they have."""
+        self.channel.close()
+        with contextlib.suppress(ProcessLookupError):
+            monitor = os.pidfd_open(self.monitor)
+            wait_end(monitor, DISMISS_SECONDS)
 
 
 def fork_pair() -> Pair:
     """Fork a monitor, and from it a creator."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    if os.fork() == 0:
+    monitor = os.fork()
+    if monitor == 0:
         _run_and_end(lambda: _become_monitor(ours, theirs))
     theirs.close()
-    return Pair(ours)
+    return Pair(ours, monitor)
 
 
 def _run_and_end(life: Callable[[], None]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -25,8 +26,8 @@ class ContainerPaths:
 
     @property
     def has_launcher(self) -> bool:
-        """Whether the engine has a launcher, as far as its socket tells."""
-        return os.path.exists(f"{os.path.dirname(os.path.dirname(self.live))}/launcher.sock")
+        """Whether the engine has a launcher now: whether somebody holds its lock."""
+        return is_locked(f"{os.path.dirname(os.path.dirname(self.live))}/launcher.sock.lock")
 
     @property
     def seccomp(self) -> str:
@@ -46,3 +47,18 @@ class ContainerPaths:
     def to_message(self) -> dict[str, Any]:
         """The four strings of a request."""
         return {"name": self.name, "bundle": self.bundle, "live": self.live, "cgroup": self.cgroup}
+
+
+def is_locked(path: str) -> bool:
+    """Whether a process holds flock(2) on a file; nobody does where there is none."""
+    try:
+        lock = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return False
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
