@@ -66,7 +66,7 @@ def test_one_rule_of_another_table_closes_one_published_port(world: World, versi
     publish(world.layout, [publication(front, version, 2), publication(front, version, 2, host_port=8081)])
     nftables.run(
         "table inet administrator { chain forward { type filter hook forward priority 5;"
-        " ct status dnat meta l4proto tcp ct original proto-dst 8080 drop; } }"
+        " ct status dnat meta l4proto tcp ct original proto-dst 8080 drop; }\n}"
     )
     assert outside.ask(UPLINK[version], 8080, patience=IMPATIENCE) == "silence"
     assert outside.ask(UPLINK[version], 8081).startswith("web ")

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_interface, ip_network
 from pathlib import Path
+from typing import Any
 
 from runtime.kernel.namespaces import CLONE_NEWNET, unshare
 from runtime.layout import Layout
@@ -241,7 +242,7 @@ class World:
                     made.listen(port, protocol, pool.subnet.version, str(pool.subnet[number]))
         return made
 
-    def network(self, name: str = "front", number: int = 1, **options: object) -> NetworkWanted:
+    def network(self, name: str = "front", number: int = 1, **options: Any) -> NetworkWanted:
         wanted = network(name, number, **options)
         ensure_network(self.layout, wanted)
         return wanted
@@ -273,16 +274,16 @@ def batch(*commands: str) -> None:
     subprocess.run(["ip", "-batch", "-"], input="\n".join(commands), text=True, check=True)
 
 
-def network(name: str = "front", number: int = 1, **options: object) -> NetworkWanted:
+def network(name: str = "front", number: int = 1, **options: Any) -> NetworkWanted:
     """A bridge network of 10.<number>.0.0/24 and fd01:<number>::/64."""
     pools = (
         Pool(ip_network(f"10.{number}.0.0/24"), ip_address(f"10.{number}.0.1")),
         Pool(ip_network(f"fd01:{number}::/64"), ip_address(f"fd01:{number}::1")),
     )
-    return NetworkWanted(name, **{"pools": pools, **options})  # type: ignore[arg-type]
+    return NetworkWanted(name, **{"pools": pools, **options})
 
 
-def endpoint(network: NetworkWanted, name: str, number: int, **options: object) -> EndpointWanted:
+def endpoint(network: NetworkWanted, name: str, number: int, **options: Any) -> EndpointWanted:
     addresses = tuple(ip_interface(f"{pool.subnet[number]}/{pool.subnet.prefixlen}") for pool in network.pools)
     gateways = () if network.internal else tuple(Gateway(pool.gateway) for pool in network.pools if pool.gateway)
     if network.driver is not Driver.BRIDGE:
@@ -290,7 +291,7 @@ def endpoint(network: NetworkWanted, name: str, number: int, **options: object) 
     return EndpointWanted(
         network,
         name,
-        **{"addresses": addresses, "gateways": gateways, **options},  # type: ignore[arg-type]
+        **{"addresses": addresses, "gateways": gateways, **options},
     )
 
 
@@ -300,11 +301,11 @@ def address(network: NetworkWanted, version: int, number: int) -> Address:
 
 
 def publication(
-    network: NetworkWanted, version: int, number: int, container: str = "web", **options: object
+    network: NetworkWanted, version: int, number: int, container: str = "web", **options: Any
 ) -> Publication:
     """Host port 8080 to port 80 of the container with that number."""
-    values: dict[str, object] = {"protocol": Protocol.TCP, "host_port": 8080, "container_port": 80, **options}
-    return Publication(container=container, address=address(network, version, number), **values)  # type: ignore[arg-type]
+    values: dict[str, Any] = {"protocol": Protocol.TCP, "host_port": 8080, "container_port": 80, **options}
+    return Publication(container=container, address=address(network, version, number), **values)
 
 
 def bridge_calls_iptables(on: bool) -> None:

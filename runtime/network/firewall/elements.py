@@ -46,6 +46,11 @@ def commands(layout: Layout, have: Iterable[Placed], want: Iterable[Placed]) -> 
     return removed + [_command("add", layout, one) for one in wanted - held]
 
 
+def creations(layout: Layout, want: Iterable[Placed]) -> list[str]:
+    """nft commands that add elements, and fail with EEXIST where a key is there already, its comment or not."""
+    return [_command("create", layout, one) for one in want]
+
+
 def versioned(name: str, address: Address) -> str:
     """The one of a pair of sets that is for the address's family: `ports4`, `ports6`."""
     return f"{name}{address.version}"
@@ -58,7 +63,7 @@ def address_of(text: str) -> Address:
 
 def _command(verb: str, layout: Layout, one: Placed) -> str:
     # a removal names the key alone
-    element = one.element if verb == "add" else Element(one.element.key)
+    element = Element(one.element.key) if verb == "delete" else one.element
     return f"{verb} element {one.family} {layout.nft_table} {one.name} {{ {_text(element)} }}"
 
 

@@ -18,6 +18,7 @@ from runtime.network.firewall.elements import (
     address_of,
     all_of,
     commands,
+    creations,
     placed,
     versioned,
 )
@@ -38,7 +39,7 @@ def publish(layout: Layout, publications: Iterable[Publication]) -> None:
         return
     with firewall_lock(layout):
         try:
-            nftables.run("\n".join(commands(layout, (), want)))
+            nftables.run("\n".join(creations(layout, want)))
         except OSError as error:
             if error.errno not in (errno.EEXIST, errno.ENOENT):
                 raise
