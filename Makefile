@@ -45,6 +45,7 @@ check: setup-test
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m schemas.reference_docs --check
 
 ## test       all tests, kernel tests included (root)
 test: setup-test

@@ -9,7 +9,7 @@ import re
 from typing import Annotated, Any
 
 from schemas.addresses import DnsNames, Ips, Ipv4, Ipv6, Mac
-from schemas.faults import refuse
+from schemas.faults import collect, refuse
 from schemas.field import Spec, part
 from schemas.plain_types import NAME, is_name, list_of, read_name, read_text, whole
 from schemas.spelling import Spelling, pattern
@@ -51,7 +51,7 @@ class Attachment(Spec):
 def read_networks(value: Any) -> Any:
     """A list of names as a map of empty attachments; in a map, a name alone is an empty attachment."""
     if isinstance(value, list | tuple):
-        return {read_name(name): {} for name in value}
+        return {name: {} for name in collect("networks", value, read_name)}
     if not isinstance(value, dict):
         raise ValueError("is neither a list nor a map; write - and a network's name on each line")
     refuse("networks", [((str(name),), _name_fault(name)) for name in value if not is_name(str(name))])

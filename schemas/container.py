@@ -43,7 +43,7 @@ class ContainerSpec(ContainerTemplate):
 def template_faults(spec: ContainerTemplate) -> list[Fault]:
     """Fields of two chapters that contradict each other."""
     faults: list[Fault] = []
-    if spec.network_mode == "host" and any(name.startswith("net.") for name in spec.sysctls):
+    if spec.network_mode == "host" and any(name.startswith(("net.", "net/")) for name in spec.sysctls):
         faults.append((("sysctls",), "would change the host's network with network_mode: host; leave one of them out"))
     if spec.uts == "host" and (spec.hostname or spec.domainname):
         faults.append((("hostname",), "would rename the host with uts: host; leave one of them out"))

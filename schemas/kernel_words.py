@@ -41,7 +41,7 @@ _IPC_SYSCTLS_TEXT = (
     "kernel.shm_rmid_forced kernel.msg_next_id kernel.sem_next_id kernel.shm_next_id kernel.auto_msgmni"
 )
 IPC_SYSCTLS = frozenset(_IPC_SYSCTLS_TEXT.split())
-_SYSCTL = re.compile(r"[a-z0-9_]+([./-][A-Za-z0-9_.-]+)*")
+_SYSCTL_PART = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 _DEVICE_RULE = re.compile(r"([abc]) ([0-9]{1,7}|\*):([0-9]{1,7}|\*) ([rwm]{1,3})")
 _CPU_RANGE = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
 LAST_CPU = 8191
@@ -80,28 +80,27 @@ def read_capability(value: Any) -> str:
 
 
 def read_sysctls(value: Any) -> dict[str, str]:
-    """A map or a list of `NAME=VALUE`; slashes in names become dots. Only sysctls of a namespace."""
+    """A map or a list of `NAME=VALUE`, by names in canonical form. Only sysctls of a namespace. Raises ValueError."""
     found: dict[str, str] = {}
-    for name, text in read_pairs(value).items():
-        dotted = name.replace("/", ".") if "." not in name.partition("/")[0] else name
-        _require_namespaced(dotted)
+    for written, text in read_pairs(value).items():
+        name = read_sysctl_name(written)
         if text is None or not text.strip() or "\n" in text:
-            raise ValueError(f"the sysctl {name!r} has no value; write {dotted}: VALUE")
-        found[dotted] = " ".join(text.split())
+            raise ValueError(f"the sysctl {written!r} has no value; write {name}: VALUE")
+        found[name] = " ".join(text.split())
     return found
 
 
-def _require_namespaced(name: str) -> None:
-    if not _SYSCTL.fullmatch(name) or ".." in name:
-        raise ValueError(f"{name!r} is no sysctl; write a name as in net.core.somaxconn")
-    if name in IPC_SYSCTLS or name.startswith(("net.", "fs.mqueue.")):
-        return
-    near = nearest(name, IPC_SYSCTLS)
-    meant = f", or {near}" if near else ""
-    raise ValueError(
-        f"{name!r} belongs to the whole host; set it there, or write one of net.*, fs.mqueue.*, "
-        f"kernel.shm*, kernel.msg*, kernel.sem{meant}"
-    )
+def read_sysctl_name(text: str) -> str:
+    """`net/core/somaxconn` -> `net.core.somaxconn`; slashes stay where a part holds a dot, as an interface may."""
+    separator = "/" if "/" in text else "."
+    parts = text.split(separator)
+    if len(parts) < 2 or not all(_SYSCTL_PART.fullmatch(part) for part in parts):
+        raise ValueError(f"{text!r} is no sysctl; write a name as in net.core.somaxconn")
+    if parts[0] != "net" and parts[:2] != ["fs", "mqueue"] and ".".join(parts) not in IPC_SYSCTLS:
+        near = nearest(".".join(parts), IPC_SYSCTLS)
+        meant = f"; did you mean {near}?" if near else "; set it there, or write one of net.*, fs.mqueue.*, kernel.shm*"
+        raise ValueError(f"{text!r} belongs to the whole host{meant}")
+    return text if "." in "".join(parts) else ".".join(parts)
 
 
 def read_ulimit_name(value: Any) -> str:

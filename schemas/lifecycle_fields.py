@@ -6,7 +6,7 @@ Source: Compose Specification, services.
 import re
 from typing import Annotated, Any
 
-from schemas.faults import refuse
+from schemas.faults import collect, refuse
 from schemas.field import Spec, live, part
 from schemas.healthcheck import Healthcheck
 from schemas.kernel_words import Signal
@@ -39,7 +39,7 @@ class Dependency(Spec):
 def read_depends_on(value: Any) -> Any:
     """A list of names as a map of default conditions. Raises ValueError."""
     if isinstance(value, list | tuple):
-        return {read_name(name): {} for name in value}
+        return {name: {} for name in collect("depends_on", value, read_name)}
     if not isinstance(value, dict):
         raise ValueError("is neither a list nor a map; write - and a name on each line")
     refuse(

@@ -80,6 +80,7 @@ SAME: list[tuple[str, Any, Any]] = [
     ("devices", ["/dev/fuse:r"], ["/dev/fuse:/dev/fuse:r"]),
     ("device_cgroup_rules", ["c  1:3   wr"], ["c 1:3 rw"]),
     ("sysctls", ["net.core.somaxconn=1024"], {"net/core/somaxconn": 1024}),
+    ("sysctls", {"kernel.sem": "250  32000 32 128"}, {"kernel/sem": "250 32000 32 128"}),
     (
         "ulimits",
         {"nofile": 1024, "NPROC": "-1"},
@@ -222,6 +223,10 @@ def test_networks_and_volumes_read_dockers_option_names() -> None:
     assert [pool.subnet for pool in pools] == ["fd00::/64", "10.0.0.0/8"]
     assert VolumeSpec.model_validate({"size": "1g"}).size == 1 << 30
     assert ConfigSpec.model_validate({"content": 5}).content == "5"
+
+
+def test_a_sysctl_of_an_interface_with_a_dot_keeps_its_slashes() -> None:
+    assert container(sysctls={"net/ipv4/conf/eth0.5/forwarding": 1}).sysctls == {"net/ipv4/conf/eth0.5/forwarding": "1"}
 
 
 def test_security_options_come_taken_apart() -> None:

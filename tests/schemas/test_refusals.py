@@ -110,7 +110,20 @@ def test_a_sysctl_of_the_host_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["kernel.hostname", "kernel.core_pattern", "net", "net..a", "fs.file-max", "kernel.shmmax/../x"]
+    "name",
+    [
+        "kernel.hostname",
+        "kernel.core_pattern",
+        "net",
+        "net..a",
+        "fs.file-max",
+        "kernel.shmmax/../x",
+        "net/../kernel/core_pattern",
+        "net/./x",
+        "net.a/b",
+        "net/",
+        "kernel/core_pattern",
+    ],
 )
 def test_only_sysctls_of_a_namespace_are_accepted(name: str) -> None:
     assert len(refusals(Kind.CONTAINER, {"image": "web", "sysctls": {name: "1"}})) == 1
