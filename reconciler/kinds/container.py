@@ -26,8 +26,8 @@ def follow(want: Desired, needs: Mapping[Key, Sequence[Action]]) -> tuple[Change
 
 def restarts(action: Action) -> bool:
     """Whether the container's process is another one after the action, and with it its namespaces."""
-    if action.verb is Verb.CREATE:
-        return True
+    if action.verb is not Verb.UPDATE:
+        return action.verb is Verb.CREATE
     return any(change.effect is Effect.RESTART or change.path[0] == "process" for change in action.changes)
 
 

@@ -5,17 +5,32 @@ The replicas are containers with rules of their own; this object is only what st
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from reconciler.actions import Effect
+from reconciler.actions import Action, Change, Effect
 from reconciler.desired import Desired
+from reconciler.kinds.container import restarts
 from reconciler.kinds.fields import metadata_fields, spec_fields
 from reconciler.kinds.rules import Rules
 from schemas.envelope import Declared
 from schemas.names import Key, Kind
 
-RULES = Rules(Kind.SERVICE, effects={"balance": Effect.LIVE, "names": Effect.LIVE}, most=Effect.LIVE)
+
+def follow(want: Desired, needs: Mapping[Key, Sequence[Action]]) -> tuple[Change, ...]:
+    """A replica that is started again left the balancing when it ended, and joins it anew."""
+    return tuple(
+        Change(("balance", "replicas", key.name), "left", "joined", Effect.LIVE)
+        for key, actions in needs.items()
+        if key.kind is Kind.CONTAINER and key.name in _replicas(want) and any(map(restarts, actions))
+    )
+
+
+def _replicas(want: Desired) -> set[str]:
+    return {name for balance in want.facts["balance"].values() for name in balance["backends"]}
+
+
+RULES = Rules(Kind.SERVICE, effects={"balance": Effect.LIVE, "names": Effect.LIVE}, most=Effect.LIVE, follow=follow)
 
 
 def desire(item: Declared, needs: tuple[Key, ...], balance: Mapping[str, Any], names: Mapping[str, Any]) -> Desired:

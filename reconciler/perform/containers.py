@@ -15,6 +15,7 @@ from reconciler.desired import Desired, Observed
 from reconciler.kinds.container import LIVING
 from reconciler.perform.bundles import declared_spec, make_bundle
 from reconciler.perform.context import Context
+from reconciler.perform.hooks import incarnation
 from reconciler.perform.stopping import stop
 from reconciler.perform.waiting import wait_for_dependencies
 from reconciler.wanted.networks import endpoint_wanted, publications
@@ -28,11 +29,6 @@ from runtime.process.records import Phase, ProcessRecord
 from runtime.volumes.secrets import remove_projection
 from schemas.errors import Refused
 from schemas.names import Key
-
-
-def incarnation(process: ProcessRecord) -> str:
-    """Tells one start of a container from the next."""
-    return str(process.start_time)
 
 
 def ensure(context: Context, want: Desired, have: Observed | None, action: Action) -> None:
@@ -72,7 +68,7 @@ def _start(context: Context, want: Desired, have: Observed | None) -> None:
     assert process is not None
     _plug(context, want, process)
     _name(context, want, have)
-    _publish(context, want, process)
+    _publish(context, want)
     if want.facts["process"] != "created":
         client.start(layout, name)
 
@@ -93,7 +89,7 @@ def _change(context: Context, want: Desired, have: Observed | None, process: Pro
     if "names" in touched or asked.get("names") != want.facts["names"]:
         _name(context, want, have)
     if "published" in touched or asked.get("published") != want.facts["published"]:
-        _publish(context, want, process)
+        _publish(context, want)
 
 
 def _settle(context: Context, want: Desired) -> None:
@@ -132,9 +128,9 @@ def _own_first(name: str, facts: Mapping[str, Any]) -> list[str]:
     return [name, *(other for other in facts["names"] if other != name)]
 
 
-def _publish(context: Context, want: Desired, process: ProcessRecord) -> None:
+def _publish(context: Context, want: Desired) -> None:
     layout, name = context.engine.layout, want.key.name
-    wanted = list(publications(name, want.facts["published"], incarnation(process)))
+    wanted = list(publications(name, want.facts["published"], incarnation(layout, name)))
     unpublish(layout, name, keep=wanted)
     if wanted:
         publish(layout, wanted)

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from reconciler.actions import Action
 from reconciler.desired import Desired, Observed
-from reconciler.perform.containers import incarnation
 from reconciler.perform.context import Context
+from reconciler.perform.hooks import incarnation
 from reconciler.wanted.networks import balance, balance_name
 from runtime.network.dns.records import ensure_records, remove_records
 from runtime.network.service import ensure_service, remove_service
@@ -30,8 +30,9 @@ def ensure(context: Context, want: Desired, have: Observed | None, action: Actio
 
 def _running(context: Context, replicas: Iterable[str]) -> dict[str, str]:
     """Replica -> incarnation, of those whose process runs now."""
-    found = {name: read_process(context.engine.layout, name) for name in replicas}
-    return {name: incarnation(p) for name, p in found.items() if p is not None and p.phase is Phase.RUNNING}
+    layout = context.engine.layout
+    found = {name: read_process(layout, name) for name in replicas}
+    return {name: incarnation(layout, name) for name, p in found.items() if p is not None and p.phase is Phase.RUNNING}
 
 
 def remove(context: Context, key: Key, have: Observed | None, action: Action) -> None:

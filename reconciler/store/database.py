@@ -7,6 +7,7 @@ never written over.
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,11 +46,12 @@ CREATE TABLE revisions (
 
 
 class Database:
-    """A connection for one thread at a time. `begin()` is a transaction that is written whole or not at all."""
+    """One connection, for several threads. `begin()` is a transaction, one at a time, written whole or not at all."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
         self.path = path
+        self._writing = threading.RLock()
         self.connection = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
         try:
             self._open()
@@ -88,13 +90,14 @@ class Database:
 
     @contextmanager
     def begin(self) -> Iterator[sqlite3.Connection]:
-        self.connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield self.connection
-        except BaseException:
-            self.connection.execute("ROLLBACK")
-            raise
-        self.connection.execute("COMMIT")
+        with self._writing:
+            self.connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self.connection
+            except BaseException:
+                self.connection.execute("ROLLBACK")
+                raise
+            self.connection.execute("COMMIT")
 
     def close(self) -> None:
         self.connection.close()

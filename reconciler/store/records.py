@@ -7,7 +7,6 @@ facts tell what is missing. Objects derived from another (a Service's replicas) 
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -25,9 +24,6 @@ class Record:
     owner: Key | None = None
     set: str = ""
     made_at: float = 0.0
-
-
-_writing = threading.Lock()
 
 
 def read_records(database: Database) -> dict[Key, Record]:
@@ -54,10 +50,10 @@ def write_record(database: Database, record: Record) -> None:
         *(record.key.kind.value, record.key.name, json.dumps(record.fields), json.dumps(record.asked)),
         *(json.dumps([str(need) for need in record.needs]), str(record.owner or ""), record.set, record.made_at),
     )
-    with _writing, database.begin() as connection:
+    with database.begin() as connection:
         connection.execute("INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
 
 
 def remove_record(database: Database, key: Key) -> None:
-    with _writing, database.begin() as connection:
+    with database.begin() as connection:
         connection.execute("DELETE FROM records WHERE kind=? AND name=?", (key.kind.value, key.name))
