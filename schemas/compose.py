@@ -101,7 +101,8 @@ def _names(services: list[Part], objects: Mapping[str, list[Part]]) -> Names:
             SECTIONS[section]: {str(each.path[1]): _outside(each, "name") for each in parts}
             for section, parts in objects.items()
         },
-        {str(each.path[1]): (kind_of(each.value), _outside(each, "container_name")) for each in services},
+        {str(each.path[1]): _outside(each, "container_name") for each in services},
+        {str(each.path[1]): kind_of(each.value) for each in services},
     )
 
 
@@ -112,7 +113,8 @@ def _outside(part: Part, field: str) -> str:
 
 
 def _service(service: Part, names: Names, findings: Findings) -> Manifest | None:
-    kind, name = names.services[str(service.path[1])]
+    inside = str(service.path[1])
+    kind, name = names.kinds[inside], names.services[inside]
     if kind is Kind.SERVICE and "container_name" in service.value:
         remedy = "leave it out: replicas are called after the service"
         findings.refuse((*service.path, "container_name"), "is one name, and there may be several replicas", remedy)

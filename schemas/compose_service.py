@@ -46,10 +46,11 @@ RESTART = {"any": "always", "none": "no", "on-failure": "on-failure"}
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What the things that a compose file names are called outside of it; by kind, and for services also as what."""
+    """What the things that a compose file names are called outside of it, and which kind each service becomes."""
 
     objects: Mapping[Kind, Mapping[str, str]]
-    services: Mapping[str, tuple[Kind, str]]
+    services: Mapping[str, str]
+    kinds: Mapping[str, Kind]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,15 +124,14 @@ def _rename(fields: dict[str, Any], names: Names) -> None:
     """Write the names that other objects have outside of the file."""
     for field, kind in (("networks", Kind.NETWORK), ("secrets", Kind.SECRET), ("configs", Kind.CONFIG)):
         fields |= _renamed(fields, field, names.objects[kind])
-    fields |= _renamed(fields, "depends_on", {name: outside for name, (_, outside) in names.services.items()})
+    fields |= _renamed(fields, "depends_on", names.services)
     volumes = names.objects[Kind.VOLUME]
     if isinstance(fields.get("volumes"), list):
         fields["volumes"] = [_renamed_mount(item, volumes) for item in fields["volumes"]]
     for field in JOINING:
         peer, colon, name = str(fields.get(field, "")).partition(":")
         if colon and peer == "service" and name in names.services:
-            kind, outside = names.services[name]
-            fields[field] = f"{kind.value.lower()}:{outside}"
+            fields[field] = f"{names.kinds[name].value.lower()}:{names.services[name]}"
 
 
 def _answer_to(fields: dict[str, Any], name: str) -> None:

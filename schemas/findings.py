@@ -11,10 +11,12 @@ from schemas.errors import Place, Problem
 from schemas.field_path import Path, format_path
 from schemas.yaml_text import Spot, find_spot
 
+MOST = 500
+
 
 @dataclass(slots=True)
 class Findings:
-    """The problems of the document in `file` whose values stand at `spot`, in the order they were found."""
+    """At most `MOST` problems of the document in `file` whose values stand at `spot`, in the order they were found."""
 
     file: str
     spot: Spot
@@ -26,8 +28,9 @@ class Findings:
         return Place(self.file, line + 1, column + 1)
 
     def refuse(self, path: Path, message: str, remedy: str) -> None:
-        """Note a problem of the value at `path`."""
-        self.problems.append(Problem(self.place(path), "", format_path(path), message, remedy))
+        """Note a problem of the value at `path`, unless there are many already."""
+        if len(self.problems) < MOST:
+            self.problems.append(Problem(self.place(path), "", format_path(path), message, remedy))
 
     def named(self, name: str) -> tuple[Problem, ...]:
         """The problems, as problems of the object called `name`."""

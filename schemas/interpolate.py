@@ -23,6 +23,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 MAX_DEPTH = 32
+LONGEST = 2**20
+"""Characters that variables may make of one value."""
 
 _START = re.compile(r"\$(?:(?P<dollar>\$)|(?P<name>[_a-zA-Z][_a-zA-Z0-9]*)|(?P<brace>\{))")
 _BRACED = re.compile(r"(?P<name>[_a-zA-Z][_a-zA-Z0-9]*)(?:(?P<operator>:?[-?+])(?P<operand>.*))?", re.DOTALL)
@@ -47,7 +49,7 @@ def interpolate(text: str, environment: Mapping[str, str]) -> Interpolated:
 
 def _replace(text: str, environment: Mapping[str, str], faults: list[tuple[str, str]], depth: int) -> str:
     parts: list[str] = []
-    at = 0
+    at = length = 0
     while found := _START.search(text, at):
         parts.append(text[at : found.start()])
         at = found.end()
@@ -58,10 +60,14 @@ def _replace(text: str, environment: Mapping[str, str], faults: list[tuple[str, 
         else:
             end = _closing(text, at)
             if end is None or depth == MAX_DEPTH:
-                faults.append((f"`{_shorten(text[found.start() :])}` is not closed", "add the `}`"))
+                faults.append(_unusable(text[found.start() :], closed=end is not None))
                 return text
             parts.append(_braced(text[at:end], environment, faults, depth))
             at = end + 1
+        length += len(parts[-1])
+        if length > LONGEST:
+            faults.append((f"variables make the text longer than {LONGEST:,} characters", "shorten them"))
+            return ""
     return "".join(parts) + text[at:]
 
 
@@ -93,6 +99,12 @@ def _braced(inside: str, environment: Mapping[str, str], faults: list[tuple[str,
         case "?" if not given:
             faults.append(_required(name, value, _replace(operand, environment, [], depth + 1)))
     return value or ""
+
+
+def _unusable(text: str, *, closed: bool) -> tuple[str, str]:
+    if closed:
+        return f"variables are nested more than {MAX_DEPTH} deep", "flatten them"
+    return f"`{_shorten(text)}` is not closed", "add the `}`"
 
 
 def _required(name: str, value: str | None, why: str) -> tuple[str, str]:

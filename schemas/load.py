@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from schemas.compose import is_compose, read_compose
 from schemas.envelope import Declared, Origin
-from schemas.errors import Invalid, Problem
+from schemas.errors import Invalid, Place, Problem
 from schemas.interpolate import interpolate
 from schemas.manifest import Manifest, read_manifests
 from schemas.names import Kind
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 
+MOST = 1000
+"""Problems of one text that are told."""
 Outcome = Declared | Problem
 __all__ = ["Outcome", "Text", "load", "load_with", "read_text", "settle", "substitution"]
 
@@ -70,7 +72,20 @@ def settle(outcomes: Iterable[Outcome], *, set: str, commit: str) -> tuple[Decla
 def read_text(
     models: Mapping[Kind, type[BaseModel]], source: Text, environment: Mapping[str, str]
 ) -> Iterator[Outcome]:
-    """What one text declares, and what is wrong with it."""
+    """What one text declares, and what is wrong with it. After `MOST` problems nothing more is read of it."""
+    told = 0
+    for outcome in _read_all(models, source, environment):
+        yield outcome
+        told += isinstance(outcome, Problem)
+        if told == MOST:
+            place = Place(source.name, 1, 1)
+            yield Problem(place, "", "", f"has more than {MOST} problems, and not all are told", "mend those first")
+            return
+
+
+def _read_all(
+    models: Mapping[Kind, type[BaseModel]], source: Text, environment: Mapping[str, str]
+) -> Iterator[Outcome]:
     documents, problems = read_documents(source.name, source.text, substitution(environment))
     yield from problems
     for document in documents:

@@ -1,7 +1,7 @@
 """Loads the same sources again and again, and reads only the texts that changed.
 
-For the daemon, which starts every pass from all manifests: a thousand of them take a fifth of a second to read, and five
-thousandths to find unchanged. Same results as `load`; remembers by name and content, never by time.
+For the daemon, which starts every pass from all manifests: a thousand of them take a fifth of a second to read, and
+five thousandths to find unchanged. Same results as `load`; remembers by name and content, never by time.
 """
 
 from __future__ import annotations

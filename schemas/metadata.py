@@ -24,6 +24,8 @@ ANNOTATIONS: Mapping[str, tuple[str, ...]] = {
 """The annotations that mean something to the engine, and what each may say. Those without `trimtab/` are free."""
 
 LONGEST_NAME = 63
+MOST_UNKNOWN = 50
+"""Unknown fields of one map that are told; who wrote more did not mean this map."""
 
 
 def read_metadata(manifest: dict[str, Any], findings: Findings) -> Metadata:
@@ -43,9 +45,8 @@ def read_metadata(manifest: dict[str, Any], findings: Findings) -> Metadata:
 
 def refuse_unknown(path: Path, value: dict[str, Any], known: tuple[str, ...], findings: Findings) -> None:
     """Refuse every field of `value` that is not known. At the top, names that begin with `x-` are free (Compose)."""
-    for name in value:
-        if name in known or (path == () and name.startswith("x-")):
-            continue
+    unknown = [name for name in value if name not in known and not (path == () and name.startswith("x-"))]
+    for name in unknown[:MOST_UNKNOWN]:
         elsewhere = "; what describes the object goes below spec" if path == () else ""
         remedy = suggest(name, known, otherwise=f"known here: {', '.join(known)}{elsewhere}")
         findings.refuse((*path, name), "is not a field here", remedy)

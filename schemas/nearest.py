@@ -43,7 +43,8 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 def is_slip(wrong: str, right: str) -> bool:
     """Whether `wrong` is `right` but for a letter or two: so near that it can hardly be meant for something else."""
-    return wrong != right and difflib.SequenceMatcher(None, wrong, right).ratio() >= SLIP
+    matcher = difflib.SequenceMatcher(None, wrong, right)
+    return matcher.real_quick_ratio() >= SLIP and matcher.quick_ratio() >= SLIP and matcher.ratio() >= SLIP
 
 
 def suggest(name: str, known: Iterable[str], *, otherwise: str) -> str:

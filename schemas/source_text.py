@@ -9,8 +9,8 @@ import json
 import re
 from dataclasses import dataclass
 
-MAX_BYTES = 16 * 1024 * 1024
-"""A larger text is refused unread: about forty thousand manifests."""
+MAX_BYTES = 4 * 1024 * 1024
+"""A larger text is refused unread: about ten thousand manifests."""
 
 # What YAML 1.2 lets a stream hold, without U+0085, U+2028 and U+2029: YAML 1.1, so libyaml, ends lines at them.
 FORBIDDEN = re.compile("[^\t\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 MISSING = "missing"
 UNKNOWN = "extra_forbidden"
+MAX_PROBLEMS = 200
+"""Problems of one spec that are told: finding the right names for more would take its time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,10 @@ class Fault:
 def explain_spec(model: type[BaseModel], manifest: Manifest, error: ValidationError) -> Iterator[Problem]:
     """The problems of one spec that its model refused."""
     errors = error.errors(include_url=False)
-    faults = list(_collapse(_trace(manifest.spec, (), tuple(each["loc"]), each) for each in errors))
+    if len(errors) > MAX_PROBLEMS:
+        more = f"has {len(errors) - MAX_PROBLEMS} problems more than those told"
+        yield Problem(_place(manifest, ()), str(manifest.key), "spec", more, "mend those first")
+    faults = list(_collapse(_trace(manifest.spec, (), tuple(each["loc"]), each) for each in errors[:MAX_PROBLEMS]))
     misspelled = {_meant(model, fault.path) for fault in faults if fault.kind == UNKNOWN}
     for fault in faults:
         if fault.kind != MISSING or (*fault.path, *fault.rest) not in misspelled:
@@ -120,9 +125,12 @@ def _problem(model: type[BaseModel], manifest: Manifest, fault: Fault) -> Proble
         message, remedy = describe(fault.error)
     if manifest.key is not None and manifest.key.kind is Kind.SECRET:
         message = _without(message, fault.value)
+    return Problem(_place(manifest, path), str(manifest.key), format_path(("spec", *path)), message, remedy)
+
+
+def _place(manifest: Manifest, path: Path) -> Place:
     line, column = find_spot(manifest.spot, ("spec", *path))
-    place = Place(manifest.file, line + 1, column + 1)
-    return Problem(place, str(manifest.key), format_path(("spec", *path)), message, remedy)
+    return Place(manifest.file, line + 1, column + 1)
 
 
 def _right_name(model: type[BaseModel], manifest: Manifest, path: Path) -> str:

@@ -37,6 +37,8 @@ from schemas.source_text import MAX_BYTES, Unreadable, decode
 from schemas.yaml_faults import explain_error
 
 MAX_DEPTH = 64
+MAX_VALUES = 250_000
+MAX_PROBLEMS = 500
 MAX_ALIASED = 100_000
 """Values that the aliases of one text may add to what it spells out."""
 
@@ -125,6 +127,8 @@ class _Reader:
 
     def node(self, event: Event) -> tuple[Any, Below]:
         self.size += 1
+        if self.size > MAX_VALUES:
+            raise self.stop(event, f"holds more than {MAX_VALUES:,} values", "split it into several files")
         if isinstance(event, ScalarEvent):
             value = self.scalar(event)
             if event.anchor:
@@ -205,8 +209,10 @@ class _Reader:
                 values.setdefault(key, value)
             self.path.pop()
         for source, source_spots in merges:
-            values = {**source, **values}
-            spots = {**source_spots, **spots}
+            for name in source:
+                if name not in values:
+                    values[name] = source[name]
+                    spots[name] = source_spots[name]
         return values, spots
 
     def key(self, event: Event) -> str | None:
@@ -266,6 +272,8 @@ class _Reader:
         mark = event.start_mark
         place = Place(self.file, mark.line + 1, mark.column + 1)
         self.problems.append(Problem(place, "", format_path(tuple(self.path)), message, remedy))
+        if len(self.problems) == MAX_PROBLEMS:
+            raise self.stop(event, f"has {MAX_PROBLEMS} problems, and is not read further", "mend those first")
 
     def stop(self, event: Any, message: str, remedy: str) -> Unreadable:
         return Unreadable(message, remedy, event.start_mark.line + 1, event.start_mark.column + 1)

@@ -165,7 +165,7 @@ REFUSED = [
     pytest.param("[" * 70, f"is nested more than {MAX_DEPTH} levels deep", id="deep nesting"),
     pytest.param("- " * 100_000, "levels deep", id="nesting that would exhaust the stack"),
     pytest.param("{" * 100_000, "levels deep", id="flow nesting that would exhaust the stack"),
-    pytest.param("#" * (MAX_BYTES + 1), "a.yaml:1:1: is larger than 16 MiB", id="a huge text"),
+    pytest.param("#" * (MAX_BYTES + 1), "a.yaml:1:1: is larger than 4 MiB", id="a huge text"),
 ]
 
 
