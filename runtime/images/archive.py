@@ -25,9 +25,10 @@ from runtime.images.limits import Limits
 from runtime.images.oci import INDEXES, MANIFESTS, MAX_MANIFEST, Descriptor, Index, Manifest, read_manifest
 from runtime.images.platforms import Platform
 from runtime.images.rootfs import copy_blob
+from runtime.images.tarheader import padding
 from runtime.images.tarstream import TarStream
 from runtime.images.unsound import Unsound
-from runtime.images.untar import HARD_LINK, REGULAR, SYMLINK, Entry, padding, read_entries, stored_size
+from runtime.images.untar import HARD_LINK, REGULAR, SYMLINK, Entry, read_entries, stored_size
 from schemas.errors import Refused
 from schemas.reference import Reference
 

@@ -249,6 +249,14 @@ def test_a_directory_or_link_that_claims_a_size_has_no_content(tmp_path: Path) -
     assert [entry.path for entry in entries_of(tar_raw(content), tmp_path)] == [b"d", b"a", b"l", b"b"]
 
 
+def test_device_numbers_that_no_kernel_knows_are_refused(tmp_path: Path) -> None:
+    for field in (b"0010000\0", b"\x80\0\0\0\xff\xff\xff\xff", b"\xff" * 8):
+        block = bytearray(header(b"a", kind=b"3"))
+        block[329:337] = field
+        with pytest.raises(Unsound, match="device number is out of range"):
+            entries_of(tar_raw(checked(block)), tmp_path)
+
+
 def test_an_endless_sparse_map_meets_the_limit(tmp_path: Path) -> None:
     block = bytearray(header(b"a", kind=b"S"))
     block[386:410] = b"00000000000\x0000000000000\0"

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from runtime.images.extract import Extractor
 from runtime.images.limits import Limits
+from runtime.images.tarheader import padding
 from runtime.images.tarstream import TarStream
-from runtime.images.untar import Entry, padding, read_entries, stored_size
+from runtime.images.untar import Entry, read_entries, stored_size
 
 
 def extract(content: bytes, place: Path, limits: Limits | None = None) -> Extractor:
