@@ -59,7 +59,7 @@ def _detach(path: str) -> None:
         os._exit(0)
     os.setsid()
     os.chdir("/")
-    os.umask(0o077)
+    os.umask(0o022)
     # a real-time client's launcher would be a real-time launcher, whose children fit in no cgroup
     os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
     ignore_signals()

@@ -89,7 +89,8 @@ def _start(path: str, cgroup_path: str) -> None:
         os.close(writer)
         writer = -1
         os.waitpid(pid, 0)
-        os.read(reader, 1)
+        if not os.read(reader, 1):
+            raise ProcessFailed(f"it ended before it listened; {path}.log may say why", step="launcher", path=path)
     finally:
         os.close(reader)
         if writer >= 0:

@@ -49,9 +49,11 @@ def send(channel: socket.socket, message: Message, descriptors: tuple[int, ...] 
 
 def receive(channel: socket.socket) -> tuple[Message, list[int]] | None:
     """Receive one message and its descriptors (close-on-exec); None when the other side has closed."""
-    data, rights, _, _ = channel.recvmsg(
-        INLINE_BYTES + 1, socket.CMSG_SPACE(MAX_DESCRIPTORS * 4), socket.MSG_CMSG_CLOEXEC
-    )
+    try:
+        data, rights = _receive_once(channel)
+    except ConnectionResetError:
+        # the other side has closed without reading all of ours: what it sent before is still to be had
+        data, rights = _receive_once(channel)
     descriptors = array.array("i")
     for level, kind, payload in rights:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
@@ -62,6 +64,10 @@ def receive(channel: socket.socket) -> tuple[Message, list[int]] | None:
         data = _read_all(descriptors.pop())
     message: Message = json.loads(data)
     return message, list(descriptors)
+
+
+def _receive_once(channel: socket.socket) -> tuple[bytes, list[tuple[int, int, bytes]]]:
+    return channel.recvmsg(INLINE_BYTES + 1, socket.CMSG_SPACE(MAX_DESCRIPTORS * 4), socket.MSG_CMSG_CLOEXEC)[:2]
 
 
 def _read_all(descriptor: int) -> bytes:

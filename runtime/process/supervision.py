@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import time
+import traceback
 from dataclasses import asdict
 
 from runtime.kernel import cgroup
@@ -73,7 +74,7 @@ class Supervision:
         self.output.drain()
         record = self._exit_record()
         self.output.close(frames.frame(frames.ENDED, json.dumps(asdict(record)).encode()))
-        write_exit(self.paths.bundle, record)
+        self._write_down(record)
         self._tell_all(record)
         return record
 
@@ -178,6 +179,13 @@ class Supervision:
             finished_at=time.time(),
             error=str(self.failure) if self.failure else "",
         )
+
+    def _write_down(self, record: ExitRecord) -> None:
+        try:
+            write_exit(self.paths.bundle, record)
+        except OSError:
+            # a full disk, or a bundle removed under us: who waits is told all the same, and our log says why
+            traceback.print_exc()
 
     def _tell_all(self, record: ExitRecord) -> None:
         failure = self.failure or ProcessFailed("init ended before its program ran", step="init")
