@@ -7,7 +7,8 @@
 
 Variables are replaced in unquoted and double-quoted text: from the lines above, else from the environment. One that is
 set nowhere and has no default is refused, as in a manifest (see `interpolate`). A name given twice has its last value.
-Which of file and environment wins is the caller's to say. Reads no file and no environment of its own.
+Which of file and environment wins is the caller's to say. Reads no file and no environment of its own. Files of
+`format: raw` have no quotes, comments behind values, or variables.
 
 Source: Compose Specification, services, `env_file`, section "Env_file format".
 """
@@ -16,12 +17,13 @@ from __future__ import annotations
 
 import re
 from collections import ChainMap
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from schemas.errors import Invalid, Place, Problem
 from schemas.interpolate import interpolate
 from schemas.source_text import Unreadable, decode, position
 
+MOST = 500
 _BLANK = re.compile(r"(?:\s|#[^\n]*)*")
 _NAME = re.compile(r"(?:export[ \t]+)?([A-Za-z_][\w.\[\]-]*)[ \t]*(?:([=:])[ \t]*|(?=[\n#]|\Z))", re.ASCII)
 _SINGLE = re.compile(r"'((?:[^'\\]|\\.)*)'", re.DOTALL)
@@ -33,13 +35,32 @@ _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\", "$": "$$"}
 
 
+_RAW = re.compile(r"([^\s=#][^\s=]*)(?:=([^\n]*))?(?=\n|\Z)")
+
+
 def read_env_file(name: str, text: str | bytes, environment: Mapping[str, str]) -> dict[str, str]:
     """The variables that the text of the file `name` sets, in order. Raises Invalid with everything wrong in it."""
+    return _collect(name, text, _read, environment)
+
+
+def read_raw_env_file(name: str, text: str | bytes, environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables of a file of `format: raw`: all behind `=` is the value, quotes, spaces and `$` included.
+
+    As `docker run --env-file`. Raises Invalid with everything wrong in it.
+    """
+    return _collect(name, text, _read_raw, environment)
+
+
+def _collect(
+    name: str,
+    text: str | bytes,
+    read: Callable[[_Lines, dict[str, str], Mapping[str, str]], None],
+    environment: Mapping[str, str],
+) -> dict[str, str]:
     problems: list[Problem] = []
     variables: dict[str, str] = {}
     try:
-        decoded = decode(text)
-        _read(_Lines(name, decoded, problems), variables, environment)
+        read(_Lines(name, decode(text), problems), variables, environment)
     except Unreadable as error:
         problems.append(Problem(Place(name, error.line, error.column), "", "", error.message, error.remedy))
     if problems:
@@ -66,6 +87,8 @@ class _Lines:
     def fault(self, message: str, remedy: str) -> None:
         place = Place(self.name, *position(self.text, self.at))
         self.problems.append(Problem(place, "", "", message, remedy))
+        if len(self.problems) == MOST:
+            raise Unreadable(f"has {MOST} problems, and is not read further", "mend those first", 1, 1)
 
 
 def _read(lines: _Lines, variables: dict[str, str], environment: Mapping[str, str]) -> None:
@@ -79,6 +102,16 @@ def _read(lines: _Lines, variables: dict[str, str], environment: Mapping[str, st
             variables[found[1]] = _value(lines, known)
         elif found[1] in environment:
             variables[found[1]] = environment[found[1]]
+
+
+def _read_raw(lines: _Lines, variables: dict[str, str], environment: Mapping[str, str]) -> None:
+    while lines.take(_BLANK) and lines.at < len(lines.text):
+        found = lines.take(_RAW)
+        if found is None:
+            lines.fault("is no NAME=value", "write a name without spaces, then `=`")
+            lines.take(_LINE)
+        elif found[2] is not None or found[1] in environment:
+            variables[found[1]] = environment[found[1]] if found[2] is None else found[2]
 
 
 def _value(lines: _Lines, known: Mapping[str, str]) -> str:

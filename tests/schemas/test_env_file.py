@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from schemas.env_file import read_env_file
+from schemas.env_file import read_env_file, read_raw_env_file
 from schemas.errors import Invalid
 
 ENVIRONMENT = {"HOME": "/root", "EMPTY": ""}
@@ -62,3 +64,50 @@ def test_it_is_refused_with_its_place(text: str | bytes, problems: list[str]) ->
     assert len(refusal.value.problems) == len(problems)
     for found, wanted in zip(refusal.value.problems, problems, strict=True):
         assert wanted in str(found)
+
+
+RAW = [
+    pytest.param("A='1' # x\nB=\"$HOME\"\n", {"A": "'1' # x", "B": '"$HOME"'}, id="quotes, comments and dollars stay"),
+    pytest.param("A= 1 \n# B=2\n\n  # x\nC=", {"A": " 1 ", "C": ""}, id="spaces stay, comment lines go"),
+    pytest.param("A=x=y\r\nHOME\nMISSING\n", {"A": "x=y", "HOME": "/root"}, id="names without a value"),
+    pytest.param("A-b.c=1\n", {"A-b.c": "1"}, id="any name without spaces"),
+]
+
+
+@pytest.mark.parametrize(("text", "variables"), RAW)
+def test_a_raw_file_is_taken_as_it_is(text: str, variables: dict[str, str]) -> None:
+    assert read_raw_env_file("a.env", text, ENVIRONMENT) == variables
+
+
+def test_a_raw_file_of_no_assignments_is_refused_line_by_line() -> None:
+    with pytest.raises(Invalid) as refusal:
+        read_raw_env_file("a.env", "A=1\nexport B=2\n=3\n", {})
+    assert [str(problem).split(";")[0] for problem in refusal.value.problems] == [
+        "a.env:2:1: is no NAME=value",
+        "a.env:3:1: is no NAME=value",
+    ]
+
+
+names = st.from_regex("[A-Za-z_][A-Za-z0-9_]{0,5}", fullmatch=True)
+printable = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]))
+pieces = st.sampled_from(["A", "=", ":", "'", '"', "\\", "#", " ", "\n", "\r", "$", "${", "}", "export ", "\x00"])
+
+
+@given(st.lists(pieces, max_size=30).map("".join) | st.text() | st.binary())
+def test_any_text_is_read_or_refused_with_places_inside_it(text: str | bytes) -> None:
+    for read in (read_env_file, read_raw_env_file):
+        try:
+            read("a.env", text, {"A": "x"})
+        except Invalid as refusal:
+            decoded = text if isinstance(text, str) else text.decode(errors="replace")
+            lines = decoded.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+            for problem in refusal.problems:
+                assert 1 <= problem.place.column <= len(lines[problem.place.line - 1]) + 1
+
+
+@given(st.dictionaries(names, printable))
+def test_what_single_quotes_hold_is_read_as_it_is(variables: dict[str, str]) -> None:
+    kept = {name: value.replace("'", "").replace("\\", "") for name, value in variables.items()}
+    text = "".join(f"{name}='{value}'\n" for name, value in kept.items())
+    assert read_env_file("a.env", text, {}) == kept
+    assert read_raw_env_file("a.env", text, {}) == {name: f"'{value}'" for name, value in kept.items()}
