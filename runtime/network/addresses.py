@@ -19,7 +19,7 @@ from runtime.network.records import Address, Gateway, Interface, Route, Subnet
 _FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 _VERSIONS = {int(family): version for version, family in _FAMILIES.items()}
 _IFA_F_NODAD, _IFA_F_PERMANENT = 0x02, 0x80
-_SCOPE_LINK = 253
+_SCOPE_NOWHERE = 255
 _RT_TABLE_MAIN, _RT_TABLE_LOCAL, _RTPROT_STATIC, _RTN_UNICAST, _RTN_LOCAL = 254, 255, 4, 1, 2
 _BEHIND_LOOPBACK = 4096
 _RTM_F_CLONED = 0x200
@@ -71,15 +71,16 @@ def all_addresses(opened: socket.socket, index: int = 0) -> dict[int, frozenset[
 
 def add_default_route(index: int, gateway: Gateway) -> netlink.Request:
     """A default route through `gateway` on link `index`."""
-    return _route(netlink.RTM_NEWROUTE, index, gateway, netlink.NLM_F_CREATE | netlink.NLM_F_REPLACE, errno.EEXIST)
+    flags = netlink.NLM_F_CREATE | netlink.NLM_F_REPLACE
+    return _route(netlink.RTM_NEWROUTE, index, gateway, flags, errno.EEXIST, proto=_RTPROT_STATIC, type=_RTN_UNICAST)
 
 
 def delete_default_route(index: int, gateway: Gateway) -> netlink.Request:
-    """Take that default route away; not having it is as good."""
-    return _route(netlink.RTM_DELROUTE, index, gateway, 0, errno.ESRCH)
+    """Take that default route away, whoever made it; not having it is as good."""
+    return _route(netlink.RTM_DELROUTE, index, gateway, 0, errno.ESRCH, scope=_SCOPE_NOWHERE)
 
 
-def _route(kind: int, index: int, gateway: Gateway, flags: int, tolerated: int) -> netlink.Request:
+def _route(kind: int, index: int, gateway: Gateway, flags: int, tolerated: int, **fields: int) -> netlink.Request:
     attributes: dict[str, object] = {"RTA_GATEWAY": str(gateway.address), "RTA_OIF": index}
     if gateway.metric:
         attributes["RTA_PRIORITY"] = gateway.metric
@@ -91,8 +92,7 @@ def _route(kind: int, index: int, gateway: Gateway, flags: int, tolerated: int) 
         family=_FAMILIES[gateway.address.version],
         dst_len=0,
         table=_RT_TABLE_MAIN,
-        proto=_RTPROT_STATIC,
-        type=_RTN_UNICAST,
+        **fields,
     )
 
 

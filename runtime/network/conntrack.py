@@ -30,7 +30,7 @@ _BUFFER_BYTES = 1 << 16
 def forget_connections(addresses: Iterable[Address]) -> int:
     """Delete the connections that each address answers, in the calling thread's namespace; how many there were.
 
-    The kernel does the searching. A kernel without connection tracking has none. Raises OSError.
+    A kernel without connection tracking has none. Raises OSError.
     """
     try:
         with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER) as opened:
@@ -57,9 +57,7 @@ def _forget(opened: socket.socket, address: Address) -> int:
 
 def _answered_by(opened: socket.socket, family: int, address: Address) -> Iterator[bytes]:
     """The attributes that name each connection whose answers come from `address`."""
-    source = _attribute(_TUPLE_IP | _NESTED, _attribute(_IP_SOURCE[address.version], address.packed))
-    wanted = _attribute(_FILTER | _NESTED, _attribute(_FILTER_REPLY_FLAGS, struct.pack("=I", _FILTER_IP_SRC)))
-    opened.send(_message(_GET, _REQUEST | _DUMP, family, _attribute(_TUPLE_REPLY | _NESTED, source) + wanted))
+    opened.send(_message(_GET, _REQUEST | _DUMP, family, _search(address)))
     while True:
         for kind, body in _messages(opened.recv(_BUFFER_BYTES)):
             if kind in (_DONE, _ERROR):
@@ -67,8 +65,26 @@ def _answered_by(opened: socket.socket, family: int, address: Address) -> Iterat
                 if code:
                     raise OSError(code, os.strerror(code))
                 return
-            names = [raw for attribute, raw in _attributes(body[4:]) if attribute in (_TUPLE_ORIG, _ZONE)]
-            yield b"".join(names)
+            found = dict(_attributes(body[4:]))
+            if _source(found[_TUPLE_REPLY], address.version) == address.packed:
+                yield b"".join(found[kind] for kind in (_TUPLE_ORIG, _ZONE) if kind in found)
+
+
+def _search(address: Address) -> bytes:
+    """Let the kernel search where it can: for IPv6 addresses it finds all the others (seen up to Linux 6.18)."""
+    if address.version == 6:
+        return b""
+    source = _attribute(_TUPLE_IP | _NESTED, _attribute(_IP_SOURCE[4], address.packed))
+    by_source = _attribute(_FILTER_REPLY_FLAGS, struct.pack("=I", _FILTER_IP_SRC))
+    return _attribute(_TUPLE_REPLY | _NESTED, source) + _attribute(_FILTER | _NESTED, by_source)
+
+
+def _source(tuple_: bytes, version: int) -> bytes:
+    """The source address in a raw CTA_TUPLE_* attribute."""
+    for kind, raw in _attributes(tuple_[4:]):
+        if kind == _TUPLE_IP:
+            return next((value[4:] for one, value in _attributes(raw[4:]) if one == _IP_SOURCE[version]), b"")
+    return b""
 
 
 def _message(command: int, flags: int, family: int, attributes: bytes) -> bytes:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from runtime.kernel import nftables
 from runtime.layout import DEFAULT_ROOT, DEFAULT_RUN, Layout
+from runtime.network.border import border
 from runtime.network.conntrack import forget_connections
 from runtime.network.firewall.elements import Placed, address_of, all_of, commands
 from runtime.network.firewall.listing import Listing
@@ -23,10 +24,11 @@ from runtime.network.firewall.table import firewall_lock, read_tables
 from runtime.network.records import Address
 
 
+@border("firewall")
 def depart(layout: Layout, container: str, incarnation: str = "") -> frozenset[Address]:
     """Take a container out of the firewall; the addresses it had there. An empty incarnation means any.
 
-    Raises OSError.
+    Raises Refused, RetryLater.
     """
     with firewall_lock(layout):
         inet, _ = read_tables(layout)

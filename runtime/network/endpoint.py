@@ -25,11 +25,12 @@ from runtime.network.addresses import (
     read_addresses,
     read_routes,
 )
+from runtime.network.border import border
 from runtime.network.bridge import IFF_UP
 from runtime.network.namespace import inside, namespace_of
 from runtime.network.naming import endpoint_mac
 from runtime.network.plug import create_link, endpoint_mtu, is_attached, lower_link, wait_until_up
-from runtime.network.records import EndpointWanted, Gateway
+from runtime.network.records import Driver, EndpointWanted, Gateway
 from runtime.network.settings import endpoint_settings
 
 LOOPBACK = 1
@@ -48,32 +49,40 @@ class Sockets:
 def ensure_endpoint(layout: Layout, wanted: EndpointWanted, pid: int, start_time: int | None = None) -> None:
     """Plug the container of process `pid` into its network, and correct what differs.
 
-    `start_time` in clock ticks guards against a reused pid. Raises OSError; Refused where the kernel lacks the
-    driver or the process shares the host's network; RetryLater when the process is gone.
+    `start_time` in clock ticks guards against a reused pid. Raises Refused, where the kernel lacks the driver or
+    the process shares the host's network, and RetryLater, when the process or the bridge is gone.
     """
-    with _sockets(pid, start_time) as sockets:
-        link = netlink.get_link(sockets.container, name=wanted.interface)
-        if link is not None and not is_attached(sockets.host, wanted, layout, link):
-            _delete(sockets.container, link)
-            link = None
-        if link is None:
-            port = create_link(sockets.host, sockets.namespace, layout, wanted, pid)
-            _configure_new(sockets.container, wanted)
-            if port:
-                wait_until_up(sockets.host, (port, lower_link(layout, wanted)))
+    if wanted.network.driver is Driver.HOST:
+        return
+    with border("network", f"Container/{wanted.container}"), _sockets(pid, start_time) as sockets:
+        if wanted.network.driver is Driver.NONE:
+            netlink.transact(sockets.container, [_up(LOOPBACK)])
         else:
-            _configure_old(sockets.container, wanted, link)
+            _ensure_plugged(layout, wanted, pid, sockets)
 
 
 def remove_endpoint(interface: str, pid: int, start_time: int | None = None) -> None:
     """Take the link away from a container that lives on. One that is gone took its links along.
 
-    About 15 ms, most of it the kernel's waiting for readers: off the critical path.
+    About 15 ms, most of it the kernel's waiting for readers: off the critical path. Raises Refused, RetryLater.
     """
-    with _sockets(pid, start_time) as sockets:
+    with border("network", f"process {pid}"), _sockets(pid, start_time) as sockets:
         link = netlink.get_link(sockets.container, name=interface)
         if link is not None:
             _delete(sockets.container, link)
+
+
+def _ensure_plugged(layout: Layout, wanted: EndpointWanted, pid: int, sockets: Sockets) -> None:
+    link = netlink.get_link(sockets.container, name=wanted.interface)
+    if link is not None and is_attached(sockets.host, wanted, layout, link):
+        _configure_old(sockets.container, wanted, link)
+        return
+    if link is not None:
+        _delete(sockets.container, link)
+    port = create_link(sockets.host, sockets.namespace, layout, wanted, pid)
+    _configure_new(sockets.container, wanted)
+    if port:
+        wait_until_up(sockets.host, (port, lower_link(layout, wanted)))
 
 
 @contextmanager

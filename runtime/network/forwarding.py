@@ -16,14 +16,16 @@ from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from runtime.kernel import nftables
 from runtime.layout import Layout
 from runtime.network import netlink, sysctl
+from runtime.network.border import border
 from runtime.network.firewall.elements import all_of, commands, placed
 from runtime.network.firewall.table import firewall_lock, is_whole, read_tables, write_table
 
 _SWITCHES = {4: "ipv4/ip_forward", 6: "ipv6/conf/all/forwarding"}
 
 
+@border("forwarding")
 def ensure_forwarding(layout: Layout, version: int) -> None:
-    """Turn forwarding of IP `version` on, the firewall's `unrouted` first. Raises OSError."""
+    """Turn forwarding of IP `version` on, the firewall's `unrouted` first. Raises Refused, RetryLater."""
     if sysctl.read_setting(_SWITCHES[version]) == "1" and not _record(layout, version).exists():
         return
     with firewall_lock(layout):

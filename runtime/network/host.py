@@ -17,6 +17,7 @@ from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
 from runtime.network import netlink
 from runtime.network.addresses import read_routes
+from runtime.network.border import border
 from runtime.network.records import Address, Listener, Protocol, Route
 
 _SOCK_DIAG = 4
@@ -33,16 +34,18 @@ _KINDS = (
 )
 
 
+@border("host")
 def read_host_routes() -> tuple[Route, ...]:
-    """Every unicast route of every table, default routes included. Raises OSError."""
+    """Every unicast route of every table, default routes included. Raises Refused, RetryLater."""
     with netlink.route_socket() as opened:
         links = netlink.dump(opened, ifinfmsg, netlink.RTM_GETLINK)
         names = {int(link["index"]): str(link.get_attr("IFLA_IFNAME")) for link in links}
         return tuple(read_routes(opened, names, every_table=True))
 
 
+@border("host")
 def read_listeners() -> frozenset[Listener]:
-    """Every port that a process of the host listens at, as sock_diag(7) tells. Raises OSError."""
+    """Every port that a process of the host listens at, as sock_diag(7) tells. Raises Refused, RetryLater."""
     found: set[Listener] = set()
     for protocol, number, states in _KINDS:
         for family in (socket.AF_INET, socket.AF_INET6):
@@ -64,7 +67,8 @@ def read_process_of(listener: Listener) -> str:
 
 def _holds(process: Path, wanted: str) -> bool:
     try:
-        return any(os.readlink(entry) == wanted for entry in os.scandir(process / "fd"))  # noqa: PTH115
+        with os.scandir(process / "fd") as entries:
+            return any(os.readlink(entry) == wanted for entry in entries)  # noqa: PTH115
     except OSError:
         return False  # it ended meanwhile, or is not ours to see
 

@@ -6,10 +6,9 @@ their parent and nothing else of the host; host and none need nothing.
 
 from __future__ import annotations
 
-import errno
-import socket
-
 from runtime.layout import Layout
+from runtime.network import netlink
+from runtime.network.border import border
 from runtime.network.bridge import ensure_bridge, read_bridge, remove_bridge
 from runtime.network.firewall.networks import ensure_network_rules, remove_network_rules
 from runtime.network.forwarding import ensure_forwarding
@@ -17,34 +16,33 @@ from runtime.network.naming import bridge_name
 from runtime.network.records import Driver, NetworkWanted, ObservedNetwork
 from runtime.network.settings import BRIDGE_BEHIND_RULES
 from runtime.network.sysctl import ensure_interface_settings
-from schemas.errors import Refused, RetryLater
 
 
 def ensure_network(layout: Layout, wanted: NetworkWanted) -> None:
     """Make the network's link and rules as wanted. Raises Refused, RetryLater."""
-    place = f"Network/{wanted.name}"
-    try:
+    hint = f"the host needs a link {wanted.parent}" if wanted.parent else ""
+    with border("network", f"Network/{wanted.name}", hint):
         if wanted.driver is Driver.BRIDGE:
             _ensure_bridged(layout, wanted)
         elif wanted.driver in (Driver.MACVLAN, Driver.IPVLAN):
-            socket.if_nametoindex(wanted.parent)
-    except FileExistsError as error:
-        raise Refused(str(error.strerror), object=place, step="network", errno=error.errno) from error
-    except OSError as error:
-        hint = f"the host needs a link {wanted.parent}" if error.errno == errno.ENODEV and wanted.parent else ""
-        raise RetryLater(str(error.strerror), object=place, step="network", errno=error.errno, hint=hint) from error
+            _check_parent(wanted.parent)
 
 
 def read_network(layout: Layout, name: str, link: str = "") -> ObservedNetwork | None:
-    """The bridge of network `name` (`link` when the manifest names it) as the host has it; None without one."""
-    return read_bridge(layout, name, link)
+    """The bridge of network `name` (`link` when the manifest names it) as the host has it; None without one.
+
+    Raises Refused, RetryLater.
+    """
+    with border("network", f"Network/{name}"):
+        return read_bridge(layout, name, link)
 
 
 def remove_network(layout: Layout, name: str, link: str = "") -> None:
-    """Remove the network's bridge and rules; having neither is as good. Raises OSError."""
+    """Remove the network's bridge and rules; having neither is as good. Raises Refused, RetryLater."""
     link = link or layout.link("b", name)
-    remove_bridge(link)
-    remove_network_rules(layout, link)
+    with border("network", f"Network/{name}"):
+        remove_bridge(link)
+        remove_network_rules(layout, link)
 
 
 def _ensure_bridged(layout: Layout, wanted: NetworkWanted) -> None:
@@ -53,3 +51,8 @@ def _ensure_bridged(layout: Layout, wanted: NetworkWanted) -> None:
         ensure_forwarding(layout, version)
     ensure_network_rules(layout, wanted)
     ensure_interface_settings(bridge_name(layout, wanted), BRIDGE_BEHIND_RULES)
+
+
+def _check_parent(name: str) -> None:
+    with netlink.route_socket() as opened:
+        netlink.link_index(opened, name)

@@ -13,6 +13,7 @@ from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from runtime.layout import Layout
 from runtime.network import netlink
 from runtime.network.addresses import all_addresses, read_routes
+from runtime.network.border import border
 from runtime.network.bridge import IFF_UP, link_kind, observed_bridge
 from runtime.network.endpoint import LOOPBACK
 from runtime.network.namespace import inside, namespace_of
@@ -30,8 +31,9 @@ class HostLink:
     group: int
 
 
+@border("network")
 def read_host_links() -> dict[int, HostLink]:
-    """Every link of the calling thread's namespace, by index. Raises OSError."""
+    """Every link of the calling thread's namespace, by index. Raises Refused, RetryLater."""
     with netlink.route_socket() as opened:
         return {
             int(link["index"]): HostLink(
@@ -44,6 +46,7 @@ def read_host_links() -> dict[int, HostLink]:
         }
 
 
+@border("network")
 def read_endpoints(
     pid: int, start_time: int | None = None, host: Mapping[int, HostLink] | None = None
 ) -> tuple[ObservedEndpoint, ...]:
@@ -73,8 +76,9 @@ def read_endpoints(
     )
 
 
+@border("network")
 def read_bridges(layout: Layout) -> dict[str, ObservedNetwork]:
-    """Every bridge of this engine by the name of its network, wanted or not. Raises OSError."""
+    """Every bridge of this engine by the name of its network, wanted or not. Raises Refused, RetryLater."""
     with netlink.route_socket() as opened:
         addresses = all_addresses(opened)
         bridges = [link for link in netlink.dump(opened, ifinfmsg, netlink.RTM_GETLINK) if link_kind(link) == "bridge"]

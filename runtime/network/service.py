@@ -11,44 +11,46 @@ from ipaddress import ip_interface
 from runtime.layout import Layout
 from runtime.network import netlink
 from runtime.network.addresses import add_address, delete_address
+from runtime.network.border import border
 from runtime.network.firewall.services import ensure_balance, link_of_service, read_balances, remove_balance
 from runtime.network.firewall.table import read_tables
 from runtime.network.naming import bridge_name
 from runtime.network.records import Address, NetworkWanted, ServiceBalance
-from schemas.errors import RetryLater
 
 
 def ensure_service(layout: Layout, network: NetworkWanted, wanted: ServiceBalance) -> None:
     """Balance the Service over its backends and let the bridge answer for its virtual addresses.
 
-    The rules come first: the address alone would offer the host's own ports. Raises RetryLater.
+    The rules come first: the address alone would offer the host's own ports. Raises Refused, RetryLater.
     """
-    before = read_balances(read_tables(layout)[0]).get(wanted.service)
-    stale = before.virtual_addresses - wanted.virtual_addresses if before else frozenset()
     link = bridge_name(layout, network)
-    try:
+    with border("balance", f"Service/{wanted.service}"):
+        before = read_balances(read_tables(layout)[0]).get(wanted.service)
+        stale = before.virtual_addresses - wanted.virtual_addresses if before else frozenset()
         if stale:
             _change_addresses(link, frozenset(), stale)
         ensure_balance(layout, network, wanted)
         if wanted.virtual_addresses:
             _change_addresses(link, wanted.virtual_addresses, frozenset())
-    except OSError as error:
-        place = f"Service/{wanted.service}"
-        raise RetryLater(str(error.strerror), object=place, step="balance", errno=error.errno) from error
 
 
 def remove_service(layout: Layout, service: str) -> None:
-    """Take the Service's addresses from its bridge and its rules from the firewall. Raises OSError."""
+    """Take the Service's addresses from its bridge and its rules from the firewall. Raises Refused, RetryLater."""
+    with border("balance", f"Service/{service}"):
+        _remove_addresses(layout, service)
+        remove_balance(layout, service)
+
+
+def _remove_addresses(layout: Layout, service: str) -> None:
     inet, _ = read_tables(layout)
-    balance = read_balances(inet).get(service)
-    link = link_of_service(inet, service)
-    if balance is not None and link:
-        try:
-            _change_addresses(link, frozenset(), balance.virtual_addresses)
-        except OSError as error:
-            if error.errno != errno.ENODEV:
-                raise
-    remove_balance(layout, service)
+    balance, link = read_balances(inet).get(service), link_of_service(inet, service)
+    if balance is None or not link:
+        return
+    try:
+        _change_addresses(link, frozenset(), balance.virtual_addresses)
+    except OSError as error:
+        if error.errno != errno.ENODEV:
+            raise
 
 
 def _change_addresses(link: str, wanted: frozenset[Address], unwanted: frozenset[Address]) -> None:

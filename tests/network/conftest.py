@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +21,8 @@ def own_namespace() -> Iterator[None]:
     try:
         batch("link set lo up")
         bridge_calls_iptables(False)
+        for switch in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):  # inherited from the machine
+            Path(f"/proc/sys/net/{switch}").write_text("0")
         yield
     finally:
         setns(home, CLONE_NEWNET)

@@ -10,6 +10,7 @@ from ipaddress import ip_network
 
 from runtime.kernel import nftables
 from runtime.layout import Layout
+from runtime.network.border import border
 from runtime.network.firewall.elements import Placed, address_of, all_of, commands, placed, versioned
 from runtime.network.firewall.listing import Listing
 from runtime.network.firewall.table import firewall_lock, is_whole, read_tables, write_table
@@ -33,8 +34,9 @@ def rules_of(layout: Layout, wanted: NetworkWanted) -> NetworkRules:
     )
 
 
+@border("firewall")
 def ensure_network_rules(layout: Layout, wanted: NetworkWanted) -> None:
-    """Make the firewall treat the network's bridge as wanted, in one transaction. Raises OSError."""
+    """Make the firewall treat the network's bridge as wanted, in one transaction. Raises Refused, RetryLater."""
     with firewall_lock(layout):
         inet, bridge = read_tables(layout)
         if not is_whole(inet, bridge):
@@ -49,8 +51,9 @@ def ensure_network_rules(layout: Layout, wanted: NetworkWanted) -> None:
             nftables.run("\n".join(changes))
 
 
+@border("firewall")
 def remove_network_rules(layout: Layout, link: str) -> None:
-    """Take all elements of the bridge `link` away; having none is as good. Raises OSError."""
+    """Take all elements of the bridge `link` away; having none is as good. Raises Refused, RetryLater."""
     with firewall_lock(layout):
         inet, bridge = read_tables(layout)
         gone = commands(layout, _of_link(inet, link) | _ports_of(bridge, link), ())

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 from runtime.kernel import nftables
 from runtime.layout import Layout
+from runtime.network.border import border
 from runtime.network.firewall.elements import (
     NUMBERS,
     PROTOCOLS,
@@ -29,10 +30,11 @@ from runtime.network.records import Publication
 MAPS = ("ports4", "ports6", "hosts4", "hosts6")
 
 
+@border("firewall")
 def publish(layout: Layout, publications: Iterable[Publication]) -> None:
     """Make these ports reachable at the host, beside what is published already, in one transaction.
 
-    A host port that another container has is taken over: the planner has seen to conflicts. Raises OSError.
+    A host port that another container has is taken over: the planner has seen to conflicts. Raises Refused, RetryLater.
     """
     want = [_element(one) for one in publications]
     if not want:
@@ -46,8 +48,9 @@ def publish(layout: Layout, publications: Iterable[Publication]) -> None:
             _replace(layout, want)
 
 
+@border("firewall")
 def unpublish(layout: Layout, container: str, keep: Iterable[Publication] = ()) -> None:
-    """Withdraw what is published for a container, but for `keep`; nothing is as good. Raises OSError."""
+    """Withdraw what is published for a container, but for `keep`; nothing is as good. Raises Refused, RetryLater."""
     kept = {_element(one) for one in keep}
     with firewall_lock(layout):
         inet, _ = read_tables(layout)

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from runtime.kernel import nftables
 from runtime.layout import Layout
+from runtime.network.border import border
 from runtime.network.firewall.balance import Parts, balance_of, parts_of, parts_wanted, replicas_map
 from runtime.network.firewall.elements import commands
 from runtime.network.firewall.listing import Listing
@@ -23,8 +24,9 @@ from runtime.network.records import Backend, NetworkWanted, ServiceBalance
 _FAMILIES = {4: "ip", 6: "ip6"}
 
 
+@border("firewall")
 def ensure_balance(layout: Layout, network: NetworkWanted, wanted: ServiceBalance) -> None:
-    """Balance a Service as wanted, in one transaction; nothing when it is so already. Raises OSError."""
+    """Balance a Service as wanted, in one transaction; nothing when it is so already. Raises Refused, RetryLater."""
     with firewall_lock(layout):
         inet, bridge = read_tables(layout)
         if not is_whole(inet, bridge):
@@ -38,8 +40,9 @@ def ensure_balance(layout: Layout, network: NetworkWanted, wanted: ServiceBalanc
             nftables.run("\n".join(changes))
 
 
+@border("firewall")
 def remove_balance(layout: Layout, service: str) -> None:
-    """Forget a Service; not knowing it is as good. Raises OSError."""
+    """Forget a Service; not knowing it is as good. Raises Refused, RetryLater."""
     with firewall_lock(layout):
         inet, bridge = read_tables(layout)
         everything = parts_of(inet)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from runtime.kernel import nftables
 from runtime.layout import Layout
+from runtime.network.border import border
 from runtime.network.firewall.base import BRIDGE_CHAINS, CHAINS, table_text
 from runtime.network.firewall.listing import Listing, parse_listing
 
@@ -35,8 +36,12 @@ def firewall_lock(layout: Layout) -> Iterator[None]:
         os.close(descriptor)
 
 
+@border("firewall")
 def ensure_table(layout: Layout) -> None:
-    """Make both tables whole in one transaction, elements and the administrator's chain kept. Raises OSError."""
+    """Make both tables whole in one transaction, elements and the administrator's chain kept.
+
+    Raises Refused, RetryLater.
+    """
     with firewall_lock(layout):
         if not is_whole(*read_tables(layout)):
             write_table(layout)
@@ -52,8 +57,9 @@ def write_table(layout: Layout) -> None:
     nftables.run("\n".join([*commands, f"add chain inet {layout.nft_table} {_mark(*tables)}"]))
 
 
+@border("firewall")
 def remove_table(layout: Layout) -> None:
-    """Delete both tables; having none is as good. Raises OSError."""
+    """Delete both tables; having none is as good. Raises Refused, RetryLater."""
     with firewall_lock(layout):
         for family in ("inet", "bridge"):
             table = f"table {family} {layout.nft_table}"
@@ -69,16 +75,6 @@ def is_whole(inet: Listing, bridge: Listing) -> bool:
     """Whether every rule of the unchanging half is as it was written."""
     loopback = [element.key[0] for element in inet.of("loopback6")]
     return _mark(inet, bridge) in inet.chains and loopback == _loopback6()
-
-
-def change(layout: Layout, commands: list[str]) -> None:
-    """Run commands of the `inet` table as one transaction, making the table first when it is gone. Raises OSError."""
-    text = "\n".join(commands)
-    try:
-        nftables.run(text)
-    except FileNotFoundError:
-        ensure_table(layout)
-        nftables.run(text)
 
 
 def _loopback6() -> list[str]:
