@@ -14,8 +14,22 @@ from typing import Any
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 OLD_NUMBERS = {
-    "x86_64": {"pivot_root": 155, "keyctl": 250, "ioprio_set": 251, "sched_setattr": 314, "seccomp": 317},
-    "aarch64": {"pivot_root": 41, "keyctl": 219, "ioprio_set": 30, "sched_setattr": 274, "seccomp": 277},
+    "x86_64": {
+        "pivot_root": 155,
+        "keyctl": 250,
+        "ioprio_set": 251,
+        "sched_setattr": 314,
+        "seccomp": 317,
+        "rt_sigaction": 13,
+    },
+    "aarch64": {
+        "pivot_root": 41,
+        "keyctl": 219,
+        "ioprio_set": 30,
+        "sched_setattr": 274,
+        "seccomp": 277,
+        "rt_sigaction": 134,
+    },
 }
 """System calls older than the common numbering that libc does not export, by machine."""
 

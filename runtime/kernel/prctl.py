@@ -31,6 +31,7 @@ _setfsgid = libc.function("setfsgid", ctypes.c_uint)
 _setdomainname = libc.function("setdomainname", ctypes.c_char_p, ctypes.c_size_t)
 _keyctl = libc.system_call("keyctl", ctypes.c_int, ctypes.c_char_p)
 _ioprio_set = libc.system_call("ioprio_set", ctypes.c_int, ctypes.c_int, ctypes.c_int)
+_rt_sigaction = libc.system_call("rt_sigaction", ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_size_t)
 _sched_setattr = libc.system_call("sched_setattr", ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)
 
 
@@ -101,3 +102,8 @@ def set_oom_score_adj(pid: int | str, score: int) -> None:
         os.write(descriptor, str(score).encode())
     finally:
         os.close(descriptor)
+
+
+def default_action(number: int) -> None:
+    """rt_sigaction(2) SIG_DFL, also for the signals that libc keeps to itself (32 and 33)."""
+    _rt_sigaction(number, b"\0" * 32, None, 8)
