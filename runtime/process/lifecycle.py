@@ -205,6 +205,10 @@ def delete(paths: ContainerPaths, *, force: bool) -> None:
         end_by_force(paths)
     if record is not None and record.monitor_pid:
         _wait_for_monitor(record)
+    if record is None and force:
+        # who asked for it died while it was being made: its init may stand in the cgroup already
+        with _vanishing():
+            cgroup.kill(paths.cgroup)
     with step("cgroup", paths.cgroup):
         cgroup.remove(paths.cgroup, keep_engine=paths.has_launcher)
     with contextlib.suppress(FileNotFoundError):
