@@ -168,7 +168,7 @@ def test_a_silent_connection_is_ended_after_its_time() -> None:
     from runtime.network.dns.listeners import Listener
     from runtime.network.dns.loop import Loop
 
-    loop, now = Loop(), [100.0]
+    loop, now = Loop(lambda: None), [100.0]
     server = socket.create_server(("127.0.0.1", 0))
     server.setblocking(False)
     clients = streams.Streams(loop, lambda stream, packet, reply: reply(b"answer"), lambda: now[0])

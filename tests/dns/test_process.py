@@ -7,7 +7,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -56,6 +58,7 @@ def test_a_server_that_answers_is_left_alone(server: Layout) -> None:
     assert pid_of(server) == before
 
 
+@pytest.mark.vm
 def test_a_killed_server_is_restored_with_all_it_answered(server: Layout, resolv_conf: Path) -> None:
     one_name(server)
     assert answers(query("web")) == ["127.1.0.2"]
@@ -85,7 +88,7 @@ def test_of_many_callers_at_once_one_starts_the_server(layout: Layout, netns: No
 def test_a_second_server_of_the_same_engine_refuses_to_start(server: Layout) -> None:
     before = pid_of(server)
     code = "import sys; from runtime.network.dns.server import main; sys.exit(main(sys.argv[1:]))"
-    paths = [str(server.root), str(server.run), "/etc/resolv.conf"]
+    paths = [str(server.dns), "/etc/resolv.conf"]
     second = subprocess.run([sys.executable, "-c", code, *paths], capture_output=True, text=True, check=False)
     assert second.returncode == 1
     assert "another DNS server of this engine holds the lock" in second.stderr
@@ -126,6 +129,23 @@ def test_a_server_of_older_code_is_replaced(
         stop_dns(layout)
 
 
+def test_clients_hardly_notice_that_a_server_is_replaced(
+    server: Layout, resolv_conf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one_name(server)
+    with monkeypatch.context() as newer, ThreadPoolExecutor(1) as pool:
+        newer.setattr(process, "code_version", lambda: "newer")
+        begin = last = time.monotonic()
+        longest = 0.0
+        replacing = pool.submit(ensure_dns, server, resolv_conf)
+        while not replacing.done():
+            with suppress(OSError):
+                assert answers(query("web", timeout=0.05)) == ["127.1.0.2"]
+                longest, last = max(longest, time.monotonic() - last), time.monotonic()
+        assert isinstance(replacing.exception(), RetryLater)  # What answers now is not the newer code either.
+    assert longest < (time.monotonic() - begin) / 2
+
+
 def test_a_server_that_cannot_start_says_why(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "__file__", "/nowhere/runtime/network/dns/process.py")
     with pytest.raises(RetryLater, match=r"start the DNS server: .*No module named"):
@@ -139,6 +159,7 @@ def test_a_server_outlives_its_starter_and_is_nobodys_child(server: Layout) -> N
     assert os.getsid(pid_of(server)) != os.getsid(0)
 
 
+@pytest.mark.vm
 def test_a_server_runs_as_nobody_with_no_more_than_the_right_to_bind(server: Layout) -> None:
     status = Path(f"/proc/{pid_of(server)}/status").read_text()
     fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)

@@ -27,6 +27,7 @@ def two_networks(layout: Layout) -> None:
     ensure_records(layout, "back", "db", ["db"], [DB])
 
 
+@pytest.mark.vm
 @pytest.mark.parametrize("tcp", [False, True])
 def test_a_container_resolves_its_networks_names_at_the_gateway(server: Layout, tcp: bool) -> None:
     two_networks(server)
@@ -104,6 +105,7 @@ def test_a_network_whose_address_moves_is_listened_to_at_the_new_one(server: Lay
         query("web", at=FRONT, client=WEB, timeout=1)
 
 
+@pytest.mark.vm
 def test_a_gateway_is_listened_to_before_its_bridge_stands(server: Layout) -> None:
     ensure_listen(server, "later", ["10.77.0.1/24", "fd77::1/64"])
     ensure_records(server, "later", "web", ["web"], ["10.77.0.2", "fd77::2"])

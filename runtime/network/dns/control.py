@@ -42,7 +42,7 @@ class Control:
         self._socket.bind(SOCKET_FILE)
         self._socket.listen(16)
         self._socket.setblocking(False)
-        loop.watch(self._socket.fileno(), lambda _: self._tell())
+        loop.watch(self._socket.fileno(), lambda _: self._tell(), essential=True)
 
     def _tell(self) -> None:
         with suppress(OSError):

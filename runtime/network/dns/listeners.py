@@ -83,8 +83,8 @@ class Listeners:
             raise
         tcp.listen(BACKLOG)
         listener = Listener(network, address, udp, tcp)
-        self._loop.watch(udp.fileno(), lambda _: self._on_udp(listener))
-        self._loop.watch(tcp.fileno(), lambda _: self._on_tcp(listener))
+        self._loop.watch(udp.fileno(), lambda _: self._on_udp(listener), essential=True)
+        self._loop.watch(tcp.fileno(), lambda _: self._on_tcp(listener), essential=True)
         return listener
 
     def _close(self, listener: Listener) -> None:

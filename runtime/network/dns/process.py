@@ -50,8 +50,7 @@ def ensure_dns(layout: Layout, resolv_conf: Path = RESOLV_CONF) -> bool:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if read_dns(layout).is_current:
             return False
-        stop_dns(layout)
-        _start(layout, resolv_conf)
+        _start(layout, resolv_conf, read_identity(layout.dns))
     if not read_dns(layout).is_current:
         raise RetryLater("the DNS server does not answer", step="start the DNS server", path=str(layout.dns))
     return True
@@ -89,11 +88,12 @@ def read_dns(layout: Layout) -> ObservedDns:
     )
 
 
-def _start(layout: Layout, resolv_conf: Path) -> None:
+def _start(layout: Layout, resolv_conf: Path, replaced: tuple[int, int] | None) -> None:
     import subprocess  # Not needed by the server itself, which imports this package too.
 
     code = str(Path(__file__).resolve().parents[3])
-    arguments = [str(path.absolute()) for path in (layout.root, layout.run, resolv_conf)]
+    arguments = [str(path.absolute()) for path in (layout.dns, resolv_conf)]
+    arguments += [str(number) for number in replaced or ()]
     try:
         started = subprocess.run(
             [sys.executable, "-S", "-s", "-P", "-m", "runtime.network.dns.server", *arguments],

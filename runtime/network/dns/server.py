@@ -1,8 +1,9 @@
 """The DNS server: one detached process per engine, answering while the engine's own processes are down.
 
-`python -m runtime.network.dns.server ROOT RUN RESOLV_CONF` returns once the server it left behind answers, or prints
-why there is none. The server holds a lock, follows the record files, answers at every network's gateway and forwards
-the rest. It needs no engine: its only inputs are files and packets. It ends when its directory is removed.
+`python -m runtime.network.dns.server DIRECTORY RESOLV_CONF [PID STARTED]` returns once the server it left behind
+answers, or prints why there is none. PID is the server it takes over from: killed only when this one is ready, so
+that few clients notice. The server holds a lock, follows the record files, answers at every network's gateway and
+forwards the rest. It needs no engine: its only inputs are files and packets. It ends when its directory is removed.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from ipaddress import ip_interface
 from pathlib import Path
 
 from runtime.kernel.prctl import set_name
-from runtime.kernel.process import start_time
+from runtime.kernel.process import send_signal, start_time
 from runtime.network.dns import wire
 from runtime.network.dns.answers import Forward, answer
 from runtime.network.dns.control import LOCK_FILE, Control, Status, write_identity
@@ -33,35 +34,40 @@ from runtime.network.dns.record_files import NETWORKS
 from runtime.network.dns.resolvers import HostResolvers
 from runtime.network.dns.streams import Stream, Streams
 from runtime.network.dns.version import code_version
-from runtime.network.dns.watch import Gone, Watcher
+from runtime.network.dns.watch import Watcher
 from runtime.network.dns.zone import Names
 
 BATCH = 64
 """Packets read from one socket before its neighbours get their turn."""
 MAX_TOLD_FAULTS = 20
 LOG_FILE = "server.log"
+TAKE_OVER_SECONDS = 5.0
 
 
 class Server:
     """The parts put together; one packet's way from socket to reply."""
 
     def __init__(self, resolv_conf: Path) -> None:
-        self.loop = Loop()
+        """Read the records; `open` lets the world in."""
+        self.loop = Loop(self._fault)
         self.names = Names()
         self.watcher = Watcher(Path(NETWORKS), self.names)
         self.listeners = Listeners(self.loop, self._datagrams, self._connection)
         self.streams = Streams(self.loop, self._ask, time.monotonic)
         self.forwarder = Forwarder(self.loop, HostResolvers(resolv_conf), self._is_own, time.monotonic)
-        self.control = Control(self.loop, self._status)
         self.version = code_version()  # Now: nobody may not be able to read the sources.
         self.faults = 0
-        self.loop.watch(self.watcher.fd, lambda _: self._catch_up())
+
+    def open(self) -> None:
+        """Listen, for clients and for the engine."""
+        self.control = Control(self.loop, self._status)
+        self.loop.watch(self.watcher.fd, lambda _: self._catch_up(), essential=True)
         self._follow()
 
     def run(self) -> None:
         """Serve until the records' directory is removed."""
         parts = (self.listeners, self.streams, self.forwarder)
-        while True:
+        while not self.watcher.gone:
             self.loop.run_once(until(time.monotonic(), [part.next_deadline() for part in parts]))
             now = time.monotonic()
             self.streams.expire(now)
@@ -109,7 +115,10 @@ class Server:
 
     def _connection(self, listener: Listener) -> None:
         self._catch_up()
-        self.streams.accept(listener)
+        try:
+            self.streams.accept(listener)
+        except Exception:
+            self._fault()
 
     def _ask(self, stream: Stream, packet: bytes, reply: Callable[[bytes], None]) -> None:
         self._catch_up()
@@ -147,28 +156,26 @@ def _send(listener: Listener, client: tuple[str, int], reply: bytes) -> None:
 
 def main(arguments: list[str]) -> int:
     """Leave a server behind; 0 once it answers, 1 with the reason on standard error."""
-    root, run, resolv_conf = (Path(argument) for argument in arguments)
+    directory, resolv_conf, *replaced = arguments
     reader, writer = os.pipe()
     if os.fork() == 0:
         os.close(reader)
-        _serve(root, run, resolv_conf, writer)
+        _serve(Path(directory), Path(resolv_conf), tuple(int(number) for number in replaced), writer)
         os._exit(0)
     os.close(writer)
     return 0 if os.read(reader, 1) == b"1" else 1
 
 
-def _serve(root: Path, run: Path, resolv_conf: Path, ready: int) -> None:
-    os.chdir(run / "dns")
+def _serve(directory: Path, resolv_conf: Path, replaced: tuple[int, ...], ready: int) -> None:
+    os.chdir(directory)
     os.umask(0o077)
     _reset_signals()
     set_name("trimtab-dns")
     with Path(LOCK_FILE).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            sys.exit("another DNS server of this engine holds the lock")
         _raise_file_limit()
         server = Server(resolv_conf)
+        _take(lock.fileno(), replaced)
+        server.open()
         write_identity(os.getpid(), start_time(os.getpid()) or 0)
         log = os.open(LOG_FILE, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         drop_privileges()
@@ -176,8 +183,22 @@ def _serve(root: Path, run: Path, resolv_conf: Path, ready: int) -> None:
         os.close(ready)
         for descriptor in (1, 2):
             os.dup2(log, descriptor)
-        with suppress(Gone):
-            server.run()
+        server.run()
+
+
+def _take(lock: int, replaced: tuple[int, ...]) -> None:
+    """Hold the lock, after the end of the server that is taken over from. Exits where another one holds it."""
+    if replaced:
+        send_signal(replaced[0], replaced[1], signal.SIGKILL)  # It keeps nothing that an orderly end would save.
+    deadline = time.monotonic() + (TAKE_OVER_SECONDS if replaced else 0)
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                sys.exit("another DNS server of this engine holds the lock")
+            time.sleep(0.001)
 
 
 def _reset_signals() -> None:

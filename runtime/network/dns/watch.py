@@ -7,6 +7,7 @@ changed; opening sockets is the listeners' job.
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 from runtime.kernel.inotify import (
@@ -39,17 +40,23 @@ _ENTRIES = IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_ATTRIB | IN_
 _FILES = IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_ONLYDIR
 
 
-class Gone(Exception):
-    """The records' directory was removed: this server has no engine any more."""
+def _new_inotify() -> int:
+    try:
+        return inotify_init1()
+    except OSError as error:
+        if error.errno == errno.EMFILE:
+            error.strerror = f"{error.strerror}; raise the sysctl fs.inotify.max_user_instances"
+        raise
 
 
 class Watcher:
-    """Follows `directory` (relative to the working directory or absolute) into `names`."""
+    """Follows `directory` into `names`. `gone`: it was removed, so this server has no engine any more."""
 
     def __init__(self, directory: Path, names: Names) -> None:
         self.directory = directory
         self.names = names
-        self.fd = inotify_init1()
+        self.gone = False
+        self.fd = _new_inotify()
         self._root = inotify_add_watch(self.fd, directory, _ENTRIES | IN_DELETE_SELF | IN_MOVE_SELF)
         self._networks: dict[int, str] = {}
         self.read_all()
@@ -62,7 +69,7 @@ class Watcher:
         self.names.forget_views()
 
     def catch_up(self) -> bool:
-        """Apply what changed since the last call; True when a network's own file was among it. Raises Gone."""
+        """Apply what changed since the last call; True when a network's own file was among it."""
         listening_changed = changed = False
         for event in read_events(self.fd):
             changed = True
@@ -88,7 +95,8 @@ class Watcher:
 
     def _apply_to_root(self, event: InotifyEvent) -> bool:
         if event.mask & (IN_DELETE_SELF | IN_MOVE_SELF | IN_IGNORED):
-            raise Gone
+            self.gone = True
+            return False
         if not event.mask & IN_ISDIR or not is_record_name(event.name):
             return False
         self.names.zones.pop(event.name, None)
