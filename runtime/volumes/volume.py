@@ -71,7 +71,7 @@ def read_volume(layout: Layout, name: str, mounts: Sequence[Mount] | None = None
         name=name,
         path=directory / DATA,
         driver_opts=record.driver_opts,
-        size=_size(record, directory, mounts),
+        size=_size(record, directory, drift),
         labels=record.labels,
         deletion_policy=record.deletion_policy,
         registered=record.registered,
@@ -81,12 +81,12 @@ def read_volume(layout: Layout, name: str, mounts: Sequence[Mount] | None = None
     )
 
 
-def _size(record: VolumeRecord, directory: Path, mounts: Sequence[Mount] | None) -> int | None:
+def _size(record: VolumeRecord, directory: Path, drift: tuple[str, ...]) -> int | None:
     """The limit as the kernel has it."""
     if record.size is None:
         return None
     if record.driver_opts:
-        return record.size if not _drift(record, directory, mounts) else None
+        return None if drift else record.size
     limit = size.read_limit(directory / DATA, record.project)
     return record.size if limit == size.rounded(record.size) else limit
 
@@ -114,12 +114,13 @@ def ensure_volume(layout: Layout, wanted: VolumeWanted) -> VolumeObserved:
         size.check(layout.volumes, wanted.name)
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     with locked(directory):
-        record = _registered(directory, wanted)
+        announced = record = _registered(directory, wanted)
         _make_data_directory(directory / DATA)
         record = _converge_mount(directory, record, mount)
         if mount is None:
             record = size.converge(directory, record, wanted.name)
-        write_record(directory, record)
+        if record != announced:
+            write_record(directory, record)
     observed = read_volume(layout, wanted.name)
     if observed is None or observed.drift:
         reason = observed.drift[0] if observed else "it is gone again"
@@ -129,7 +130,8 @@ def ensure_volume(layout: Layout, wanted: VolumeWanted) -> VolumeObserved:
 
 def _registered(directory: Path, wanted: VolumeWanted) -> VolumeRecord:
     """The record of what is wanted now, written before anything is made. What was made so far stays recorded."""
-    have = read_record(directory) or VolumeRecord()
+    found = read_record(directory)
+    have = found or VolumeRecord()
     record = replace(
         have,
         driver_opts={key: value for key, value in wanted.driver_opts.items() if value},
@@ -140,7 +142,8 @@ def _registered(directory: Path, wanted: VolumeWanted) -> VolumeRecord:
     )
     if _mount_words(have) != _mount_words(record) and have.mounted is not None:
         record = replace(record, mounted=_outdated(have.mounted))
-    write_record(directory, record)
+    if record != found:
+        write_record(directory, record)
     return record
 
 

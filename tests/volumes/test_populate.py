@@ -52,6 +52,7 @@ def names(layout: Layout, volume: str = "data") -> set[str]:
 WHOLE = {"plain", "sub", "sub/added", "sub/deep", "sub/deep/file"}
 
 
+@pytest.mark.vm
 def test_an_empty_volume_gets_what_the_image_shows_at_the_path(layout: Layout, layers: list[Path]) -> None:
     ensure_volume(layout, VolumeWanted("data"))
     assert populate(layout, "data", layers, "/var/data") is True
@@ -110,6 +111,7 @@ def test_a_hundred_layers_are_not_too_many(layout: Layout, layers: list[Path]) -
     assert names(layout) == WHOLE | {str(number) for number in range(120)}
 
 
+@pytest.mark.vm
 def test_everything_a_file_has_comes_along(layout: Layout) -> None:
     layer = layout.root / "layers/rich"
     data = layer / "data"

@@ -47,6 +47,7 @@ def test_a_changed_content_replaces_the_old_one(layout: Layout) -> None:
     assert read_secret(layout, "Secret", "db") == after
 
 
+@pytest.mark.vm
 def test_contents_stand_on_a_bounded_private_tmpfs_mounted_once(layout: Layout) -> None:
     for name in ("a", "b"):
         ensure_secret(layout, "Secret", name, PASSWORD)
@@ -112,6 +113,7 @@ def test_a_removed_content_is_gone_and_removing_it_again_is_nothing(layout: Layo
     assert read_secret(layout, "Secret", "db") is None
 
 
+@pytest.mark.vm
 def test_a_container_gets_its_files_with_owner_and_mode(layout: Layout) -> None:
     ensure_secret(layout, "Secret", "db", PASSWORD)
     ensure_secret(layout, "Config", "db", b"port=1")

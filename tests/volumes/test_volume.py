@@ -95,6 +95,7 @@ def test_a_name_that_would_leave_the_directory_of_volumes_is_refused(layout: Lay
         ensure_volume(layout, VolumeWanted(name))
 
 
+@pytest.mark.vm
 def test_a_tmpfs_volume_is_mounted_with_its_options(layout: Layout) -> None:
     made = ensure_volume(layout, tmpfs(options="size=1m,mode=0750,noexec,nosuid,noatime"))
     (seen,) = mounts(layout)
@@ -114,6 +115,7 @@ def test_the_size_of_a_tmpfs_volume_is_its_own_limit(layout: Layout) -> None:
         (made.path / "big").write_bytes(b"x" * 100000)
 
 
+@pytest.mark.vm
 def test_an_unmounted_volume_is_noticed_and_mounted_again(layout: Layout) -> None:
     ensure_volume(layout, tmpfs())
     subprocess.run(["umount", str(volume_path(layout, "fast"))], check=True)
@@ -174,6 +176,7 @@ def test_a_tmpfs_that_holds_files_is_not_unmounted_for_something_else(layout: La
     assert (ensure_volume(layout, bind(source)).path / "kept").read_text() == "kept"
 
 
+@pytest.mark.vm
 def test_a_bound_directory_is_the_volume(layout: Layout, source: Path) -> None:
     made = ensure_volume(layout, bind(source, "bind,ro,nosuid"))
     assert (made.path / "kept").read_text() == "kept"
