@@ -73,11 +73,12 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Anchored:
-    """What an anchor names, and how many values an alias of it adds."""
+    """What an anchor names; how many values an alias of it adds, and how many levels."""
 
     value: Any
     below: Below
-    size: int
+    size: int = 1
+    levels: int = 0
 
 
 def read_documents(file: str, text: str | bytes, substitute: Substitute) -> tuple[list[Document], list[Problem]]:
@@ -112,13 +113,14 @@ class _Reader:
         self.problems: list[Problem] = []
         self.path: list[str | int] = []
         self.size = 0
+        self.deepest = 0
         self.aliased = 0
         self.substituted = 0
 
     def read_into(self, documents: list[Document]) -> None:
         while (event := self.next_event()) is not None:
             if isinstance(event, DocumentStartEvent):
-                self.anchors = {}
+                self.anchors, self.deepest = {}, 0
                 root = self.next_event()
                 value, below = self.node(root)
                 spot = (root.start_mark.line, root.start_mark.column, below)
@@ -132,7 +134,7 @@ class _Reader:
         if isinstance(event, ScalarEvent):
             value = self.scalar(event)
             if event.anchor:
-                self.anchors[event.anchor] = Anchored(value, None, 1)
+                self.anchors[event.anchor] = Anchored(value, None)
             return value, None
         if isinstance(event, AliasEvent):
             return self.alias(event)
@@ -166,17 +168,28 @@ class _Reader:
 
     def collection(self, event: Event) -> tuple[Any, Below]:
         assert isinstance(event, MappingStartEvent | SequenceStartEvent)
-        if len(self.path) >= MAX_DEPTH:
-            raise self.stop(event, f"is nested more than {MAX_DEPTH} levels deep", "flatten it")
         if event.tag is not None and not isinstance(event, COLLECTION_TAGS.get(event.tag, ())):
             self.refuse_tag(event)
-        before = self.size
+        self.descend(event, 1)
         if event.anchor:
-            self.anchors[event.anchor] = None
+            return self.anchored(event, event.anchor)
+        return self.mapping() if isinstance(event, MappingStartEvent) else self.sequence()
+
+    def anchored(self, event: MappingStartEvent | SequenceStartEvent, name: str) -> tuple[Any, Below]:
+        """A collection that aliases may name once it is complete, not before."""
+        size, deepest, level = self.size, self.deepest, len(self.path)
+        self.anchors[name] = None
+        self.deepest = level + 1
         value: tuple[Any, Below] = self.mapping() if isinstance(event, MappingStartEvent) else self.sequence()
-        if event.anchor:
-            self.anchors[event.anchor] = Anchored(*value, self.size - before + 1)
+        self.anchors[name] = Anchored(*value, self.size - size + 1, self.deepest - level)
+        self.deepest = max(deepest, self.deepest)
         return value
+
+    def descend(self, event: Event, levels: int) -> None:
+        """Note that what is read here goes so many levels deeper; refuse too many, also by way of aliases."""
+        self.deepest = max(self.deepest, len(self.path) + levels)
+        if self.deepest > MAX_DEPTH:
+            raise self.stop(event, f"is nested more than {MAX_DEPTH} levels deep", "flatten it")
 
     def sequence(self) -> tuple[list[Any], list[Spot]]:
         values: list[Any] = []
@@ -224,7 +237,7 @@ class _Reader:
             self.path.pop()
             return None
         if event.anchor:
-            self.anchors[event.anchor] = Anchored(event.value, None, 1)
+            self.anchors[event.anchor] = Anchored(event.value, None)
         if event.tag is not None and event.tag not in TEXT_TAGS:
             self.refuse_tag(event)
             return None
@@ -258,6 +271,7 @@ class _Reader:
         anchored = self.anchors[event.anchor]
         if anchored is None:
             raise self.stop(event, f"the alias *{event.anchor} stands inside what it names", "spell the value out")
+        self.descend(event, anchored.levels)
         self.size += anchored.size
         self.aliased += anchored.size
         if self.aliased > MAX_ALIASED:

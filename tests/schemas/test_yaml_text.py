@@ -165,8 +165,18 @@ REFUSED = [
     pytest.param("[" * 70, f"is nested more than {MAX_DEPTH} levels deep", id="deep nesting"),
     pytest.param("- " * 100_000, "levels deep", id="nesting that would exhaust the stack"),
     pytest.param("{" * 100_000, "levels deep", id="flow nesting that would exhaust the stack"),
+    pytest.param(
+        "a0: &a0 []\n" + "".join(f"a{n}: &a{n} [*a{n - 1}]\n" for n in range(1, 70)),
+        "a.yaml:64:12: is nested more than 64 levels deep",
+        id="deep nesting by way of aliases",
+    ),
     pytest.param("#" * (MAX_BYTES + 1), "a.yaml:1:1: is larger than 4 MiB", id="a huge text"),
 ]
+
+
+def test_a_text_may_be_as_deep_as_allowed() -> None:
+    deep = "[" * (MAX_DEPTH - 1) + "]" * (MAX_DEPTH - 1)
+    assert read(f"a: &a {deep}\nb: *a\nc: *a\n")
 
 
 @pytest.mark.parametrize(("text", "problem"), REFUSED)
