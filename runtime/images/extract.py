@@ -47,6 +47,8 @@ class Extractor:
         self._newest_ns = 0
         self.entries = 0
         self.bytes = 0
+        self.hiding: set[bytes] = set()
+        """Directories with whiteouts in them."""
 
     @property
     def implied(self) -> frozenset[bytes]:
@@ -202,7 +204,7 @@ class Extractor:
     def _white_out(self, path: bytes, parent: bytes, mark: bytes) -> None:
         """Hide `name` of the layers below; what this layer itself has under that name stays (image-spec)."""
         name = mark[len(WHITEOUT_PREFIX) :]
-        directory, _ = self._tree.directory(parent)
+        directory, real = self._tree.directory(parent)
         if mark == OPAQUE_MARK:
             set_opaque(directory)
         elif name.startswith(WHITEOUT_PREFIX):
@@ -212,6 +214,7 @@ class Extractor:
         else:
             try:
                 os.mknod(name, stat.S_IFCHR, 0, dir_fd=directory)
+                self.hiding.add(real)
             except FileExistsError:
                 if stat.S_ISDIR(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
                     set_opaque(directory, name)

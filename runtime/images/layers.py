@@ -23,12 +23,15 @@ BROKEN = ".broken"
 
 @dataclass(frozen=True, slots=True)
 class LayerRecord:
-    """One unpacked layer. `implied` are directories that it holds but says nothing about (paths, "" is its top)."""
+    """One unpacked layer. Paths are below its top, which is "": see `mend` for what they are needed for."""
 
     diff_id: str
     bytes: int
     entries: int
     implied: tuple[str, ...]
+    """Directories that it holds but says nothing about."""
+    hiding: tuple[str, ...]
+    """Directories in which it has whiteouts."""
     inode: int
     changed_ns: int
     """The top directory's change time: no tool can set it, so an edit of the top shows."""
@@ -49,7 +52,7 @@ def read_layer(layout: Layout, diff_id: str) -> LayerRecord | None:
     """What was recorded when the layer was made, or None when there is no whole layer."""
     try:
         fields = json.loads((layer_path(layout, diff_id) / RECORD).read_bytes())
-        return LayerRecord(**{**fields, "implied": tuple(fields["implied"])})
+        return LayerRecord(**{**fields, "implied": tuple(fields["implied"]), "hiding": tuple(fields["hiding"])})
     except (FileNotFoundError, NotADirectoryError, ValueError, TypeError, KeyError):
         return None
 
@@ -78,12 +81,17 @@ def write_record(place: Path, diff_id: str, made: dict[str, object]) -> LayerRec
         diff_id=diff_id,
         bytes=int(str(made["bytes"])),
         entries=int(str(made["entries"])),
-        implied=tuple(made["implied"]) if isinstance(made["implied"], list) else (),
+        implied=_paths(made["implied"]),
+        hiding=_paths(made["hiding"]),
         inode=found.st_ino,
         changed_ns=found.st_ctime_ns,
     )
     (place / RECORD).write_text(json.dumps(asdict(record)))
     return record
+
+
+def _paths(said: object) -> tuple[str, ...]:
+    return tuple(map(str, said)) if isinstance(said, list) else ()
 
 
 def list_layers(layout: Layout) -> tuple[str, ...]:

@@ -1,9 +1,11 @@
-"""Gives directories that a layer only implied the metadata that the layers below it say they have.
+"""The small layer on top of a stack that mends what layers cannot know of each other while each is unpacked alone.
 
-A layer's tar may hold `tmp/x` and say nothing of `tmp`. Unpacked alone, as layers here are, its `tmp` gets plain
-metadata; and overlay shows a merged directory with those of the top-most layer that has it, so a sticky,
-world-writable /tmp of the base would be lost. Changing the layer's tree is no answer: other images share it, over
-other bases. So an image that needs it gets one more small layer on top, of empty directories with the right metadata.
+Implied directories: a layer's tar may hold `tmp/x` and say nothing of `tmp`, which then gets plain metadata; and
+overlay shows a merged directory with those of the top-most layer that has it, so a sticky, world-writable /tmp of the
+base would be lost. Whiteouts that hide nothing: overlay leaves them out only where it merges directories; in a
+directory that one layer alone has, they would show as names that cannot be opened. Changing a layer's tree is no
+answer, since other images share it over other bases. So an image that needs it gets one more layer, of empty
+directories: those with the right metadata, and those that make overlay merge.
 
 Called by `ensure_image` once all layers are unpacked. Reads their trees by descriptor, follows no links.
 """
@@ -37,7 +39,7 @@ def add_mending_layer(layout: Layout, store: BlobStore, layers: Sequence[LayerRe
 def mending_members(layout: Layout, layers: Sequence[LayerRecord]) -> list[Member]:
     """The directories to put on top of the stack, parents first; empty where no metadata would be lost."""
     stack = list({layer.diff_id: layer for layer in reversed(layers)}.values())
-    if not any(layer.implied for layer in stack[:-1]):
+    if not any(layer.implied for layer in stack[:-1]) and not any(layer.hiding for layer in stack):
         return []
     with ExitStack() as opened:
         trees = []
@@ -45,7 +47,11 @@ def mending_members(layout: Layout, layers: Sequence[LayerRecord]) -> list[Membe
             fd = os.open(layer_tree(layout, layer.diff_id), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             opened.callback(os.close, fd)
             trees.append(fd)
-        search = _Search(trees, [frozenset(layer.implied) for layer in stack])
+        search = _Search(
+            trees,
+            [frozenset(layer.implied) for layer in stack],
+            [frozenset(layer.hiding) for layer in stack],
+        )
         search.visit("", list(range(len(stack))))
     wanted = {above for path in search.lost for above in with_ancestors(path)}
     return [search.found[path] for path in sorted(wanted)]
@@ -59,16 +65,17 @@ def with_ancestors(path: str) -> list[str]:
 
 @dataclass(slots=True)
 class _Search:
-    """One walk down the directories that some layer implied, each with the layers (highest first) that merge there."""
+    """One walk down the directories in question, each with the layers (highest first) that merge there."""
 
     trees: Sequence[int]
     implied: Sequence[frozenset[str]]
+    hiding: Sequence[frozenset[str]]
     found: dict[str, Member] = field(default_factory=dict)
     lost: list[str] = field(default_factory=list)
     children: dict[str, set[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for paths in self.implied:
+        for paths in (*self.implied, *self.hiding):
             for path in paths:
                 while path and path not in self.children.setdefault(path.rpartition("/")[0], set()):
                     self.children[path.rpartition("/")[0]].add(path)
@@ -78,11 +85,12 @@ class _Search:
         said = next((index for index in merged if path not in self.implied[index]), merged[0])
         member = self._member(said, path)
         self.found[path] = member
-        if said != merged[0] and not _is_plain(member):
+        is_metadata_lost = said != merged[0] and not _is_plain(member)
+        is_whiteout_seen = len(merged) == 1 and path != "" and path in self.hiding[merged[0]]
+        if is_metadata_lost or is_whiteout_seen:
             self.lost.append(path)
         for child in sorted(self.children.get(path, ())):
-            below = self._merged(child, merged)
-            if len(below) > 1:
+            if below := self._merged(child, merged):
                 self.visit(child, below)
 
     def _merged(self, path: str, above: Sequence[int]) -> list[int]:

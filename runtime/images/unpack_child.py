@@ -63,7 +63,8 @@ def unpack(order: Order) -> dict[str, object]:
         "diff_id": diff_id,
         "entries": extractor.entries,
         "bytes": extractor.bytes,
-        "implied": sorted(path.decode("utf-8", "surrogateescape") for path in extractor.implied),
+        "implied": sorted(map(os.fsdecode, extractor.implied)),
+        "hiding": sorted(map(os.fsdecode, extractor.hiding)),
         "skipped_xattrs": extractor.skipped_xattrs,
     }
 

@@ -142,6 +142,17 @@ def test_extended_attributes_of_a_mended_directory_are_kept(layout: Layout, tmp_
         assert os.getxattr(root / "tmp", "user.color") == b"blue"
 
 
+def test_a_whiteout_that_hides_nothing_is_not_seen(layout: Layout, tmp_path: Path) -> None:
+    base = tar_of(directory("d", 0o750), file("d/a"), file("d/.wh.ghost"), file("e/f/.wh.ghost"), file(".wh.top"))
+    for layers in ([base], [BASE, base], [base, BASE], [base, tar_of(file("d/b"))]):
+        with mounted(layout, tmp_path, *layers) as root:
+            assert "ghost" not in names(root / "d")
+            assert names(root / "e/f") == []
+            assert "top" not in names(root)
+            assert metadata(root / "d") == (0o750, 0, 0)
+            subprocess.run(["rm", "-r", root / "d", root / "e"], check=True)
+
+
 def test_a_whiteout_hides_and_an_opaque_directory_hides_all_below(layout: Layout, tmp_path: Path) -> None:
     base = tar_of(directory("d"), file("d/a", b"1"), file("d/b", b"1"), directory("e"), file("e/a", b"1"))
     upper = tar_of(file("d/.wh.a"), file("e/.wh..wh..opq"), file("e/new", b"2"))
