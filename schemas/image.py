@@ -84,7 +84,7 @@ def image_faults(spec: ImageSpec) -> list[Fault]:
     given = [origin for origin in ORIGINS if getattr(spec, origin) is not None]
     faults: list[Fault] = []
     if not given:
-        faults.append(((), "says not where it comes from; write one of ref, archive, rootfs"))
+        faults.append(((), "does not say where it comes from; write one of ref, archive, rootfs"))
     faults += [((origin,), f"cannot stand beside {given[0]}; keep one of them") for origin in given[1:]]
     if spec.config is not None and spec.rootfs is None:
         faults.append((("config",), "belongs to rootfs; other images bring their own, leave it out"))

@@ -68,5 +68,5 @@ class SecretSpec(ContentSpec):
 def content_faults(spec: ContentSpec) -> list[Fault]:
     given = [origin for origin in ORIGINS if getattr(spec, origin) is not None]
     if not given:
-        return [((), "says not where its content comes from; write one of file, environment, content")]
+        return [((), "does not say where its content comes from; write one of file, environment, content")]
     return [((origin,), f"cannot stand beside {given[0]}; keep one of them") for origin in given[1:]]

@@ -133,7 +133,7 @@ class SourceSpec(Spec):
 def source_faults(spec: SourceSpec) -> list[Fault]:
     faults: list[Fault] = []
     if spec.directory is None and spec.git is None:
-        faults.append(((), "says not where manifests come from; write one of directory, git"))
+        faults.append(((), "does not say where manifests come from; write one of directory, git"))
     if spec.directory is not None and spec.git is not None:
         faults.append((("git",), "cannot stand beside directory; keep one of them"))
     if spec.interval is not None and spec.interval < LEAST_INTERVAL:

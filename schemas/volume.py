@@ -57,9 +57,9 @@ def driver_faults(options: VolumeDriverOptions) -> list[Fault]:
         if options.type not in (None, "none"):
             faults.append((("type",), "a bind mount has no file system of its own; write type: none"))
     elif options.type is None:
-        faults.append((("type",), "says not which file system; write one as in nfs, tmpfs, ext4, or o: bind"))
+        faults.append((("type",), "does not say which file system; write one as in nfs, tmpfs, ext4, or o: bind"))
     elif options.type != "tmpfs" and options.device is None:
-        faults.append((("device",), f"says not what to mount; write the device of the {options.type}"))
+        faults.append((("device",), f"does not say what to mount; write the device of the {options.type}"))
     return faults
 
 

@@ -217,7 +217,11 @@ def some_fields(model: type[Spec]) -> Strategy:
             continue
         annotation: Any = Annotated[field.annotation, *field.metadata]
         (required if field.is_required() else optional)[name] = values(name, annotation)
-    few = st.lists(st.sampled_from(sorted(optional)), max_size=6, unique=True) if optional else st.just([])
+    few = (
+        st.lists(st.sampled_from(sorted(optional)), min_size=min(len(optional), 8) // 4, max_size=16, unique=True)
+        if optional
+        else st.just([])
+    )
     return few.flatmap(lambda chosen: st.fixed_dictionaries({**required, **{name: optional[name] for name in chosen}}))
 
 

@@ -38,7 +38,7 @@ def test_a_model_judges_the_example(kind: Kind, verdict: str, spec: Any) -> None
         SPEC_MODELS[kind].model_validate(spec)
     for error in refusal.value.errors():
         worded = error["type"] in ("value_error", "refused")
-        assert not worded or "; " in error["msg"], "says not what to write instead"
+        assert not worded or "; " in error["msg"], "does not say what to write instead"
 
 
 @pytest.mark.parametrize(("kind", "verdict", "spec"), TABLE, ids=ids)

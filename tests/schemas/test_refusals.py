@@ -149,7 +149,7 @@ def test_every_contradiction_is_told_at_once() -> None:
             {"build": {"context": "."}},
             "spec.build: building comes in a later version; write ref, archive or rootfs",
         ),
-        (Kind.IMAGE, {}, "spec: says not where it comes from; write one of ref, archive, rootfs"),
+        (Kind.IMAGE, {}, "spec: does not say where it comes from; write one of ref, archive, rootfs"),
         (Kind.IMAGE, {"ref": "a", "rootfs": "./b"}, "spec.rootfs: cannot stand beside ref; keep one of them"),
         (
             Kind.NETWORK,

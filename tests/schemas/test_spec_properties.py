@@ -13,11 +13,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+from schemas.check import check
 from schemas.errors import Invalid
 from schemas.jsonschema import any_manifest_schema
 from schemas.load import Text, load
 from schemas.names import Kind
 from schemas.spec_models import SPEC_MODELS
+from tests.schemas.inputs import inputs
 from tests.schemas.strategies import broken_manifests, manifests
 
 quick = settings(
@@ -97,3 +99,11 @@ def test_an_unknown_field_is_refused_by_every_kind(kind: Kind) -> None:
     with pytest.raises(Invalid) as refusal:
         load([Text("a.json", text)], {})
     assert "spec.nonsense" in [problem.field for problem in refusal.value.problems]
+
+
+@quick
+@given(inputs())
+def test_a_whole_input_can_be_generated(documents: list[dict[str, Any]]) -> None:
+    declared = load([Text("a.json", json.dumps({"apiVersion": "v1", "kind": "List", "items": documents}))], {})
+    assert len(declared) == len(documents)
+    assert check(declared) == []
