@@ -13,20 +13,19 @@ from pydantic import model_validator
 
 from schemas.faults import Fault, collect, refuse
 from schemas.field import Spec, part
+from schemas.image_words import read_image_name
 from schemas.paths import Subpath, Target, is_host_path, read_host_path, read_target
 from schemas.plain_types import (
     Flag,
     Line,
     Mode,
     Room,
-    is_name,
     one_of,
     read_line,
     read_list,
     read_name,
     whole,
 )
-from schemas.reference import Reference
 from schemas.spelling import INTO_BAG, SORTED, Spelling, pattern
 
 PROPAGATIONS = ("private", "rprivate", "shared", "rshared", "slave", "rslave")
@@ -97,18 +96,11 @@ class Mount(Spec):
         return complete(value) if isinstance(kind, str) and kind in SOURCES else value
 
 
-def read_image_source(value: Any) -> str:
-    text = read_line(value)
-    if not is_name(text):
-        Reference.parse(text)
-    return text
-
-
 def _no_source(value: Any) -> None:
     raise ValueError("a tmpfs has no source; leave it out")
 
 
-SOURCES = {"volume": read_name, "bind": read_host_path, "tmpfs": _no_source, "image": read_image_source}
+SOURCES = {"volume": read_name, "bind": read_host_path, "tmpfs": _no_source, "image": read_image_name}
 _REQUIRED = {"bind": "a path of the host, as in ./data", "image": "an image, as in nginx:1.27"}
 
 
