@@ -19,7 +19,7 @@ from runtime.network import netlink, sysctl
 from runtime.network.addresses import add_address, add_loopback_route, delete_address, read_addresses
 from runtime.network.naming import bridge_alias, bridge_mac, bridge_name
 from runtime.network.records import Driver, Interface, NetworkWanted, ObservedNetwork
-from runtime.network.settings import bridge_settings
+from runtime.network.settings import FORWARDING, bridge_settings
 
 IFF_UP = 1
 _OBSERVED = (
@@ -80,6 +80,7 @@ def observed_bridge(name: str, link: ifinfmsg, addresses: frozenset[Interface]) 
         addresses=frozenset(one for one in addresses if not is_single(one)),
         virtual_addresses=frozenset(one.ip for one in addresses if is_single(one)),
         settings=sysctl.read_interface_settings(interface, _OBSERVED),
+        forwards=frozenset(version for version, name in FORWARDING.items() if sysctl.read_setting(name) == "1"),
     )
 
 

@@ -46,6 +46,8 @@ def _network(wanted: NetworkWanted, observed: ObservedNetwork) -> Iterator[str]:
     have = {str(one) for one in observed.addresses}
     want = {f"{pool.gateway}/{pool.subnet.prefixlen}" for pool in wanted.pools if pool.gateway is not None}
     yield from _sets("address", have, want)
+    for version in sorted({pool.subnet.version for pool in wanted.pools} - observed.forwards):
+        yield f"the host does not forward IPv{version}"
     for name, value in (bridge_settings(wanted) | BRIDGE_BEHIND_RULES).items():
         found = observed.settings.get(name, value)
         if found != value:

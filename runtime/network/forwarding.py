@@ -9,71 +9,49 @@ make later are none of our business.
 from __future__ import annotations
 
 import json
-from pathlib import Path
+import re
 
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
-from runtime.kernel import nftables
 from runtime.layout import Layout
 from runtime.network import netlink, sysctl
 from runtime.network.border import border
-from runtime.network.firewall.elements import all_of, commands, placed
-from runtime.network.firewall.table import firewall_lock, is_whole, read_tables, write_table
+from runtime.network.firewall.table import ensure_table, unrouted_record
+from runtime.network.settings import FORWARDING
 
-_SWITCHES = {4: "ipv4/ip_forward", 6: "ipv6/conf/all/forwarding"}
+_OURS = re.compile(r"^tt[a-z][0-9a-f]{12}$")
 
 
 @border("forwarding")
 def ensure_forwarding(layout: Layout, version: int) -> None:
     """Turn forwarding of IP `version` on, the firewall's `unrouted` first. Raises Refused, RetryLater."""
-    if sysctl.read_setting(_SWITCHES[version]) == "1" and not _record(layout, version).exists():
+    if sysctl.read_setting(FORWARDING[version]) == "1":
         return
-    with firewall_lock(layout):
-        _write_unrouted(layout, version, _links_before(layout, version))
+    if not unrouted_record(layout, version).exists():
+        _write_record(layout, version)
+    ensure_table(layout)
     if version == 6:
         _keep_router_advertisements()
-    sysctl.ensure_setting(_SWITCHES[version], "1")
+    sysctl.ensure_setting(FORWARDING[version], "1")
 
 
-def read_forwarding(version: int) -> bool:
-    """Whether the host forwards IP `version`."""
-    return sysctl.read_setting(_SWITCHES[version]) == "1"
-
-
-def _links_before(layout: Layout, version: int) -> list[str]:
-    """The host's links when we turned the switch, written down before it is turned."""
-    record = _record(layout, version)
-    if record.exists():
-        found: list[str] = json.loads(record.read_text())
-        return found
-    names = [name for name in _link_names() if name != "lo" and not name.startswith("tt")]
+def _write_record(layout: Layout, version: int) -> None:
+    record = unrouted_record(layout, version)
+    record.parent.mkdir(parents=True, exist_ok=True)
     temporary = record.with_suffix(".new")
-    temporary.write_text(json.dumps(names))
+    temporary.write_text(json.dumps([name for name in _link_names() if name != "lo"]))
     temporary.replace(record)
-    return names
-
-
-def _write_unrouted(layout: Layout, version: int, links: list[str]) -> None:
-    inet, bridge = read_tables(layout)
-    if not is_whole(inet, bridge):
-        write_table(layout)
-    name = f"unrouted{version}"
-    changes = commands(layout, all_of(inet, (name,)), [placed(name, link) for link in links])
-    if changes:
-        nftables.run("\n".join(changes))
 
 
 def _keep_router_advertisements() -> None:
     """A host that forwards ignores router advertisements, and drops the routes it has of them, unless told 2."""
     for name in _link_names():
-        if sysctl.read_setting(f"ipv6/conf/{name}/accept_ra") == "1" and not name.startswith("tt"):
+        if sysctl.read_setting(f"ipv6/conf/{name}/accept_ra") == "1":
             sysctl.ensure_setting(f"ipv6/conf/{name}/accept_ra", "2")
 
 
 def _link_names() -> list[str]:
+    """The host's links, an engine's own left out."""
     with netlink.route_socket() as opened:
-        return [str(link.get_attr("IFLA_IFNAME")) for link in netlink.dump(opened, ifinfmsg, netlink.RTM_GETLINK)]
-
-
-def _record(layout: Layout, version: int) -> Path:
-    return layout.run / f"unrouted{version}.json"
+        names = [str(link.get_attr("IFLA_IFNAME")) for link in netlink.dump(opened, ifinfmsg, netlink.RTM_GETLINK)]
+    return [name for name in names if not _OURS.match(name)]

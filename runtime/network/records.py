@@ -125,7 +125,10 @@ class ObservedEndpoint:
 
 @dataclass(frozen=True, slots=True)
 class ObservedNetwork:
-    """One network's link on the host. `virtual_addresses` are those of Services (single addresses)."""
+    """One network's link on the host.
+
+    `virtual_addresses` are those of Services (single addresses); `forwards` the IP versions the host forwards.
+    """
 
     name: str
     driver: Driver
@@ -135,6 +138,7 @@ class ObservedNetwork:
     addresses: frozenset[Interface]
     virtual_addresses: frozenset[Address]
     settings: Mapping[str, str] = field(default_factory=dict)
+    forwards: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, order=True)

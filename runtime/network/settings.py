@@ -6,6 +6,8 @@ from runtime.network.records import EndpointWanted, NetworkWanted
 
 BRIDGE_BEHIND_RULES = {"ipv4.route_localnet": "1"}
 """Lets the host reach published ports at 127.0.0.1: set only behind the rules that keep containers from it."""
+FORWARDING = {4: "ipv4/ip_forward", 6: "ipv6/conf/all/forwarding"}
+"""The host's forwarding, below /proc/sys/net, by IP version."""
 
 
 def bridge_settings(wanted: NetworkWanted) -> dict[str, str]:

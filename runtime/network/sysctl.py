@@ -5,10 +5,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from schemas.errors import Refused
+
 _NET = Path("/proc/sys/net")
+_KEY = re.compile(r"^[a-z][a-z0-9_]*$")
+_INTERFACE = re.compile(r"^(?!\.{1,2}$)[^/\s]{1,15}$")
 
 
 def read_setting(name: str) -> str | None:
@@ -28,10 +33,12 @@ def ensure_setting(name: str, value: str) -> None:
 def ensure_interface_settings(interface: str, settings: Mapping[str, str]) -> None:
     """Write `net.<family>.conf.<interface>.<key>` for each `<family>.<key>`.
 
-    A kernel without IPv6 has no IPv6 to disable. Raises OSError.
+    A kernel without IPv6 has no IPv6 to disable. Raises OSError; Refused for what would be another file.
     """
     for name, value in settings.items():
         family, _, key = name.partition(".")
+        if family not in ("ipv4", "ipv6") or not _KEY.match(key) or not _INTERFACE.match(interface):
+            raise Refused(f"{name} is no setting of an interface", step="network", path=f"{interface}")
         try:
             ensure_setting(f"{family}/conf/{interface}/{key}", value)
         except FileNotFoundError:

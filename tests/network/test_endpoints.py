@@ -389,3 +389,11 @@ def test_names_of_ports_never_clash(world: World) -> None:
     assert socket.if_nametoindex(world.layout.link("b", "front")) > 0
     assert len([link for link in read_host_links().values() if link.name.startswith("ttv")]) == 2
     assert ip_interface("10.1.0.2/24") in only(first).addresses
+
+
+@pytest.mark.parametrize("name", ["ipv4.../../../kernel/hostname", "kernel.hostname", "ipv4.a/b", "ipv4.", "ipv4"])
+def test_a_setting_that_would_be_another_file_is_refused(world: World, name: str) -> None:
+    front = world.network()
+    web = world.machine("web")
+    with pytest.raises(Refused, match="no setting of an interface"):
+        ensure_endpoint(world.layout, endpoint(front, "web", 2, sysctls=((name, "x"),)), web.tid)

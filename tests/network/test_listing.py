@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from runtime.layout import Layout
 from runtime.network.firewall.elements import commands, placed
 from runtime.network.firewall.listing import Element, parse_listing
+from schemas.errors import Refused
 
 TEXT = """table inet trimtab-abc123 {
 \tset links {
@@ -102,3 +105,11 @@ def test_link_names_are_quoted_and_addresses_are_not() -> None:
     assert text.endswith('near6 { "ttb0" . fd00::1 }')
     (text,) = commands(layout, [], [placed("within", "a", "a", value=("goto", "apart"))])
     assert text.endswith('within { "a" . "a" : goto apart }')
+
+
+@pytest.mark.parametrize("name", ['x" }; flush ruleset; #', "a\nb", "a;b", "a{b", "a\\", "a,b"])
+def test_a_name_that_could_end_an_element_is_refused(name: str) -> None:
+    with pytest.raises(Refused, match="cannot stand in a firewall rule"):
+        commands(Layout(), [], [placed("links", name)])
+    with pytest.raises(Refused, match="cannot stand in a firewall rule"):
+        commands(Layout(), [], [placed("links", "ttb0", comment=name)])

@@ -11,6 +11,7 @@ import pytest
 from runtime.kernel import nftables
 from runtime.network.compare import network_differences
 from runtime.network.firewall.observe import read_firewall
+from runtime.network.firewall.table import ensure_table
 from runtime.network.network import ensure_network, read_network, remove_network
 from runtime.network.observe import read_bridges, read_host_links
 from runtime.network.records import Driver, ObservedNetwork, Pool
@@ -202,3 +203,22 @@ def test_two_networks_of_a_pool_each_take_the_forwarding_switch_once(world: Worl
     world.network("back", 2)
     text = nftables.run(f"list set inet {world.layout.nft_table} unrouted4")
     assert "ttb" not in text
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_forwarding_turned_off_by_hand_shows_and_is_mended(world: World, version: int) -> None:
+    front = world.network()
+    (SYSCTL / {4: "ipv4/ip_forward", 6: "ipv6/conf/all/forwarding"}[version]).write_text("0")
+    assert f"the host does not forward IPv{version}" in network_differences(front, observed(world))
+    ensure_network(world.layout, front)
+    assert network_differences(front, observed(world)) == ()
+
+
+def test_links_kept_apart_that_were_taken_from_the_rules_show_and_are_mended(world: World) -> None:
+    world.outside()
+    world.network()
+    nftables.run(f"flush set inet {world.layout.nft_table} unrouted4")
+    assert not read_firewall(world.layout).whole
+    ensure_table(world.layout)
+    assert read_firewall(world.layout).whole
+    assert "up1" in nftables.run(f"list set inet {world.layout.nft_table} unrouted4")

@@ -13,10 +13,13 @@ from ipaddress import ip_address
 from runtime.layout import Layout
 from runtime.network.firewall.listing import Element, Listing
 from runtime.network.records import Address, Protocol
+from schemas.errors import Refused
 
 NUMBERS = {Protocol.TCP: "6", Protocol.UDP: "17", Protocol.SCTP: "132"}
 """IANA protocol numbers, as nft prints them."""
 PROTOCOLS = {number: protocol for protocol, number in NUMBERS.items()} | {p.value: p for p in Protocol}
+_SAFE = re.compile(r"^[\w./:@ -]*$", re.ASCII)
+"""What may stand in nft's text: nothing that could end an element."""
 _LINK_NAME = re.compile(r"^(?![\d./]+$)[^:]+$")
 
 
@@ -68,6 +71,9 @@ def _command(verb: str, layout: Layout, one: Placed) -> str:
 
 
 def _text(element: Element) -> str:
+    for part in (*element.key, element.comment, *element.value):
+        if not _SAFE.match(part):
+            raise Refused(f"{part!r} cannot stand in a firewall rule", step="firewall")
     text = " . ".join(f'"{part}"' if _LINK_NAME.match(part) else part for part in element.key)
     if element.comment:
         text += f' comment "{element.comment}"'

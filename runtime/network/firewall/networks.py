@@ -13,7 +13,7 @@ from runtime.layout import Layout
 from runtime.network.border import border
 from runtime.network.firewall.elements import Placed, address_of, all_of, commands, placed, versioned
 from runtime.network.firewall.listing import Listing
-from runtime.network.firewall.table import firewall_lock, is_whole, read_tables, write_table
+from runtime.network.firewall.table import ensure_whole, firewall_lock, read_tables
 from runtime.network.naming import bridge_mac, bridge_name, port_group
 from runtime.network.records import NetworkRules, NetworkWanted
 
@@ -39,8 +39,7 @@ def ensure_network_rules(layout: Layout, wanted: NetworkWanted) -> None:
     """Make the firewall treat the network's bridge as wanted, in one transaction. Raises Refused, RetryLater."""
     with firewall_lock(layout):
         inet, bridge = read_tables(layout)
-        if not is_whole(inet, bridge):
-            write_table(layout)
+        ensure_whole(layout, inet, bridge)
         rules = rules_of(layout, wanted)
         have = _of_link(inet, rules.link) | _ports_of(bridge, rules.link)
         want = _elements(wanted.name, rules)

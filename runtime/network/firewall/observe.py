@@ -20,7 +20,7 @@ def read_firewall(layout: Layout) -> ObservedFirewall:
     """
     inet, bridge = read_tables(layout)
     return ObservedFirewall(
-        whole=is_whole(inet, bridge),
+        whole=is_whole(layout, inet, bridge),
         networks=read_network_rules(inet, bridge),
         publications=read_publications(inet),
         services=read_balances(inet),

@@ -24,7 +24,7 @@ from runtime.network.firewall.elements import (
     versioned,
 )
 from runtime.network.firewall.listing import Listing
-from runtime.network.firewall.table import firewall_lock, is_whole, read_tables, write_table
+from runtime.network.firewall.table import ensure_whole, firewall_lock, read_tables
 from runtime.network.records import Publication
 
 MAPS = ("ports4", "ports6", "hosts4", "hosts6")
@@ -77,8 +77,7 @@ def owner_of(comment: str) -> str:
 
 def _replace(layout: Layout, want: list[Placed]) -> None:
     inet, bridge = read_tables(layout)
-    if not is_whole(inet, bridge):
-        write_table(layout)
+    ensure_whole(layout, inet, bridge)
     keys = {(one.name, one.element.key) for one in want}
     have = [one for one in all_of(inet, MAPS) if (one.name, one.element.key) in keys]
     changes = commands(layout, have, want)

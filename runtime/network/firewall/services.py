@@ -17,7 +17,7 @@ from runtime.network.firewall.balance import Parts, balance_of, parts_of, parts_
 from runtime.network.firewall.elements import commands
 from runtime.network.firewall.listing import Listing
 from runtime.network.firewall.networks import is_routed, router
-from runtime.network.firewall.table import firewall_lock, is_whole, read_tables, write_table
+from runtime.network.firewall.table import ensure_whole, firewall_lock, read_tables
 from runtime.network.naming import bridge_name
 from runtime.network.records import Backend, NetworkWanted, ServiceBalance
 
@@ -29,8 +29,7 @@ def ensure_balance(layout: Layout, network: NetworkWanted, wanted: ServiceBalanc
     """Balance a Service as wanted, in one transaction; nothing when it is so already. Raises Refused, RetryLater."""
     with firewall_lock(layout):
         inet, bridge = read_tables(layout)
-        if not is_whole(inet, bridge):
-            write_table(layout)
+        ensure_whole(layout, inet, bridge)
         link = bridge_name(layout, network)
         have = parts_of(inet).get(wanted.service, Parts())
         changes = _replacement(layout, have, wanted, link)

@@ -7,8 +7,10 @@ changed rule, a changed nft or a changed trimtab shows alike, and is mended alik
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,9 +20,11 @@ from runtime.kernel import nftables
 from runtime.layout import Layout
 from runtime.network.border import border
 from runtime.network.firewall.base import BRIDGE_CHAINS, CHAINS, table_text
+from runtime.network.firewall.elements import Placed, all_of, commands, placed
 from runtime.network.firewall.listing import Listing, parse_listing
 
 _MARK = "written-"
+_STANDING = ("loopback6", "unrouted4", "unrouted6")
 _BRIDGE_CALLS_IP6TABLES = Path("/proc/sys/net/bridge/bridge-nf-call-ip6tables")
 
 
@@ -43,18 +47,21 @@ def ensure_table(layout: Layout) -> None:
     Raises Refused, RetryLater.
     """
     with firewall_lock(layout):
-        if not is_whole(*read_tables(layout)):
-            write_table(layout)
+        ensure_whole(layout, *read_tables(layout))
 
 
-def write_table(layout: Layout) -> None:
-    """The same without looking first; the lock is the caller's."""
-    loopback = "".join(f"add element inet {layout.nft_table} loopback6 {{ {one} }}\n" for one in _loopback6())
-    nftables.run(f"{table_text(layout)}flush set inet {layout.nft_table} loopback6\n{loopback}")
-    tables = read_tables(layout)
-    old = [name for name in tables[0].chains if name.startswith(_MARK)]
-    commands = [f"delete chain inet {layout.nft_table} {name}" for name in old]
-    nftables.run("\n".join([*commands, f"add chain inet {layout.nft_table} {_mark(*tables)}"]))
+def ensure_whole(layout: Layout, inet: Listing, bridge: Listing) -> None:
+    """The same for a caller who holds the lock and has read both tables. Raises OSError."""
+    if is_whole(layout, inet, bridge):
+        return
+    standing = commands(layout, all_of(inet, _STANDING), _standing_elements(layout))
+    nftables.run(table_text(layout) + "\n".join(standing))
+    written = read_tables(layout)
+    if not _is_complete(*written):
+        raise OSError(errno.EAGAIN, "somebody else changed our rules while they were written")
+    old = [name for name in written[0].chains if name.startswith(_MARK)]
+    marks = [f"delete chain inet {layout.nft_table} {name}" for name in old]
+    nftables.run("\n".join([*marks, f"add chain inet {layout.nft_table} {_mark(*written)}"]))
 
 
 @border("firewall")
@@ -71,10 +78,24 @@ def read_tables(layout: Layout) -> tuple[Listing, Listing]:
     return _read("inet", layout), _read("bridge", layout)
 
 
-def is_whole(inet: Listing, bridge: Listing) -> bool:
-    """Whether every rule of the unchanging half is as it was written."""
-    loopback = [element.key[0] for element in inet.of("loopback6")]
-    return _mark(inet, bridge) in inet.chains and loopback == _loopback6()
+def is_whole(layout: Layout, inet: Listing, bridge: Listing) -> bool:
+    """Whether all that belongs to no owner is as it was written: every rule, and what the host decides."""
+    standing = frozenset(all_of(inet, _STANDING)) == _standing_elements(layout)
+    return standing and _mark(inet, bridge) in inet.chains
+
+
+def unrouted_record(layout: Layout, version: int) -> Path:
+    """Where `forwarding.py` writes down between which links the host did not forward IP `version` before us."""
+    return layout.run / f"unrouted{version}.json"
+
+
+def _standing_elements(layout: Layout) -> frozenset[Placed]:
+    found = {placed("loopback6", one) for one in _loopback6()}
+    for version in (4, 6):
+        record = unrouted_record(layout, version)
+        if record.exists():
+            found |= {placed(f"unrouted{version}", link) for link in json.loads(record.read_text())}
+    return frozenset(found)
 
 
 def _loopback6() -> list[str]:
@@ -87,6 +108,15 @@ def _loopback6() -> list[str]:
         return [] if _BRIDGE_CALLS_IP6TABLES.read_text().strip() == "1" else ["::1"]
     except FileNotFoundError:
         return ["::1"]
+
+
+def _is_complete(inet: Listing, bridge: Listing) -> bool:
+    """Whether each chain has as many lines as it should: its rules, and its hook."""
+    return all(
+        len(listing.chains.get(chain.name, ())) == len(chain.rules) + bool(chain.hook)
+        for listing, chains in ((inet, CHAINS), (bridge, BRIDGE_CHAINS))
+        for chain in chains
+    )
 
 
 def _read(family: str, layout: Layout) -> Listing:
