@@ -1,4 +1,4 @@
-"""A whole engine on the real kernel, in a network namespace that stands for the host; afterwards nothing of it is left."""
+"""A whole engine on the real kernel, in a network namespace that stands for the host; afterwards nothing is left."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ spec:
     def converge(self, text: str, set_name: str = "shop", pruning: Pruning = NO_PRUNING) -> None:
         """Apply; everything must succeed, and nothing be left to do."""
         failed = [f"{o.action.describe()}: {o.error}" for o in self.apply(text, set_name, pruning) if not o.ok]
-        assert failed == []
+        assert not failed, "\n".join(failed)
         left = self.diff(text, set_name, pruning)
         assert left.empty, told(left)
 
@@ -68,8 +68,8 @@ spec:
         return found
 
     def inside(self, name: str, *command: str) -> str:
-        """What a command prints in the container's mount, network, pid, ipc and uts namespaces."""
-        arguments = ["nsenter", "-t", str(self.process(name).pid), "-m", "-n", "-p", "-i", "-u", *command]
+        """What a command prints in every namespace of the container."""
+        arguments = ["nsenter", "-t", str(self.process(name).pid), "-a", *command]
         done = subprocess.run(arguments, capture_output=True, text=True, timeout=20, check=False)
         assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
         return done.stdout
@@ -83,7 +83,7 @@ spec:
         stop_dns(self.layout)
         client.stop_launcher(self.layout)
         assert self.cgroups() == [], self.cgroups()
-        assert self.links() == [], self.links()
+        until(lambda: self.links() == [])
 
     def sets(self) -> list[str]:
         with open_engine(self.layout) as engine:
