@@ -47,7 +47,7 @@ def populate(layout: Layout, name: str, layers: Sequence[Path], path: str, *, id
     """Fill the volume with what the image holds at `path`, once, if it is empty; whether something was copied.
 
     `layers`: directories, highest first. Owners keep their ids, plus `id_offset` where a volume cannot be id-mapped.
-    A path the image does not have fills nothing. Raises Refused, RetryLater.
+    A path the image does not have fills nothing, and leaves it to the next image. Raises Refused, RetryLater.
     """
     directory = volume_directory(layout, name)
     with locked(directory) as lock:
@@ -61,19 +61,35 @@ def populate(layout: Layout, name: str, layers: Sequence[Path], path: str, *, id
         if record.population == "" and not _is_empty(directory / DATA):
             write_record(directory, replace(record, population="done"))
             return False
-        copied = record.population == "moving"
-        if not copied:
-            record, copied = _copy(layout, directory, record, Source(layers, path, id_offset), lock)
-        if copied:
+        if record.population == "":
+            if not may_exist(layers, path):
+                return False
+            record = _copy(layout, directory, record, Source(layers, path, id_offset), lock)
+        moves = record.population == "moving"
+        if moves:
             _move_into_place(directory / DATA, record.staging)
-        write_record(directory, replace(record, population="done", staging=""))
-        return copied
+        write_record(directory, replace(record, population="done" if moves else "", staging=""))
+        return moves
 
 
-def _copy(
-    layout: Layout, directory: Path, record: VolumeRecord, source: Source, lock: int
-) -> tuple[VolumeRecord, bool]:
-    """The whole copy beside its place, on disk; the record that says so, and whether the image had the path."""
+def may_exist(layers: Sequence[Path], path: str) -> bool:
+    """Whether the image may show something at `path`; False is certain, and saves the child.
+
+    Goes down the merged layers as far as they are plain directories; what a symlink means the child finds out.
+    """
+    here = list(layers)
+    for part in [each for each in path.split("/") if each not in ("", ".")]:
+        found = [layer / part for layer in here if os.path.lexists(layer / part)]
+        if part == ".." or (found and found[0].is_symlink()):
+            return True
+        here = [each for each in found if each.is_dir() and not each.is_symlink()]
+        if not found or here[:1] != found[:1]:  # Absent, or the highest layer shows a file or a whiteout.
+            return False
+    return True
+
+
+def _copy(layout: Layout, directory: Path, record: VolumeRecord, source: Source, lock: int) -> VolumeRecord:
+    """The whole copy beside its place, on disk; the record that says so (`moving`), or that there was nothing."""
     record = replace(record, population="copying", staging=f".trimtab-{os.urandom(8).hex()}")
     write_record(directory, record)
     staging = directory / DATA / record.staging
@@ -87,10 +103,10 @@ def _copy(
         raise
     if not found:
         _discard(staging)
-        return record, False
+        return replace(record, population="")
     record = replace(record, population="moving")
     write_record(directory, record)
-    return record, True
+    return record
 
 
 def _run_child(layout: Layout, name: str, source: Source, staging: Path, lock: int) -> bool:

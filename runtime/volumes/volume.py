@@ -112,7 +112,8 @@ def ensure_volume(layout: Layout, wanted: VolumeWanted) -> VolumeObserved:
     directory = volume_directory(layout, wanted.name)
     if mount is None and wanted.size is not None:
         size.check(layout.volumes, wanted.name)
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    layout.volumes.mkdir(mode=0o700, parents=True, exist_ok=True)
+    directory.mkdir(mode=0o700, exist_ok=True)
     with locked(directory):
         announced = record = _registered(directory, wanted)
         _make_data_directory(directory / DATA)
