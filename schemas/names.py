@@ -39,6 +39,6 @@ class Key:
         kind, slash, name = text.partition("/")
         folded = kind.lower().removesuffix("s")
         for known in Kind:
-            if slash and known.value.lower() == folded and re.match(NAME_PATTERN, name):
+            if slash and known.value.lower() == folded and re.fullmatch(NAME_PATTERN, name):
                 return cls(known, name)
         raise ValueError(f"{text!r} is not KIND/NAME, as in container/web")
