@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 APT_RUN  := python3-venv busybox-static nftables libnftables1 libseccomp2 iproute2 git ca-certificates
-APT_TEST := $(APT_RUN) docker-registry skopeo e2fsprogs gcc libc6-dev
+APT_TEST := $(APT_RUN) docker-registry skopeo e2fsprogs xfsprogs openssl apparmor gcc libc6-dev
 APT_VM   := qemu-system-x86 debootstrap cpio kmod e2fsprogs
 VM_TESTS ?= tests -m kernel
 VM_LIMIT ?= 3600
@@ -45,6 +45,7 @@ check: setup-test
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m schemas.reference_docs --check
 	$(BIN)/python -m schemas.reference_docs --check
 
 ## test       all tests, kernel tests included (root)

@@ -111,7 +111,6 @@ def _world(
     own_links = {engine.layout.link("b", key.name) for key in records}
     return World(
         seed=engine.layout.engine_id,
-        root=engine.layout.root,
         others=others,
         leases=read_leases(engine.database),
         routes=tuple(route.subnet for route in read_host_routes() if route.interface not in own_links),

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import PurePath
 
 from reconciler.addresses import Pool, Subnet
 from reconciler.desired import Desired
@@ -23,7 +22,6 @@ class World:
     and Config. `environments`: env_file and environment of each container merged. `seed`: the engine's id."""
 
     seed: str
-    root: PurePath
     others: Mapping[Key, Declared] = field(default_factory=dict)
     leases: Leases = field(default_factory=dict)
     routes: tuple[Subnet, ...] = ()

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from schemas.container import ContainerTemplate
-from schemas.env_file import read_env_file
+from schemas.env_file import read_env_file, read_raw_env_file
 from schemas.envelope import Declared
 from schemas.errors import Invalid, Problem
 from schemas.field_path import Path as FieldPath
@@ -55,7 +55,8 @@ def read_environments(declared: Iterable[Declared], environment: Mapping[str, st
             merged: dict[str, str] = {}
             for index, file in enumerate(item.spec.env_file):
                 try:
-                    merged |= read_env_file(file.path, Path(file.path).read_bytes(), environment)
+                    read = read_raw_env_file if file.format == "raw" else read_env_file
+                    merged |= read(file.path, Path(file.path).read_bytes(), environment)
                 except FileNotFoundError:
                     if file.required:
                         place = ("spec", "env_file", index)

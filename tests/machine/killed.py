@@ -41,4 +41,4 @@ def main(root: str, run: str, manifests: str, boundary: int, delete: bool) -> in
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:4], int(sys.argv[4]), "--delete" in sys.argv))
+    sys.exit(main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]), "--delete" in sys.argv))

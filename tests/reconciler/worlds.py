@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import PurePath
 
 from reconciler.actions import Plan, Verb
 from reconciler.desired import Desired, Observed
@@ -13,7 +12,7 @@ from schemas.check import check
 from schemas.load import Text, load
 from schemas.names import Key, Kind
 
-WORLD = World(seed="abc123", root=PurePath("/var/lib/trimtab"))
+WORLD = World(seed="abc123")
 
 
 def resolved(text: str, world: World = WORLD) -> Resolved:
