@@ -24,6 +24,7 @@ from schemas.errors import Refused, RetryLater
 
 _REHASH_CHUNK = 1 << 20
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_PASSING = (errno.ENOMEM, errno.EAGAIN, errno.EMFILE, errno.ENFILE)
 
 
 class DigestMismatch(Refused):
@@ -274,7 +275,8 @@ def disk_error(error: OSError, path: Path) -> Refused | RetryLater:
             errno=error.errno,
             hint="free some, or remove images with `trimtab image rm`; nothing was damaged",
         )
-    return Refused(error.strerror or str(error), step="write", path=str(path), errno=error.errno)
+    kind = RetryLater if error.errno in _PASSING else Refused
+    return kind(error.strerror or str(error), step="write", path=str(path), errno=error.errno)
 
 
 @contextmanager

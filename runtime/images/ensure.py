@@ -8,22 +8,19 @@ today.
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from runtime.images.archive import bring_archive
-from runtime.images.blobs import BlobStore
-from runtime.images.found import Found, add_image, one_layer, read_found, require_platform
+from runtime.images.found import Found, add_image, one_layer, read_found
 from runtime.images.from_registry import pull_image, resolve_image
 from runtime.images.leases import Lease
 from runtime.images.limits import Limits
-from runtime.images.mend import add_mending_layer
+from runtime.images.making import Making, record_of
 from runtime.images.progress import Progress, Report, Step, ignore
 from runtime.images.record import ImageRecord, Origin
 from runtime.images.rootfs import add_rootfs, source_fingerprint
 from runtime.images.store import damage, find_image, missing_blob, read_image, write_image
-from runtime.images.unpack import LayerReport, LayerWanted, ensure_layers
 from runtime.images.wanted import ImageWanted
 from runtime.layout import Layout
 from schemas.errors import Refused, TrimtabError
@@ -31,7 +28,7 @@ from schemas.errors import Refused, TrimtabError
 if TYPE_CHECKING:
     from runtime.images.registry.settings import RegistrySettings
 
-__all__ = ["ImageWanted", "ensure_image", "is_converged", "read_fingerprint", "unpack_image"]
+__all__ = ["ImageWanted", "ensure_image", "is_converged", "read_fingerprint"]
 
 
 def ensure_image(
@@ -47,8 +44,7 @@ def ensure_image(
     """
     try:
         with Lease(layout) as lease:
-            maker = _Maker(layout, lease, BlobStore(layout, lease), wanted, settings, progress, limits or Limits())
-            return maker.ensure()
+            return _ensure(Making(layout, lease, wanted, progress, limits or Limits()), settings)
     except TrimtabError as error:
         error.object = f"Image/{wanted.name}" + (f" {error.object}" if error.object else "")
         raise
@@ -64,130 +60,69 @@ def is_converged(layout: Layout, have: ImageRecord, wanted: ImageWanted, fingerp
     return _is_same_wish(have, wanted, fingerprint) and damage(layout, have) is None
 
 
+def _ensure(making: Making, settings: RegistrySettings | None) -> ImageRecord:
+    layout, wanted = making.layout, making.wanted
+    fingerprint = read_fingerprint(wanted)
+    have = read_image(layout, wanted.name)
+    if have is not None and not (_is_same_wish(have, wanted, fingerprint) and _is_current(have, wanted, settings)):
+        have = None
+    if have is not None and damage(layout, have) is None:
+        return have
+    record = record_of(making, _found(making, have, settings), fingerprint)
+    write_image(layout, record)
+    making.progress(Progress(wanted.name, Step.DONE, record.digest, record.size, record.size))
+    return record
+
+
 def _is_same_wish(have: ImageRecord, wanted: ImageWanted, fingerprint: str) -> bool:
     return have.wanted == wanted.digest() and have.fingerprint == fingerprint
 
 
-@dataclass(frozen=True, slots=True)
-class _Maker:
-    """One call of `ensure_image`: its arguments, and the steps."""
+def _is_current(have: ImageRecord, wanted: ImageWanted, settings: RegistrySettings | None) -> bool:
+    """With `always`: whether the registry's tag still names what was pulled."""
+    if wanted.origin is not Origin.REF or wanted.pull_policy != "always":
+        return True
+    return resolve_image(wanted.reference(), settings) == have.resolved
 
-    layout: Layout
-    lease: Lease
-    store: BlobStore
-    wanted: ImageWanted
-    settings: RegistrySettings | None
-    progress: Report
-    limits: Limits
 
-    def ensure(self) -> ImageRecord:
-        fingerprint = read_fingerprint(self.wanted)
-        have = read_image(self.layout, self.wanted.name)
-        if have is not None and (not _is_same_wish(have, self.wanted, fingerprint) or self._is_superseded(have)):
-            have = None
-        if have is not None and damage(self.layout, have) is None:
-            return have
-        found = self._found(have)
-        record = unpack_image(self.layout, self.lease, self.wanted, found, fingerprint, self.progress, self.limits)
-        write_image(self.layout, record)
-        self.progress(Progress(self.wanted.name, Step.DONE, record.digest, record.size, record.size))
-        return record
+def _found(making: Making, damaged: ImageRecord | None, settings: RegistrySettings | None) -> Found:
+    """The image's blobs, all in the store; those of an image that only lost layers need not be brought."""
+    if damaged is not None and missing_blob(making.store, damaged) is None:
+        return read_found(making.store, damaged.digest, damaged.resolved, damaged.tags)
+    wanted = making.wanted
+    match wanted.origin:
+        case Origin.REF:
+            return _from_registry(making, damaged, settings)
+        case Origin.ARCHIVE:
+            assert wanted.archive is not None
+            report = making.stepped(Step.READ)
+            return bring_archive(making.store, wanted.archive, wanted.for_platform, making.limits, report)
+        case Origin.ROOTFS:
+            return _from_rootfs(making)
 
-    def _is_superseded(self, have: ImageRecord) -> bool:
-        """With `always`: whether the registry's tag names something else now."""
-        if self.wanted.origin is not Origin.REF or self.wanted.pull_policy != "always":
-            return False
-        return resolve_image(self.wanted.reference(), self.settings) != have.resolved
 
-    def _found(self, damaged: ImageRecord | None) -> Found:
-        """The image's blobs, all in the store; those of an image that only lost layers need not be brought."""
-        if damaged is not None and missing_blob(self.store, damaged) is None:
-            return read_found(self.store, damaged.digest, damaged.resolved, damaged.tags)
-        match self.wanted.origin:
-            case Origin.REF:
-                return self._from_registry(damaged)
-            case Origin.ARCHIVE:
-                assert self.wanted.archive is not None
-                report = self._stepped(Step.READ)
-                return bring_archive(self.store, self.wanted.archive, self.wanted.for_platform, self.limits, report)
-            case Origin.ROOTFS:
-                return self._from_rootfs()
+def _from_rootfs(making: Making) -> Found:
+    path = making.wanted.rootfs
+    assert path is not None
+    report = making.stepped(Step.READ)
+    blob = add_rootfs(making.layout, making.store, path, lambda done: report(str(path), done, 0))
+    (layer,) = making.ensure_layers([making.layer(blob, None)])
+    document = one_layer(making.wanted.config, making.wanted.for_platform, layer.diff_id)
+    return add_image(making.store, document, (blob,))
 
-    def _from_rootfs(self) -> Found:
-        assert self.wanted.rootfs is not None
-        path = str(self.wanted.rootfs)
-        report = self._stepped(Step.READ)
-        blob = add_rootfs(self.layout, self.store, self.wanted.rootfs, lambda done: report(path, done, 0))
-        layer = LayerWanted(self.store.path(blob), None, blob)
-        report = self._stepped(Step.UNPACK)
-        (record,) = ensure_layers(self.layout, [layer], self.limits, self.lease, report)
-        document = one_layer(self.wanted.config, self.wanted.for_platform, record.diff_id)
-        return add_image(self.store, document, (blob,))
 
-    def _from_registry(self, damaged: ImageRecord | None) -> Found:
-        reference = self.wanted.reference()
-        local = find_image(self.layout, reference, self.wanted.for_platform)
-        if local is not None and self.wanted.pull_policy != "always":
-            return read_found(self.store, local.digest, local.resolved, local.tags)
-        if self.wanted.pull_policy == "never":
-            raise Refused(
-                f"{reference} is not on this machine, and `pull_policy` is never",
-                step="find image",
-                hint="load it with `trimtab image load`, or set `pull_policy: missing`",
-            )
-        if damaged is not None:
-            reference = replace(reference, digest=damaged.resolved)
-        return pull_image(
-            self.layout, self.store, self.lease, self.wanted, reference, self.settings, self.progress, self.limits
+def _from_registry(making: Making, damaged: ImageRecord | None, settings: RegistrySettings | None) -> Found:
+    wanted = making.wanted
+    reference = wanted.reference()
+    local = find_image(making.layout, reference, wanted.for_platform)
+    if local is not None and wanted.pull_policy != "always":
+        return read_found(making.store, local.digest, local.resolved, local.tags)
+    if wanted.pull_policy == "never":
+        raise Refused(
+            f"{reference} is not on this machine, and `pull_policy` is never",
+            step="find image",
+            hint="load it with `trimtab image load`, or set `pull_policy: missing`",
         )
-
-    def _stepped(self, step: Step) -> LayerReport:
-        return _stepped(self.progress, self.wanted.name, step)
-
-
-def unpack_image(
-    layout: Layout,
-    lease: Lease,
-    wanted: ImageWanted,
-    found: Found,
-    fingerprint: str,
-    progress: Report,
-    limits: Limits,
-) -> ImageRecord:
-    """The record of an image whose blobs are in the store, once its layers are unpacked; it is not written yet.
-
-    Raises Refused, RetryLater.
-    """
-    require_platform(found.document, wanted.for_platform)
-    store = BlobStore(layout, lease)
-    layers = [
-        LayerWanted(store.path(blob.digest), diff_id, blob.digest)
-        for blob, diff_id in zip(found.manifest.layers, found.document.diff_ids, strict=True)
-    ]
-    records = ensure_layers(layout, layers, limits, lease, _stepped(progress, wanted.name, Step.UNPACK))
-    mended = add_mending_layer(layout, store, records)
-    if mended:
-        ensure_layers(layout, [LayerWanted(store.path(mended), mended, mended)], limits, lease)
-    return ImageRecord(
-        name=wanted.name,
-        origin=wanted.origin,
-        reference=wanted.source,
-        digest=found.digest,
-        media_type=found.manifest.media_type,
-        config_digest=found.manifest.config.digest,
-        config=found.document.config,
-        platform=found.document.platform,
-        layers=found.document.diff_ids,
-        blobs=found.manifest.layers,
-        size=sum({record.diff_id: record.bytes for record in records}.values()),
-        resolved=found.resolved,
-        tags=found.tags,
-        fingerprint=fingerprint,
-        wanted=wanted.digest(),
-        mended=mended,
-        made_at=time.time(),
-    )
-
-
-def _stepped(progress: Report, name: str, step: Step) -> LayerReport:
-    return lambda subject, done, total: progress(Progress(name, step, subject, done, total or None))
+    if damaged is not None:
+        reference = replace(reference, digest=damaged.resolved)
+    return pull_image(making, reference, settings)

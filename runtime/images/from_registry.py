@@ -9,37 +9,21 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from runtime.images.blobs import BlobStore, Keeper
 from runtime.images.found import Found, read_document_of, read_found, require_platform
-from runtime.images.limits import Limits
+from runtime.images.making import Making
 from runtime.images.oci import Descriptor, Manifest
-from runtime.images.progress import Progress, Report, Step
-from runtime.images.unpack import LayerWanted, ensure_layer
-from runtime.images.wanted import ImageWanted
-from runtime.layout import Layout
 from schemas.reference import Reference
 
 if TYPE_CHECKING:
     from runtime.images.registry.settings import RegistrySettings
 
 
-def pull_image(
-    layout: Layout,
-    store: BlobStore,
-    keeper: Keeper,
-    wanted: ImageWanted,
-    reference: Reference,
-    settings: RegistrySettings | None,
-    progress: Report,
-    limits: Limits,
-) -> Found:
+def pull_image(making: Making, reference: Reference, settings: RegistrySettings | None) -> Found:
     """Pull `reference` for the platform wanted. Raises Refused, RetryLater."""
     from runtime.images.registry.pull import pull
     from runtime.images.registry.settings import RegistrySettings
 
-    def named(step: Progress) -> None:
-        progress(replace(step, image=wanted.name))
-
+    store, wanted = making.store, making.wanted
     diff_ids: dict[str, str] = {}
 
     def learn(manifest: Manifest) -> None:
@@ -48,15 +32,14 @@ def pull_image(
         diff_ids.update(zip((layer.digest for layer in manifest.layers), document.diff_ids, strict=True))
 
     def unpack(blob: Descriptor) -> None:
-        layer = LayerWanted(store.path(blob.digest), diff_ids[blob.digest], blob.digest)
-        ensure_layer(layout, layer, limits, keeper, lambda name, done, total: named(unpacking(name, done, total)))
+        making.ensure_layers([making.layer(blob.digest, diff_ids[blob.digest])])
 
     pulled = pull(
         store,
         reference,
         settings=settings or RegistrySettings(),
         platform=wanted.for_platform,
-        progress=named,
+        progress=lambda step: making.progress(replace(step, image=wanted.name)),
         on_manifest=learn,
         on_layer=unpack,
     )
@@ -69,7 +52,3 @@ def resolve_image(reference: Reference, settings: RegistrySettings | None) -> st
     from runtime.images.registry.settings import RegistrySettings
 
     return resolve(reference, settings or RegistrySettings())
-
-
-def unpacking(name: str, done: int, total: int) -> Progress:
-    return Progress("", Step.UNPACK, name, done, total)

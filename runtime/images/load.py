@@ -6,22 +6,21 @@ Called by the command line. Each gets a name of its own, by which manifests and 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
 from runtime.images.archive import read_archive
-from runtime.images.blobs import BlobStore
 from runtime.images.config import ImageConfig
-from runtime.images.ensure import unpack_image
 from runtime.images.found import Found, add_image, one_layer
 from runtime.images.leases import Lease
 from runtime.images.limits import Limits
-from runtime.images.platforms import Platform, machine_platform
-from runtime.images.progress import Progress, Report, Step, ignore
+from runtime.images.making import Making, record_of
+from runtime.images.platforms import Platform
+from runtime.images.progress import Report, Step, ignore
 from runtime.images.record import ImageRecord
 from runtime.images.rootfs import copy_blob, source_fingerprint
 from runtime.images.store import write_image
-from runtime.images.unpack import LayerWanted, ensure_layers
 from runtime.images.wanted import ImageWanted
 from runtime.layout import Layout
 from schemas.errors import Refused
@@ -39,24 +38,14 @@ def load_archive(
     limits: Limits | None = None,
 ) -> tuple[ImageRecord, ...]:
     """Every image of the archive, recorded by `name` (one image) or by its tag. Raises Refused, RetryLater."""
-    limits = limits or Limits()
+    wanted = ImageWanted(name or path.name, archive=path, platform=platform)
     with Lease(layout) as lease:
-        store = BlobStore(layout, lease)
-
-        def report(subject: str, done: int, total: int) -> None:
-            progress(Progress(name or path.name, Step.READ, subject, done, total))
-
-        wanted = ImageWanted(name or "", archive=path, platform=platform)
-        images = read_archive(store, path, wanted.for_platform, limits, report)
+        making = Making(layout, lease, wanted, progress, limits or Limits())
+        images = read_archive(making.store, path, wanted.for_platform, making.limits, making.stepped(Step.READ))
         if name is not None and len(images) != 1:
             raise Refused(f"{name!r} cannot name {len(images)} images", step="load", path=str(path))
         fingerprint = source_fingerprint(path)
-        records = []
-        for image in images:
-            one = ImageWanted(name or name_of(image, path), archive=path, platform=platform)
-            records.append(unpack_image(layout, lease, one, image, fingerprint, progress, limits))
-            write_image(layout, records[-1])
-        return tuple(records)
+        return tuple(_record(_named(making, name or name_of(image, path)), image, fingerprint) for image in images)
 
 
 def import_tar(
@@ -69,17 +58,25 @@ def import_tar(
     limits: Limits | None = None,
 ) -> ImageRecord:
     """The tar of a root file system that `source` gives as an image. Raises Refused, RetryLater."""
-    limits = limits or Limits()
+    wanted = ImageWanted(name, rootfs=Path("-"), config=config)
     with Lease(layout) as lease:
-        store = BlobStore(layout, lease)
-        with store.write() as writer:
-            blob = copy_blob(source, writer, lambda done: progress(Progress(name, Step.READ, "-", done)))
-        (layer,) = ensure_layers(layout, [LayerWanted(store.path(blob), None, blob)], limits, lease)
-        found = add_image(store, one_layer(config, machine_platform(), layer.diff_id), (blob,))
-        wanted = ImageWanted(name, rootfs=Path("-"), config=config)
-        record = unpack_image(layout, lease, wanted, found, "", progress, limits)
-        write_image(layout, record)
-        return record
+        making = Making(layout, lease, wanted, progress, limits or Limits())
+        report = making.stepped(Step.READ)
+        with making.store.write() as writer:
+            blob = copy_blob(source, writer, lambda done: report("-", done, 0))
+        (layer,) = making.ensure_layers([making.layer(blob, None)])
+        found = add_image(making.store, one_layer(config, wanted.for_platform, layer.diff_id), (blob,))
+        return _record(making, found, "")
+
+
+def _named(making: Making, name: str) -> Making:
+    return replace(making, wanted=replace(making.wanted, name=name))
+
+
+def _record(making: Making, found: Found, fingerprint: str) -> ImageRecord:
+    record = record_of(making, found, fingerprint)
+    write_image(making.layout, record)
+    return record
 
 
 def name_of(image: Found, path: Path) -> str:

@@ -41,7 +41,12 @@ from schemas.errors import Refused, RetryLater, TrimtabError
 _CORES = os.cpu_count() or 1
 _TURNS = threading.BoundedSemaphore(_CORES)
 """As many children as cores; a layer whose files are being flushed leaves its turn to the next."""
-_CHILD = (sys.executable, "-I", "-m", "runtime.images.unpack_child")
+_PROGRAM = (
+    f"import sys; sys.path.append({str(Path(__file__).parents[2])!r}); "
+    "from runtime.images.unpack_child import main; sys.exit(main())"
+)
+_CHILD = (sys.executable, "-I", "-c", _PROGRAM)
+"""Isolated: neither the environment nor the current directory says what is imported."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The short-lived process that unpacks one layer: `python -I -m runtime.images.unpack_child`, made by `unpack`.
+"""The short-lived process that unpacks one layer: an isolated interpreter that calls `main`, made by `unpack`.
 
 Reads a layer's blob from one descriptor, makes its tree in the directory of another, with the root directory changed
 to it before the first hostile byte is read. Standard input holds what to do; standard output gets one JSON line per
@@ -8,8 +8,10 @@ changed. Renames nothing.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -35,19 +37,31 @@ class Order:
 
 def main() -> int:
     """Unpack; exit status 0 also when the layer is refused: the last line says so."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends the whole group, silently
+    try:
+        _say(_verdict())
+    except BrokenPipeError:
+        os._exit(1)  # nobody listens any more
+    return 0
+
+
+def _verdict() -> dict[str, object]:
     fields = json.load(sys.stdin)
     order = Order(fields["blob"], fields["tree"], Limits(**fields["limits"]))
     os.umask(0)
     os.fchdir(order.tree)
     os.chroot(".")
     try:
-        _say(unpack(order))
+        return unpack(order)
     except Unsound as error:
         path = error.path.decode("utf-8", "backslashreplace")
-        _say({"refused": error.message, "path": path, "hint": error.hint})
+        return {"refused": error.message, "path": path, "hint": error.hint}
+    except BrokenPipeError:
+        raise
     except OSError as error:
-        _say({"errno": error.errno, "message": error.strerror or str(error)})
-    return 0
+        return {"errno": error.errno, "message": error.strerror or str(error)}
+    except MemoryError:
+        return {"errno": errno.ENOMEM, "message": "out of memory"}
 
 
 def unpack(order: Order) -> dict[str, object]:
@@ -85,7 +99,3 @@ def reporter() -> Callable[[int], None]:
 def _say(line: dict[str, object]) -> None:
     sys.stdout.write(json.dumps(line) + "\n")
     sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    sys.exit(main())
