@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 
 from runtime.kernel import libc
@@ -17,6 +18,9 @@ RESOLVE_NO_MAGICLINKS = 0x02
 RESOLVE_NO_SYMLINKS = 0x04
 RESOLVE_BENEATH = 0x08
 RESOLVE_IN_ROOT = 0x10
+
+MAX_LINKS = 255
+"""Components and symlinks on one way: more is a loop."""
 
 
 class OpenHow(ctypes.Structure):
@@ -44,33 +48,46 @@ def open_inside(root: int, path: str, flags: int = os.O_PATH) -> int:
 
 
 def make_directory(root: int, path: str, mode: int = 0o755) -> int:
-    """Open the directory `path` inside `root`, creating what is missing. The descriptor is O_PATH."""
-    try:
-        return open_inside(root, path, os.O_PATH | os.O_DIRECTORY)
-    except FileNotFoundError:
-        pass
-    parent, _, name = path.rstrip("/").rpartition("/")
-    directory = make_directory(root, parent, mode)
-    try:
-        # EEXIST with a missing target is a dangling symlink: looking again tells
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(name, mode, dir_fd=directory)
-    finally:
-        os.close(directory)
-    return open_inside(root, path, os.O_PATH | os.O_DIRECTORY)
+    """Open the directory `path` inside `root`, creating what is missing, dangling symlinks' targets too. O_PATH."""
+    return _make(root, path, os.O_PATH | os.O_DIRECTORY, mode, MAX_LINKS)
 
 
 def make_file(root: int, path: str, mode: int = 0o644) -> int:
     """Open the file `path` inside `root`, creating it, and its directories, where missing. O_PATH."""
-    try:
-        return open_inside(root, path)
-    except FileNotFoundError:
-        pass
+    return _make(root, path, os.O_PATH, mode, MAX_LINKS)
+
+
+def _make(root: int, path: str, flags: int, mode: int, links: int) -> int:
+    with contextlib.suppress(FileNotFoundError):
+        return open_inside(root, path, flags)
+    if links == 0:
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
     parent, _, name = path.rstrip("/").rpartition("/")
-    directory = make_directory(root, parent)
+    directory = _make(root, parent, os.O_PATH | os.O_DIRECTORY, 0o755, links - 1)
     try:
-        with contextlib.suppress(FileExistsError):
-            os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, mode, dir_fd=directory))
+        _make_entry(directory, name, flags, mode)
+        target = ""
+    except FileExistsError:
+        target = _link_target(directory, name)
     finally:
         os.close(directory)
-    return open_inside(root, path)
+    if not target:
+        return open_inside(root, path, flags)
+    return _make(root, target if target.startswith("/") else f"{parent}/{target}", flags, mode, links - 1)
+
+
+def _make_entry(directory: int, name: str, flags: int, mode: int) -> None:
+    if flags & os.O_DIRECTORY:
+        os.mkdir(name, mode, dir_fd=directory)
+    else:
+        os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, mode, dir_fd=directory))
+
+
+def _link_target(directory: int, name: str) -> str:
+    """Where a symlink that stands in the way leads to; nothing where it is no symlink (then somebody was quicker)."""
+    try:
+        return os.readlink(name, dir_fd=directory)
+    except OSError as error:
+        if error.errno in {errno.EINVAL, errno.ENOENT}:
+            return ""
+        raise

@@ -7,21 +7,23 @@ client at once, and everything made is taken away again. Decides nothing about a
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
-import shutil
 import socket
 from typing import Any
 
-from runtime.kernel import cgroup, prctl
+from runtime.kernel import prctl
+from runtime.kernel.process import is_alive
 from runtime.process import hooks, protocol
 from runtime.process.birth import bear
 from runtime.process.bundle import Spec, open_bundle
-from runtime.process.failure import ProcessFailed, step
+from runtime.process.failure import NotRunning, ProcessFailed, step
 from runtime.process.handover import Handover, hand_over
 from runtime.process.init import Birth
 from runtime.process.log_write import log_settings
 from runtime.process.namespace_plan import plan_namespaces
-from runtime.process.paths import ContainerPaths
+from runtime.process.paths import ContainerPaths, undo
+from runtime.process.records import read_state
 from runtime.process.seccomp_filter import read_filter
 from runtime.process.sources import host_id
 from runtime.process.stdio import Streams, make_pipes
@@ -38,12 +40,15 @@ def run_creator(monitor: socket.socket, message: protocol.Message, descriptors: 
     connection = socket.socket(fileno=descriptors[0])
     paths = ContainerPaths.from_message(message)
     try:
-        made = _make(paths, message, descriptors[1:], sibling=sibling)
+        lock = _claim(paths)
+    except ProcessFailed as failure:
+        _refuse(connection, failure)
+        return
+    try:
+        made = _make(paths, message, descriptors[1:], lock, sibling=sibling)
     except BaseException as error:
-        failure = error if isinstance(error, ProcessFailed) else ProcessFailed(repr(error), step="create")
         undo(paths)
-        with contextlib.suppress(OSError):
-            protocol.send(connection, {"failed": failure.to_message()})
+        _refuse(connection, error)
         return
     if message.get("early"):
         with contextlib.suppress(OSError):
@@ -53,11 +58,32 @@ def run_creator(monitor: socket.socket, message: protocol.Message, descriptors: 
     hand_over(monitor, made)
 
 
-def _make(paths: ContainerPaths, message: protocol.Message, given: list[int], *, sibling: bool) -> Handover:
+def _refuse(connection: socket.socket, error: BaseException) -> None:
+    failure = error if isinstance(error, ProcessFailed) else ProcessFailed(repr(error), step="create")
+    with contextlib.suppress(OSError):
+        protocol.send(connection, {"failed": failure.to_message()})
+
+
+def _claim(paths: ContainerPaths) -> int:
+    """Make the live directory and lock it for as long as the container has a monitor."""
+    state = read_state(paths.live)
+    if state is not None and is_alive(state.pid, state.start_time):
+        raise NotRunning(f"{paths.name} exists already", step="create")
+    with step("live directory", paths.live):
+        os.makedirs(paths.live, mode=0o700, exist_ok=True)
+        lock = os.open(f"{paths.live}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise NotRunning(f"{paths.name} exists already", step="create") from None
+    return lock
+
+
+def _make(paths: ContainerPaths, message: protocol.Message, given: list[int], lock: int, *, sibling: bool) -> Handover:
     spec, config = open_bundle(paths.bundle)
     log = log_settings(spec)
     plan = plan_namespaces(spec)
-    server = _make_live(paths)
+    server = _listen(paths)
     seccomp = read_filter(spec, paths.seccomp)
     streams = _open_streams(spec, given)
     state = hooks.oci_state(paths.name, "creating", 0, paths.bundle, spec)
@@ -70,6 +96,7 @@ def _make(paths: ContainerPaths, message: protocol.Message, given: list[int], *,
         init.channel.detach(),
         server.detach(),
         config,
+        lock,
         stdout=streams.stdout,
         stderr=streams.stderr,
         stdin=streams.stdin,
@@ -78,9 +105,7 @@ def _make(paths: ContainerPaths, message: protocol.Message, given: list[int], *,
     )
 
 
-def _make_live(paths: ContainerPaths) -> socket.socket:
-    with step("live directory", paths.live):
-        os.makedirs(paths.live, mode=0o700, exist_ok=True)
+def _listen(paths: ContainerPaths) -> socket.socket:
     with contextlib.suppress(FileNotFoundError):
         os.unlink(f"{paths.bundle}/exit.json")
     with step("socket", paths.socket):
@@ -96,10 +121,3 @@ def _open_streams(spec: Spec, given: list[int]) -> Streams:
     user = spec["process"].get("user") or {}
     owner = (host_id(spec, "uidMappings", user.get("uid", 0)), host_id(spec, "gidMappings", user.get("gid", 0)))
     return make_pipes(owner, stdin=annotations.get(STDIN_ANNOTATION) == "true")
-
-
-def undo(paths: ContainerPaths) -> None:
-    """Take away what a container that was not made has left: live directory and cgroup."""
-    with contextlib.suppress(OSError):
-        cgroup.remove(paths.cgroup, keep_engine=paths.has_launcher)
-    shutil.rmtree(paths.live, ignore_errors=True)

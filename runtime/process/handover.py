@@ -15,7 +15,7 @@ from typing import Any
 from runtime.process import protocol
 from runtime.process.paths import ContainerPaths
 
-DESCRIPTORS = ("pidfd", "channel", "server", "config", "creator", "stdout", "stderr", "stdin")
+DESCRIPTORS = ("pidfd", "channel", "server", "config", "lock", "creator", "stdout", "stderr", "stdin")
 
 
 @dataclass(slots=True)
@@ -29,6 +29,7 @@ class Handover:
     channel: int
     server: int
     config: int
+    lock: int
     creator: int = -1
     stdout: int = -1
     stderr: int = -1

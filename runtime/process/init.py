@@ -49,12 +49,12 @@ def run_init(channel: socket.socket, birth: Birth) -> NoReturn:
 
 def tell_failure(channel: socket.socket, error: BaseException, step_name: str) -> NoReturn:
     """Say what failed and end, with the exit code it stands for."""
-    failure = (
-        error if isinstance(error, ProcessFailed) else ProcessFailed(f"{type(error).__name__}: {error}", step=step_name)
-    )
+    unexpected = ProcessFailed(f"{type(error).__name__}: {error}", step=step_name)
+    failure = error if isinstance(error, ProcessFailed) else unexpected
+    failure.exit_code = failure.exit_code or 1
     with contextlib.suppress(OSError):
         protocol.send(channel, {"failed": failure.to_message()})
-    os._exit(failure.exit_code or 1)
+    os._exit(failure.exit_code)
 
 
 def _live(channel: socket.socket, birth: Birth) -> NoReturn:

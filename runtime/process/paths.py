@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
+import shutil
 from dataclasses import dataclass
 from typing import Any
 
+from runtime.kernel import cgroup
 from runtime.layout import Layout
 
 
@@ -47,6 +50,13 @@ class ContainerPaths:
     def to_message(self) -> dict[str, Any]:
         """The four strings of a request."""
         return {"name": self.name, "bundle": self.bundle, "live": self.live, "cgroup": self.cgroup}
+
+
+def undo(paths: ContainerPaths) -> None:
+    """Take away what a container that was not made has left: live directory and cgroup."""
+    with contextlib.suppress(OSError):
+        cgroup.remove(paths.cgroup, keep_engine=paths.has_launcher)
+    shutil.rmtree(paths.live, ignore_errors=True)
 
 
 def is_locked(path: str) -> bool:

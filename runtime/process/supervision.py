@@ -23,6 +23,7 @@ from runtime.process.input import Input
 from runtime.process.log_write import Log, NoLog, open_log
 from runtime.process.loop import Loop
 from runtime.process.output import Output
+from runtime.process.paths import undo
 from runtime.process.records import ExitRecord, Phase, ProcessRecord, write_exit, write_state
 
 
@@ -63,7 +64,7 @@ class Supervision:
         self.failure = failure
         signal.pidfd_send_signal(self.what.pidfd, signal.SIGKILL)
 
-    def run(self) -> ExitRecord:
+    def run(self) -> None:
         """Until init has ended; what it wrote and how it ended is on disk then, and everybody who asked knows."""
         while not self.ended:
             self.loop.run_once()
@@ -71,12 +72,14 @@ class Supervision:
         while self.loop.is_watched(self.what.channel):
             self._on_init()
         self._kill_rest()
+        if self.creator is not None:
+            self._abandon()
+            return
         self.output.drain()
         record = self._exit_record()
         self.output.close(frames.frame(frames.ENDED, json.dumps(asdict(record)).encode()))
         self._write_down(record)
         self._tell_all(record)
-        return record
 
     # init
 
@@ -180,6 +183,16 @@ class Supervision:
             error=str(self.failure) if self.failure else "",
         )
 
+    def _why_not(self) -> ProcessFailed:
+        return self.failure or ProcessFailed("init ended before its program ran", step="init")
+
+    def _abandon(self) -> None:
+        """A container that could not be made: nothing of it stays, and then its creator is told."""
+        assert self.creator is not None
+        self.output.close(b"")
+        undo(self.paths)
+        reply(self.creator, {"failed": self._why_not().to_message()})
+
     def _write_down(self, record: ExitRecord) -> None:
         try:
             write_exit(self.paths.bundle, record)
@@ -188,10 +201,8 @@ class Supervision:
             traceback.print_exc()
 
     def _tell_all(self, record: ExitRecord) -> None:
-        failure = self.failure or ProcessFailed("init ended before its program ran", step="init")
-        for connection in (self.creator, self.starter):
-            if connection is not None:
-                reply(connection, {"failed": failure.to_message()})
+        if self.starter is not None:
+            reply(self.starter, {"failed": self._why_not().to_message()})
         for connection in self.waiters:
             reply(connection, {"exit": asdict(record)})
 
