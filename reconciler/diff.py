@@ -42,11 +42,16 @@ def diff_facts(
 def _leaves(path: Path, new: Any, old: Any) -> Iterator[tuple[Path, Any, Any]]:
     if new == old:
         return
-    if isinstance(new, Mapping) and isinstance(old, Mapping):
-        for name in sorted(new.keys() | old.keys()):
-            yield from _leaves((*path, name), new.get(name), old.get(name))
+    if _is_mapping_or_none(new) and _is_mapping_or_none(old):
+        # a mapping that was not there had none of its fields: each counts for itself
+        for name in sorted((new or {}).keys() | (old or {}).keys()):
+            yield from _leaves((*path, name), (new or {}).get(name), (old or {}).get(name))
         return
     yield path, new, old
+
+
+def _is_mapping_or_none(value: Any) -> bool:
+    return value is None or isinstance(value, Mapping)
 
 
 def _wanted_leaves(path: Path, new: Any, old: Any) -> Iterator[tuple[Path, Any, Any]]:

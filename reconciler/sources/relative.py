@@ -13,6 +13,8 @@ from schemas.envelope import Declared
 from schemas.image import ImageSpec
 from schemas.secret import ContentSpec
 
+SECCOMP = "seccomp="
+
 
 def locate(item: Declared) -> Declared:
     """The same object with absolute paths."""
@@ -37,12 +39,22 @@ def _container_updates(spec: ContainerTemplate, base: Path) -> Mapping[str, Any]
     updates: dict[str, Any] = {}
     if spec.env_file:
         updates["env_file"] = tuple(f.model_copy(update={"path": _join(base, f.path)}) for f in spec.env_file)
+    if any(option.startswith(SECCOMP) for option in spec.security_opt):
+        updates["security_opt"] = type(spec.security_opt)(_seccomp(base, option) for option in spec.security_opt)
     if any(mount.type == "bind" for mount in spec.volumes):
         updates["volumes"] = type(spec.volumes)(
             mount.model_copy(update={"source": _join(base, mount.source or "")}) if mount.type == "bind" else mount
             for mount in spec.volumes
         )
     return updates
+
+
+def _seccomp(base: Path, option: str) -> str:
+    """A profile's path; `unconfined` and `default` are words."""
+    profile = option.removeprefix(SECCOMP)
+    if not option.startswith(SECCOMP) or profile in ("unconfined", "default"):
+        return option
+    return SECCOMP + _join(base, profile)
 
 
 def _join(base: Path, path: str) -> str:

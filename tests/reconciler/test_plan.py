@@ -103,7 +103,7 @@ def test_a_changed_image_replaces_what_runs_it() -> None:
 def test_a_changed_label_of_an_image_replaces_nothing() -> None:
     labelled = SHOP.replace("metadata: {name: busybox}", "metadata: {name: busybox, labels: {a: b}}")
     made = plan(desired(labelled), all_converged(desired(SHOP)), {})
-    assert told(made) == ["~ Image/busybox update: metadata.labels: (none) → {a: b}"]
+    assert told(made) == ["~ Image/busybox update: metadata.labels.a: (none) → b"]
 
 
 def drifted(key: Key, change: Callable[[dict[str, Any]], None]) -> dict[Key, Observed]:

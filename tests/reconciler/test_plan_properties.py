@@ -18,9 +18,9 @@ from schemas.errors import Invalid, Refused
 from schemas.load import Text, load
 from schemas.names import Key, Kind
 from tests.reconciler.worlds import WORLD, carried_out
-from tests.schemas.strategies import manifests
+from tests.schemas.inputs import inputs
 
-KINDS = (Kind.IMAGE, Kind.CONTAINER, Kind.VOLUME, Kind.NETWORK, Kind.SERVICE)
+KINDS = (Kind.IMAGE, Kind.CONTAINER, Kind.VOLUME, Kind.NETWORK, Kind.SERVICE, Kind.SECRET, Kind.CONFIG)
 SLOW = settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
 
 
@@ -48,7 +48,7 @@ def wanted(declared: dict[Key, Declared] | None) -> dict[Key, Desired]:
         raise
 
 
-sets = st.lists(manifests(*KINDS), max_size=6)
+sets = inputs(*KINDS)
 
 
 @SLOW
