@@ -120,11 +120,11 @@ def read_routes(opened: socket.socket, names: Mapping[int, str], *, every_table:
     `names` are those of the links by index.
     """
     found = []
-    for message in netlink.dump(opened, rtmsg, netlink.RTM_GETROUTE):
+    table = 0 if every_table else _RT_TABLE_MAIN
+    for message in netlink.dump(opened, rtmsg, netlink.RTM_GETROUTE, table=table):
         if message["family"] not in _VERSIONS or message["type"] != _RTN_UNICAST:
             continue
-        table = message.get_attr("RTA_TABLE") or message["table"]
-        if message["flags"] & _RTM_F_CLONED or not (every_table or table == _RT_TABLE_MAIN):
+        if message["flags"] & _RTM_F_CLONED:
             continue
         subnet = _destination(message)
         if not subnet.is_link_local and not subnet.is_multicast:

@@ -12,16 +12,14 @@ from collections.abc import Iterable
 from ipaddress import ip_interface
 from typing import Any
 
-from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
-
 from runtime.layout import Layout
 from runtime.network import netlink, sysctl
 from runtime.network.addresses import add_address, add_loopback_route, delete_address, read_addresses
+from runtime.network.links import IFF_UP, Link, find_link
 from runtime.network.naming import bridge_alias, bridge_mac, bridge_name
 from runtime.network.records import Driver, Interface, NetworkWanted, ObservedNetwork
 from runtime.network.settings import FORWARDING, bridge_settings
 
-IFF_UP = 1
 _OBSERVED = (
     "ipv4.rp_filter",
     "ipv4.forwarding",
@@ -46,12 +44,12 @@ def ensure_bridge(layout: Layout, wanted: NetworkWanted) -> None:
     name = bridge_name(layout, wanted)
     with netlink.route_socket() as opened:
         netlink.transact(opened, [_create(name, wanted)])
-        link = netlink.get_link(opened, name=name)
-        if link is None or link_kind(link) != "bridge":
+        link = find_link(opened, name=name)
+        if link is None or link.kind != "bridge":
             raise FileExistsError(errno.EEXIST, f"the host has a link {name} that is no bridge")
         sysctl.ensure_interface_settings(name, bridge_settings(wanted))
         netlink.transact(opened, list(_corrections(link, wanted, name)))
-        index = int(link["index"])
+        index = link.index
         _ensure_addresses(opened, index, gateway_interfaces(wanted))
         if any(pool.subnet.version == 6 for pool in wanted.pools):
             netlink.transact(opened, [add_loopback_route(index)])
@@ -61,25 +59,24 @@ def read_bridge(layout: Layout, name: str, link: str = "") -> ObservedNetwork | 
     """What the host holds for network `name`; None without a bridge."""
     link = link or layout.link("b", name)
     with netlink.route_socket() as opened:
-        found = netlink.get_link(opened, name=link)
-        if found is None or link_kind(found) != "bridge":
+        found = find_link(opened, name=link)
+        if found is None or found.kind != "bridge":
             return None
-        addresses = read_addresses(opened, int(found["index"]))
+        addresses = read_addresses(opened, found.index)
     return observed_bridge(name, found, addresses)
 
 
-def observed_bridge(name: str, link: ifinfmsg, addresses: frozenset[Interface]) -> ObservedNetwork:
+def observed_bridge(name: str, link: Link, addresses: frozenset[Interface]) -> ObservedNetwork:
     """The record of network `name` from its bridge's link and addresses."""
-    interface = str(link.get_attr("IFLA_IFNAME"))
     return ObservedNetwork(
         name=name,
         driver=Driver.BRIDGE,
-        link=interface,
-        up=bool(link["flags"] & IFF_UP),
-        mtu=int(link.get_attr("IFLA_MTU")),
+        link=link.name,
+        up=link.up,
+        mtu=link.mtu,
         addresses=frozenset(one for one in addresses if not is_single(one)),
         virtual_addresses=frozenset(one.ip for one in addresses if is_single(one)),
-        settings=sysctl.read_interface_settings(interface, _OBSERVED),
+        settings=sysctl.read_interface_settings(link.name, _OBSERVED),
         forwards=frozenset(version for version, name in FORWARDING.items() if sysctl.read_setting(name) == "1"),
     )
 
@@ -87,19 +84,11 @@ def observed_bridge(name: str, link: ifinfmsg, addresses: frozenset[Interface]) 
 def remove_bridge(name: str) -> None:
     """Delete the bridge; no bridge of that name is as good."""
     with netlink.route_socket() as opened:
-        found = netlink.get_link(opened, name=name)
-        if found is None or link_kind(found) != "bridge":
+        found = find_link(opened, name=name)
+        if found is None or found.kind != "bridge":
             return
-        gone = netlink.link_request(
-            netlink.RTM_DELLINK, tolerated=(errno.ENODEV,), attributes={}, index=int(found["index"])
-        )
+        gone = netlink.link_request(netlink.RTM_DELLINK, tolerated=(errno.ENODEV,), attributes={}, index=found.index)
         netlink.transact(opened, [gone])
-
-
-def link_kind(link: ifinfmsg) -> str:
-    """`bridge`, `veth`, …; empty for a link that no driver of that sort made (a network card)."""
-    information = link.get_attr("IFLA_LINKINFO")
-    return str(information.get_attr("IFLA_INFO_KIND") or "") if information is not None else ""
 
 
 def is_single(address: Interface) -> bool:
@@ -123,17 +112,17 @@ def _bridge_data() -> dict[str, Any]:
     return {"attrs": [("IFLA_BR_FORWARD_DELAY", 0), ("IFLA_BR_STP_STATE", 0)]}
 
 
-def _corrections(link: ifinfmsg, wanted: NetworkWanted, name: str) -> Iterable[netlink.Request]:
+def _corrections(link: Link, wanted: NetworkWanted, name: str) -> Iterable[netlink.Request]:
     attributes: dict[str, Any] = {}
-    if wanted.mtu is not None and link.get_attr("IFLA_MTU") != wanted.mtu:
+    if wanted.mtu is not None and link.mtu != wanted.mtu:
         attributes["IFLA_MTU"] = wanted.mtu
-    if link.get_attr("IFLA_ADDRESS") != bridge_mac(name):
+    if link.mac != bridge_mac(name):
         attributes["IFLA_ADDRESS"] = bridge_mac(name)
-    if link.get_attr("IFLA_IFALIAS") != bridge_alias(wanted.name):
+    if link.alias != bridge_alias(wanted.name):
         attributes["IFLA_IFALIAS"] = bridge_alias(wanted.name)
-    if attributes or not link["flags"] & IFF_UP:
+    if attributes or not link.up:
         yield netlink.link_request(
-            netlink.RTM_NEWLINK, attributes=attributes, index=int(link["index"]), flags=IFF_UP, change=IFF_UP
+            netlink.RTM_NEWLINK, attributes=attributes, index=link.index, flags=IFF_UP, change=IFF_UP
         )
 
 

@@ -13,8 +13,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
-
 from runtime.layout import Layout
 from runtime.network import netlink, sysctl
 from runtime.network.addresses import (
@@ -26,7 +24,7 @@ from runtime.network.addresses import (
     read_routes,
 )
 from runtime.network.border import border
-from runtime.network.bridge import IFF_UP
+from runtime.network.links import IFF_UP, Link, find_link
 from runtime.network.namespace import inside, namespace_of
 from runtime.network.naming import endpoint_mac
 from runtime.network.plug import create_link, endpoint_mtu, is_attached, lower_link, wait_until_up
@@ -67,13 +65,13 @@ def remove_endpoint(interface: str, pid: int, start_time: int | None = None) -> 
     About 15 ms, most of it the kernel's waiting for readers: off the critical path. Raises Refused, RetryLater.
     """
     with border("network", f"process {pid}"), _sockets(pid, start_time) as sockets:
-        link = netlink.get_link(sockets.container, name=interface)
+        link = find_link(sockets.container, name=interface)
         if link is not None:
             _delete(sockets.container, link)
 
 
 def _ensure_plugged(layout: Layout, wanted: EndpointWanted, pid: int, sockets: Sockets) -> None:
-    link = netlink.get_link(sockets.container, name=wanted.interface)
+    link = find_link(sockets.container, name=wanted.interface)
     if link is not None and is_attached(sockets.host, wanted, layout, link):
         _configure_old(sockets.container, wanted, link)
         return
@@ -106,8 +104,8 @@ def _configure_new(opened: socket.socket, wanted: EndpointWanted) -> None:
     netlink.transact(opened, requests)
 
 
-def _configure_old(opened: socket.socket, wanted: EndpointWanted, link: ifinfmsg) -> None:
-    index = int(link["index"])
+def _configure_old(opened: socket.socket, wanted: EndpointWanted, link: Link) -> None:
+    index = link.index
     sysctl.ensure_interface_settings(wanted.interface, endpoint_settings(wanted))
     have = read_addresses(opened, index)
     routes = _default_routes(opened, wanted.interface)
@@ -120,14 +118,14 @@ def _configure_old(opened: socket.socket, wanted: EndpointWanted, link: ifinfmsg
     netlink.transact(opened, requests)
 
 
-def _corrections(wanted: EndpointWanted, link: ifinfmsg) -> Iterator[netlink.Request]:
+def _corrections(wanted: EndpointWanted, link: Link) -> Iterator[netlink.Request]:
     attributes: dict[str, str | int] = {}
-    if link.get_attr("IFLA_ADDRESS") != endpoint_mac(wanted):
+    if link.mac != endpoint_mac(wanted):
         attributes["IFLA_ADDRESS"] = endpoint_mac(wanted)
     mtu = endpoint_mtu(wanted)
-    if mtu is not None and link.get_attr("IFLA_MTU") != mtu:
+    if mtu is not None and link.mtu != mtu:
         attributes["IFLA_MTU"] = mtu
-    index = int(link["index"])
+    index = link.index
     yield netlink.link_request(netlink.RTM_NEWLINK, attributes=attributes, index=index, flags=IFF_UP, change=IFF_UP)
 
 
@@ -144,8 +142,6 @@ def _up(index: int) -> netlink.Request:
     return netlink.link_request(netlink.RTM_NEWLINK, attributes={}, index=index, flags=IFF_UP, change=IFF_UP)
 
 
-def _delete(opened: socket.socket, link: ifinfmsg) -> None:
-    request = netlink.link_request(
-        netlink.RTM_DELLINK, tolerated=(errno.ENODEV,), attributes={}, index=int(link["index"])
-    )
+def _delete(opened: socket.socket, link: Link) -> None:
+    request = netlink.link_request(netlink.RTM_DELLINK, tolerated=(errno.ENODEV,), attributes={}, index=link.index)
     netlink.transact(opened, [request])

@@ -11,12 +11,11 @@ from __future__ import annotations
 import json
 import re
 
-from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
-
 from runtime.layout import Layout
 from runtime.network import netlink, sysctl
 from runtime.network.border import border
 from runtime.network.firewall.table import ensure_table, unrouted_record
+from runtime.network.links import all_links
 from runtime.network.settings import FORWARDING
 
 _OURS = re.compile(r"^tt[a-z][0-9a-f]{12}$")
@@ -53,5 +52,5 @@ def _keep_router_advertisements() -> None:
 def _link_names() -> list[str]:
     """The host's links, an engine's own left out."""
     with netlink.route_socket() as opened:
-        names = [str(link.get_attr("IFLA_IFNAME")) for link in netlink.dump(opened, ifinfmsg, netlink.RTM_GETLINK)]
+        names = [link.name for link in all_links(opened)]
     return [name for name in names if not _OURS.match(name)]

@@ -13,11 +13,10 @@ from collections.abc import Iterator
 from ipaddress import ip_address
 from pathlib import Path
 
-from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
-
 from runtime.network import netlink
 from runtime.network.addresses import read_routes
 from runtime.network.border import border
+from runtime.network.links import all_links
 from runtime.network.records import Address, Listener, Protocol, Route
 
 _SOCK_DIAG = 4
@@ -38,8 +37,7 @@ _KINDS = (
 def read_host_routes() -> tuple[Route, ...]:
     """Every unicast route of every table, default routes included. Raises Refused, RetryLater."""
     with netlink.route_socket() as opened:
-        links = netlink.dump(opened, ifinfmsg, netlink.RTM_GETLINK)
-        names = {int(link["index"]): str(link.get_attr("IFLA_IFNAME")) for link in links}
+        names = {link.index: link.name for link in all_links(opened)}
         return tuple(read_routes(opened, names, every_table=True))
 
 

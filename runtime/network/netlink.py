@@ -112,64 +112,65 @@ def transact(opened: socket.socket, requests: Sequence[Request]) -> None:
             if kind != _NLMSG_ERROR:
                 continue
             outstanding -= 1
-            code = -struct.unpack_from("=i", body)[0]
+            code = _code(body)
             if code and code not in requests[number - 1].tolerated and failure is None:
-                failure = OSError(code, _explanation(body, flags) or os.strerror(code))
+                failure = _failure(code, body, flags)
     if failure is not None:
         raise failure
+
+
+def ask(opened: socket.socket, request: Request) -> bytes | None:
+    """The one message that answers a request, behind its header; None when the errno is a tolerated one.
+
+    Raises OSError.
+    """
+    opened.send(_numbered(request.data, 1))
+    found: bytes | None = None
+    while True:
+        for kind, flags, _, body in _messages(opened.recv(_BUFFER_BYTES)):
+            if kind != _NLMSG_ERROR:
+                found = body
+                continue
+            code = _code(body)
+            if code and code not in request.tolerated:
+                raise _failure(code, body, flags)
+            return found
 
 
 def dump(opened: socket.socket, message_type: type[Message], kind: int, **fields: int) -> list[Message]:
     """All objects RTM_GET* `kind` yields, filtered by `fields` where the kernel can (strict checking).
 
+    Raises OSError.
+    """
+    bodies = dump_raw(opened, _request(message_type, kind, NLM_F_DUMP, (), {}, {"family": 0, **fields}))
+    return [_decode(message_type, kind, body) for body in bodies]
+
+
+def dump_raw(opened: socket.socket, request: Request) -> list[bytes]:
+    """The messages that answer a dump's request, behind their headers.
+
     A dump that a change interrupted is taken again. Raises OSError.
     """
     for _ in range(_DUMP_ATTEMPTS):
-        request = _request(message_type, kind, NLM_F_DUMP, (), {}, {"family": 0, **fields})
         opened.send(_numbered(request.data, 1))
-        found, interrupted = _read_dump(opened, message_type)
+        found, interrupted = _read_dump(opened)
         if not interrupted:
             return found
     raise OSError(errno.EAGAIN, "the kernel's tables change faster than they can be read")
 
 
-def get_link(opened: socket.socket, *, name: str = "", index: int = 0) -> ifinfmsg | None:
-    """The link of that name or index, None where there is none."""
-    attributes = {"IFLA_IFNAME": name} if name else {}
-    request = _request(ifinfmsg, RTM_GETLINK, 0, (), attributes, {"family": 0, "index": index})
-    opened.send(_numbered(request.data, 1))
-    found: ifinfmsg | None = None
-    while True:
-        for kind, flags, _, body in _messages(opened.recv(_BUFFER_BYTES)):
-            if kind == RTM_NEWLINK:
-                found = _decode(ifinfmsg, kind, body)
-            elif kind == _NLMSG_ERROR:
-                code = -struct.unpack_from("=i", body)[0]
-                if code == 0 or code == errno.ENODEV:
-                    return found
-                raise OSError(code, _explanation(body, flags) or os.strerror(code))
-
-
-def link_index(opened: socket.socket, name: str) -> int:
-    """The index of the link of that name. Raises OSError, ENODEV without it."""
-    found = get_link(opened, name=name)
-    if found is None:
-        raise OSError(errno.ENODEV, f"there is no link {name}")
-    return int(found["index"])
-
-
-def _read_dump(opened: socket.socket, message_type: type[Message]) -> tuple[list[Message], bool]:
-    found: list[Message] = []
+def _read_dump(opened: socket.socket) -> tuple[list[bytes], bool]:
+    found: list[bytes] = []
     interrupted = False
     while True:
         for kind, flags, _, body in _messages(opened.recv(_BUFFER_BYTES)):
             interrupted = interrupted or bool(flags & _NLM_F_DUMP_INTR)
-            if kind in (_NLMSG_DONE, _NLMSG_ERROR):
-                code = -struct.unpack_from("=i", body)[0]
-                if code:
-                    raise OSError(code, os.strerror(code))
-                return found, interrupted
-            found.append(_decode(message_type, kind, body))
+            if kind not in (_NLMSG_DONE, _NLMSG_ERROR):
+                found.append(body)
+                continue
+            if code := _code(body):
+                raise OSError(code, os.strerror(code))
+            return found, interrupted
 
 
 def _decode(message_type: type[Message], kind: int, body: bytes) -> Message:
@@ -189,6 +190,14 @@ def _messages(datagram: bytes) -> Iterator[tuple[int, int, int, bytes]]:
         length, kind, flags, number, _ = _HEADER.unpack_from(datagram, offset)
         yield kind, flags, number, datagram[offset + _HEADER.size : offset + length]
         offset += (length + 3) & ~3
+
+
+def _code(body: bytes) -> int:
+    return -int(struct.unpack_from("=i", body)[0])
+
+
+def _failure(code: int, body: bytes, flags: int) -> OSError:
+    return OSError(code, _explanation(body, flags) or os.strerror(code))
 
 
 def _explanation(body: bytes, flags: int) -> str:

@@ -12,6 +12,7 @@ from runtime.network.border import border
 from runtime.network.bridge import ensure_bridge, read_bridge, remove_bridge
 from runtime.network.firewall.networks import ensure_network_rules, remove_network_rules
 from runtime.network.forwarding import ensure_forwarding
+from runtime.network.links import link_index
 from runtime.network.naming import bridge_name
 from runtime.network.records import Driver, NetworkWanted, ObservedNetwork
 from runtime.network.settings import BRIDGE_BEHIND_RULES
@@ -55,4 +56,4 @@ def _ensure_bridged(layout: Layout, wanted: NetworkWanted) -> None:
 
 def _check_parent(name: str) -> None:
     with netlink.route_socket() as opened:
-        netlink.link_index(opened, name)
+        link_index(opened, name)

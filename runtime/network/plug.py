@@ -12,12 +12,10 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
-
 from runtime.layout import Layout
 from runtime.network import netlink
-from runtime.network.bridge import IFF_UP, link_kind
 from runtime.network.compare import LINK_KINDS
+from runtime.network.links import IFF_UP, Link, find_link, link_index
 from runtime.network.naming import bridge_name, endpoint_mac, port_group
 from runtime.network.records import Driver, EndpointWanted
 from schemas.errors import Refused
@@ -28,6 +26,7 @@ MODES: dict[Driver, dict[str, int]] = {
 }
 """if_link.h; the first is the default."""
 _NAME_ATTEMPTS = 8
+_ONE_QUEUE = {"IFLA_NUM_TX_QUEUES": 1, "IFLA_NUM_RX_QUEUES": 1}
 _UP_ATTEMPTS, _UP_PAUSE = 200, 0.001  # seconds
 
 
@@ -47,7 +46,7 @@ def create_link(host: socket.socket, namespace: int, layout: Layout, wanted: End
 
     Raises OSError, Refused without the driver.
     """
-    lower = netlink.link_index(host, lower_link(layout, wanted))
+    lower = link_index(host, lower_link(layout, wanted))
     if wanted.network.driver is Driver.BRIDGE:
         return _create_veth(host, namespace, layout, wanted, pid, lower)
     try:
@@ -60,18 +59,18 @@ def create_link(host: socket.socket, namespace: int, layout: Layout, wanted: End
     return ""
 
 
-def is_attached(host: socket.socket, wanted: EndpointWanted, layout: Layout, link: ifinfmsg) -> bool:
+def is_attached(host: socket.socket, wanted: EndpointWanted, layout: Layout, link: Link) -> bool:
     """Whether the container's `link` is of the right kind and its host side up, on the right bridge or parent."""
-    if link_kind(link) != LINK_KINDS.get(wanted.network.driver):
+    if link.kind != LINK_KINDS.get(wanted.network.driver):
         return False
-    other = netlink.get_link(host, index=int(link.get_attr("IFLA_LINK") or 0))
-    lower = netlink.get_link(host, name=lower_link(layout, wanted))
-    if other is None or lower is None or not other["flags"] & IFF_UP:
+    other = find_link(host, index=link.lower) if link.lower else None
+    lower = find_link(host, name=lower_link(layout, wanted))
+    if other is None or lower is None or not other.up:
         return False
     if wanted.network.driver is Driver.BRIDGE:
         group = port_group(bridge_name(layout, wanted.network))
-        return bool(other.get_attr("IFLA_MASTER") == lower["index"] and other.get_attr("IFLA_GROUP") == group)
-    return bool(other["index"] == lower["index"])
+        return other.master == lower.index and other.group == group
+    return other.index == lower.index
 
 
 def _create_veth(
@@ -95,8 +94,9 @@ def _veth_request(name: str, namespace: int, wanted: EndpointWanted, bridge: int
         "IFLA_IFNAME": wanted.interface,
         "IFLA_ADDRESS": endpoint_mac(wanted),
         "IFLA_NET_NS_FD": namespace,
+        **_ONE_QUEUE,
     }
-    attributes: dict[str, Any] = {"IFLA_IFNAME": name, "IFLA_MASTER": bridge, "IFLA_GROUP": group}
+    attributes: dict[str, Any] = {"IFLA_IFNAME": name, "IFLA_MASTER": bridge, "IFLA_GROUP": group, **_ONE_QUEUE}
     mtu = endpoint_mtu(wanted)
     if mtu is not None:
         attributes["IFLA_MTU"] = peer["IFLA_MTU"] = mtu
@@ -152,7 +152,7 @@ def wait_until_up(host: socket.socket, names: Iterable[str]) -> None:
     """
     for name in names:
         for _ in range(_UP_ATTEMPTS):
-            link = netlink.get_link(host, name=name)
-            if link is None or link.get_attr("IFLA_OPERSTATE") == "UP":
+            link = find_link(host, name=name)
+            if link is None or link.operational:
                 break
             time.sleep(_UP_PAUSE)

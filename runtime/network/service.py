@@ -14,6 +14,7 @@ from runtime.network.addresses import add_address, delete_address
 from runtime.network.border import border
 from runtime.network.firewall.services import ensure_balance, link_of_service, read_balances, remove_balance
 from runtime.network.firewall.table import read_tables
+from runtime.network.links import link_index
 from runtime.network.naming import bridge_name
 from runtime.network.records import Address, NetworkWanted, ServiceBalance
 
@@ -55,6 +56,6 @@ def _remove_addresses(layout: Layout, service: str) -> None:
 
 def _change_addresses(link: str, wanted: frozenset[Address], unwanted: frozenset[Address]) -> None:
     with netlink.route_socket() as opened:
-        index = netlink.link_index(opened, link)
+        index = link_index(opened, link)
         requests = [delete_address(index, ip_interface(address)) for address in unwanted]
         netlink.transact(opened, requests + [add_address(index, ip_interface(address)) for address in wanted])
