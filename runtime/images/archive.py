@@ -73,6 +73,8 @@ class _Archive:
         if self.directory is None:
             raise self.refused(f"lacks the blob {descriptor.digest}")
         path = self.directory / "blobs" / descriptor.digest.replace(":", "/")
+        if not path.is_file():
+            raise self.refused(f"lacks the blob {descriptor.digest}")
         try:
             with path.open("rb") as blob, self.store.write(descriptor.digest, descriptor.size) as writer:
                 writer.restart()

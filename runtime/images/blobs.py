@@ -24,6 +24,12 @@ from schemas.errors import Refused, RetryLater
 
 _REHASH_CHUNK = 1 << 20
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_HINTS = {
+    errno.EPERM: "the engine must run as root",
+    errno.EACCES: "the engine must run as root",
+    errno.EROFS: "the engine's root must be on a file system that can be written to",
+    errno.ENOTSUP: "the engine's root must be on a file system with extended attributes: ext4, xfs, btrfs",
+}
 _PASSING = (errno.ENOMEM, errno.EAGAIN, errno.EMFILE, errno.ENFILE)
 
 
@@ -276,7 +282,8 @@ def disk_error(error: OSError, path: Path) -> Refused | RetryLater:
             hint="free some, or remove images with `trimtab image rm`; nothing was damaged",
         )
     kind = RetryLater if error.errno in _PASSING else Refused
-    return kind(error.strerror or str(error), step="write", path=str(path), errno=error.errno)
+    hint = _HINTS.get(error.errno or 0, "")
+    return kind(error.strerror or str(error), step="write", path=str(path), errno=error.errno, hint=hint)
 
 
 @contextmanager

@@ -28,7 +28,7 @@ from schemas.errors import Refused, TrimtabError
 if TYPE_CHECKING:
     from runtime.images.registry.settings import RegistrySettings
 
-__all__ = ["ImageWanted", "ensure_image", "is_converged", "read_fingerprint"]
+__all__ = ["ImageWanted", "ensure_image", "read_fingerprint"]
 
 
 def ensure_image(
@@ -53,11 +53,6 @@ def ensure_image(
 def read_fingerprint(wanted: ImageWanted) -> str:
     """Of the path that the image is made from; "" for a registry's. Costs one lstat(2) per file. Raises Refused."""
     return source_fingerprint(wanted.path) if wanted.path is not None else ""
-
-
-def is_converged(layout: Layout, have: ImageRecord, wanted: ImageWanted, fingerprint: str) -> bool:
-    """Whether the record answers the wish, its source is unchanged, and nothing of it was damaged."""
-    return _is_same_wish(have, wanted, fingerprint) and damage(layout, have) is None
 
 
 def _ensure(making: Making, settings: RegistrySettings | None) -> ImageRecord:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 
@@ -95,8 +94,3 @@ def read_record(content: bytes) -> ImageRecord:
 def _seconds(document: Document) -> float:
     value = document.fields.get("made_at")
     return float(value) if isinstance(value, int | float) else 0.0
-
-
-def describe(record: ImageRecord) -> str:
-    """The record for people and `-o json`."""
-    return json.dumps(json.loads(record_content(record)), indent=2)

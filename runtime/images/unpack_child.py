@@ -48,10 +48,10 @@ def main() -> int:
 def _verdict() -> dict[str, object]:
     fields = json.load(sys.stdin)
     order = Order(fields["blob"], fields["tree"], Limits(**fields["limits"]))
-    os.umask(0)
-    os.fchdir(order.tree)
-    os.chroot(".")
     try:
+        os.umask(0)
+        os.fchdir(order.tree)
+        os.chroot(".")
         return unpack(order)
     except Unsound as error:
         path = error.path.decode("utf-8", "backslashreplace")
