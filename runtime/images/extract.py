@@ -214,10 +214,15 @@ class Extractor:
         else:
             try:
                 os.mknod(name, stat.S_IFCHR, 0, dir_fd=directory)
-                self.hiding.add(real)
+                self._hide_in(real)
             except FileExistsError:
                 if stat.S_ISDIR(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
                     set_opaque(directory, name)
+
+    def _hide_in(self, directory: bytes) -> None:
+        if directory not in self.hiding:
+            self._tree.hold(directory)
+            self.hiding.add(directory)
 
     def _dress(self, path: bytes, fd: int, said: Said) -> None:
         try:

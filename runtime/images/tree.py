@@ -23,7 +23,8 @@ _OPAQUE_XATTR = "trusted.overlay.opaque"
 _OPEN_DIRECTORIES = 200
 _MAX_LINKS = 40
 """The kernel's own bound (MAXSYMLINKS)."""
-_HELD_XATTRS = 8 << 20
+_HELD_BYTES = 24 << 20
+"""Names and extended attributes of directories, which are kept in memory until the end."""
 
 
 class Said(NamedTuple):
@@ -87,11 +88,9 @@ class Tree:
 
     def say(self, path: bytes, said: Said) -> None:
         """Remember what the layer says about the directory until everything in it is made."""
-        self._count()
+        self.hold(path)
         if said.xattrs:
-            self._held += sum(len(name) + len(value) for name, value in said.xattrs.items())
-            if self._held > _HELD_XATTRS:
-                raise Unsound("too many extended attributes of directories", path)
+            self._count(sum(len(name) + len(value) for name, value in said.xattrs.items()))
         self._said[path] = said
         self.implied.discard(path)
 
@@ -158,9 +157,10 @@ class Tree:
 
     def _imply(self, fd: int, name: bytes, real: bytes) -> int:
         os.mkdir(name, IMPLIED_MODE, dir_fd=fd)
-        self._count()
-        self.implied.add(join(real, name))
-        self._said.pop(join(real, name), None)
+        path = join(real, name)
+        self.hold(path)
+        self.implied.add(path)
+        self._said.pop(path, None)
         return os.open(name, OPEN_DIRECTORY, dir_fd=fd)
 
     def _reopen(self, real: bytes) -> int:
@@ -170,10 +170,17 @@ class Tree:
             fd = _swap(fd, os.open(name, OPEN_DIRECTORY, dir_fd=fd))
         return fd
 
-    def _count(self) -> None:
+    def hold(self, path: bytes) -> None:
+        """Account for a path that is kept in memory until the end. Raises Unsound."""
         most = self._limits.directories
         if len(self._said) + len(self.implied) > most:
             raise Unsound(f"more than {most} directories", hint="raise the limit `directories`")
+        self._count(len(path))
+
+    def _count(self, size: int) -> None:
+        self._held += size
+        if self._held > _HELD_BYTES:
+            raise Unsound(f"names and attributes of directories take more than {_HELD_BYTES} bytes")
 
 
 def join(real: bytes, name: bytes) -> bytes:

@@ -344,6 +344,12 @@ def test_too_many_entries_too_deep_and_too_long_are_refused(tmp_path: Path) -> N
             extract(content, place, limits)
 
 
+def test_names_of_directories_that_would_fill_the_memory_are_refused(tmp_path: Path) -> None:
+    deep = "/".join(["n" * 200] * 18)
+    with pytest.raises(Unsound, match="names and attributes of directories take more than"):
+        extract(tar_of(*(file(f"{index}/{deep}/f") for index in range(1000))), tmp_path)
+
+
 def test_few_descriptors_stay_open_however_many_directories_there_are(tmp_path: Path) -> None:
     before = open_descriptors()
     members = [file(f"d{index}/{'x/' * 10}f", b"") for index in range(400)]
