@@ -44,3 +44,19 @@ def _checksum(data: bytes) -> int:
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF
+
+
+def sctp_init(source_port: int, port: int) -> bytes:
+    """The first packet of an SCTP association (RFC 9260, 3.3.2), for kernels that carry SCTP but do not speak it."""
+    chunk = struct.pack("!BBHIIHHI", 1, 0, 20, 0x1234, 65535, 1, 1, 1)
+    head = struct.pack("!HHI", source_port, port, 0)
+    return head + struct.pack("<I", _crc32c(head + chunk)) + chunk
+
+
+def _crc32c(data: bytes) -> int:
+    remainder = 0xFFFFFFFF
+    for byte in data:
+        remainder ^= byte
+        for _ in range(8):
+            remainder = remainder >> 1 ^ (0x82F63B78 if remainder & 1 else 0)
+    return remainder ^ 0xFFFFFFFF
