@@ -49,8 +49,8 @@ def _checksum(data: bytes) -> int:
 def sctp_init(source_port: int, port: int) -> bytes:
     """The first packet of an SCTP association (RFC 9260, 3.3.2), for kernels that carry SCTP but do not speak it."""
     chunk = struct.pack("!BBHIIHHI", 1, 0, 20, 0x1234, 65535, 1, 1, 1)
-    head = struct.pack("!HHI", source_port, port, 0)
-    return head + struct.pack("<I", _crc32c(head + chunk)) + chunk
+    head = struct.pack("!HHI", source_port, port, 0)  # and the checksum behind it
+    return head + struct.pack("<I", _crc32c(head + b"\0\0\0\0" + chunk)) + chunk
 
 
 def _crc32c(data: bytes) -> int:
