@@ -54,8 +54,9 @@ def make_bundle(context: Context, want: Desired) -> None:
     image = _image(context, want)
     layers = layer_directories(layout, image)
     bundle = layout.container(name)
-    for directory in ("upper", "work", "rootfs", "log"):
+    for directory in ("work", "rootfs", "log"):
         (bundle / directory).mkdir(mode=0o755, parents=True, exist_ok=True)
+    _make_upper(bundle / "upper", layers[0])
     spec = spec.model_copy(update={"volumes": (*spec.volumes, *_image_volumes(spec, image))})
     user = resolve_user(layers, spec.user or image.config.user, spec.group_add)
     sources = Sources(
@@ -77,6 +78,18 @@ def make_bundle(context: Context, want: Desired) -> None:
         hooks=departure_hooks(context, want),
     )
     _write(bundle / "config.json", config(spec, materials))
+
+
+def _make_upper(upper: Path, layer: Path) -> None:
+    """The writable layer. Overlay shows its own owner and mode at `/`: they are those of the image's highest layer."""
+    if upper.exists():
+        return
+    new = upper.with_suffix(".new")
+    new.mkdir(exist_ok=True)
+    status = layer.stat()
+    os.chown(new, status.st_uid, status.st_gid)
+    new.chmod(status.st_mode & 0o7777)
+    new.rename(upper)
 
 
 def _image(context: Context, want: Desired) -> ImageRecord:
