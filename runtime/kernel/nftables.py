@@ -1,7 +1,7 @@
 """nftables by text, through libnftables in this process: one transaction per call, about 0.1 ms, no child.
 
-Works in the network namespace of the calling thread, since each call makes a context (and netlink socket) of its
-own. Decides nothing about rules. JSON output of 1.0.6 crashes on maps with concatenated data: prefer text.
+Works in the network namespace of the calling thread. Decides nothing about rules. JSON output of 1.0.6 crashes on maps
+with concatenated data: prefer text.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import errno
 import os
 import threading
 from functools import cache
+from typing import NamedTuple
 
 _JSON = 1 << 4
 _NUMERIC = 1 << 7 | 1 << 8 | 1 << 9 | 1 << 10
@@ -32,6 +33,17 @@ _LOCK = threading.Lock()
 """libnftables keeps a few process-wide caches."""
 
 
+class _Context(NamedTuple):
+    """An open context; its socket belongs to one namespace and must not be shared with a forked child."""
+
+    handle: int
+    namespace: int
+    pid: int
+
+
+_open: _Context | None = None
+
+
 def run(commands: str, json: bool = False) -> str:
     """Run nft(8) commands as one atomic transaction and return what they print, protocols and ports as numbers.
 
@@ -40,21 +52,36 @@ def run(commands: str, json: bool = False) -> str:
     """
     library = _library()
     with _LOCK:
-        context = library.nft_ctx_new(0)
-        if not context:
-            raise OSError(errno.ENOMEM, "nft_ctx_new failed")
-        try:
-            library.nft_ctx_buffer_output(context)
-            library.nft_ctx_buffer_error(context)
-            library.nft_ctx_output_set_flags(context, _NUMERIC | (_JSON if json else 0))
-            failed = library.nft_run_cmd_from_buffer(context, f"{commands}\n".encode())
-            output: str = library.nft_ctx_get_output_buffer(context).decode()
-            message: str = library.nft_ctx_get_error_buffer(context).decode(errors="replace")
-        finally:
-            library.nft_ctx_free(context)
+        context = _context(library)
+        library.nft_ctx_output_set_flags(context, _NUMERIC | (_JSON if json else 0))
+        failed = library.nft_run_cmd_from_buffer(context, f"{commands}\n".encode())
+        output: str = library.nft_ctx_get_output_buffer(context).decode()
+        message: str = library.nft_ctx_get_error_buffer(context).decode(errors="replace")
     if failed:
         raise OSError(_errno_of(message), message.strip() or "libnftables failed")
     return output
+
+
+def _context(library: ctypes.CDLL) -> int:
+    """The context of the calling thread's namespace.
+
+    Kept open from call to call: closing its socket makes the kernel wait, for some 10 ms, until whatever any
+    transaction removed is freed (nft_rcv_nl_event in nf_tables_api.c).
+    """
+    global _open
+    namespace = os.stat("/proc/thread-self/ns/net").st_ino
+    if _open is not None and _open.pid == os.getpid():
+        if _open.namespace == namespace:
+            return _open.handle
+        library.nft_ctx_free(_open.handle)
+    _open = None
+    handle = library.nft_ctx_new(0)
+    if not handle:
+        raise OSError(errno.ENOMEM, "nft_ctx_new failed")
+    library.nft_ctx_buffer_output(handle)
+    library.nft_ctx_buffer_error(handle)
+    _open = _Context(handle, namespace, os.getpid())
+    return _open.handle
 
 
 def _errno_of(message: str) -> int:

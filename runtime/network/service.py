@@ -24,15 +24,10 @@ def ensure_service(layout: Layout, network: NetworkWanted, wanted: ServiceBalanc
 
     The rules come first: the address alone would offer the host's own ports. Raises Refused, RetryLater.
     """
-    link = bridge_name(layout, network)
     with border("balance", f"Service/{wanted.service}"):
-        before = read_balances(read_tables(layout)[0]).get(wanted.service)
-        stale = before.virtual_addresses - wanted.virtual_addresses if before else frozenset()
-        if stale:
-            _change_addresses(link, frozenset(), stale)
-        ensure_balance(layout, network, wanted)
-        if wanted.virtual_addresses:
-            _change_addresses(link, wanted.virtual_addresses, frozenset())
+        stale = ensure_balance(layout, network, wanted)
+        if stale or wanted.virtual_addresses:
+            _change_addresses(bridge_name(layout, network), wanted.virtual_addresses, stale)
 
 
 def remove_service(layout: Layout, service: str) -> None:

@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 from runtime.network.firewall.elements import NUMBERS, PROTOCOLS, Placed, address_of, all_of, placed, versioned
 from runtime.network.firewall.listing import Listing
 from runtime.network.firewall.publications import owner_comment, owner_of
-from runtime.network.records import Backend, ServiceBalance, ServicePort
+from runtime.network.records import Address, Backend, ServiceBalance, ServicePort
 
 _SETS = tuple(f"{name}{version}" for name in ("services", "virtual", "near", "mirrors") for version in (4, 6))
+_VIRTUAL = ("virtual4", "virtual6")
 _FAMILIES = {4: "ip", 6: "ip6"}
 _CHAIN = re.compile(r"^service/([^/]+)(?:/\d+/\d+)?$")
 _MAP = re.compile(r"^replicas/([^/]+)/([^/]*)/[46]$")
@@ -30,6 +31,10 @@ class Parts:
     replicas: frozenset[Placed] = frozenset()
     chains: dict[str, tuple[str, ...]] = field(default_factory=dict)
     maps: frozenset[str] = frozenset()
+
+    @property
+    def virtual_addresses(self) -> frozenset[Address]:
+        return frozenset(address_of(one.element.key[0]) for one in self.elements if one.name in _VIRTUAL)
 
     @property
     def link(self) -> str:
@@ -77,9 +82,7 @@ def balance_of(service: str, parts: Parts) -> ServiceBalance | None:
         balance = ServiceBalance(
             service=service,
             network=next(iter(parts.maps)).split("/")[2],
-            virtual_addresses=frozenset(
-                address_of(one.element.key[0]) for one in parts.elements if one.name in ("services4", "services6")
-            ),
+            virtual_addresses=parts.virtual_addresses,
             backends=frozenset(_backend(one) for one in parts.replicas),
             ports=frozenset(_port(one) for one in parts.elements if one.name == "balanced"),
         )

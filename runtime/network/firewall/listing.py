@@ -10,7 +10,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-_TOKEN = re.compile(r'"((?:[^"\\]|\\.)*)"|([{},;])|([^\s{},;"]+)')
+_ELEMENT = re.compile(
+    r'\s*((?:"[^"]*"|[^",}])+?)(?: comment "((?:[^"\\]|\\.)*)")?(?: : ([^,}"]+?))?\s*([,}])'  # key, comment, value, end
+)
 _BLOCK = re.compile(r"^\t(set|map|chain) (\S+) \{(?: # handle \d+)?$")
 
 
@@ -64,25 +66,12 @@ def _elements(text: str) -> Iterator[Element]:
     _, found, body = text.partition("elements = {")
     if not found:
         return
-    words: list[str] = []
-    for quoted, mark, word in _TOKEN.findall(body):
-        if mark in (",", "}"):
-            if words:
-                yield _element(words)
-            words = []
-            if mark == "}":
-                return
-        else:
-            words.append(word or quoted)
-
-
-def _element(words: list[str]) -> Element:
-    left, right = (words[: words.index(":")], words[words.index(":") + 1 :]) if ":" in words else (words, [])
-    comment = left[left.index("comment") + 1] if "comment" in left[:-1] else ""
-    key = left[: left.index("comment")] if comment else left
-    return Element(_parts(key), comment, _parts(right))
-
-
-def _parts(words: list[str]) -> tuple[str, ...]:
-    """`a . b . c` without its dots; a verdict such as `goto x` stays two parts."""
-    return tuple(word for word in words if word != ".")
+    for key, comment, value, end in _ELEMENT.findall(body):
+        yield Element(
+            # the first word of each part: behind it may stand a timeout or counter of somebody else's
+            tuple(part.split(None, 1)[0].strip('"') for part in key.split(" . ")),
+            comment,
+            tuple(value.replace(" . ", " ").split()),
+        )
+        if end == "}":
+            return

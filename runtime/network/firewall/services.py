@@ -19,14 +19,17 @@ from runtime.network.firewall.listing import Listing
 from runtime.network.firewall.networks import is_routed, router
 from runtime.network.firewall.table import ensure_whole, firewall_lock, read_tables
 from runtime.network.naming import bridge_name
-from runtime.network.records import Backend, NetworkWanted, ServiceBalance
+from runtime.network.records import Address, Backend, NetworkWanted, ServiceBalance
 
 _FAMILIES = {4: "ip", 6: "ip6"}
 
 
 @border("firewall")
-def ensure_balance(layout: Layout, network: NetworkWanted, wanted: ServiceBalance) -> None:
-    """Balance a Service as wanted, in one transaction; nothing when it is so already. Raises Refused, RetryLater."""
+def ensure_balance(layout: Layout, network: NetworkWanted, wanted: ServiceBalance) -> frozenset[Address]:
+    """Balance a Service as wanted, in one transaction; nothing when it is so already.
+
+    Returns the virtual addresses that it had and is not to have. Raises Refused, RetryLater.
+    """
     with firewall_lock(layout):
         inet, bridge = read_tables(layout)
         ensure_whole(layout, inet, bridge)
@@ -37,6 +40,7 @@ def ensure_balance(layout: Layout, network: NetworkWanted, wanted: ServiceBalanc
             changes += commands(layout, (), {router(link)})
         if changes:
             nftables.run("\n".join(changes))
+    return have.virtual_addresses - wanted.virtual_addresses
 
 
 @border("firewall")
