@@ -109,3 +109,8 @@ def attach(
 def resize(layout: Layout, name: str, rows: int, columns: int) -> None:
     """Tell a container's terminal its size."""
     lifecycle.resize(ContainerPaths.of(layout, name), rows, columns)
+
+
+def rotate(layout: Layout, name: str, max_size: int, max_file: int) -> None:
+    """Rotate a living container's log at other limits from now on: bytes of one file, and files kept."""
+    lifecycle.rotate(ContainerPaths.of(layout, name), max_size, max_file)

@@ -1,6 +1,7 @@
 """Bytes from one descriptor to another, several pairs at once, until somebody else says that it is over.
 
-Used by clients of exec and attach. Each pair holds what its target has not taken yet, at most one read.
+Used by clients of exec. Each pair holds what its target has not taken yet, at most one read, and nobody waits for one
+target while another could go on.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ class Pair:
     target: int
     owns_source: bool
     owns_target: bool
+    waiting: bytes = b""
     ended: bool = False
 
 
@@ -41,39 +43,25 @@ class Copier:
 
     def add(self, source: int, target: int, *, owns_source: bool = False, owns_target: bool = False) -> None:
         """Copy from `source` to `target`; what is owned is closed when the source has ended."""
+        if owns_target:
+            os.set_blocking(target, False)
         self.pairs.append(Pair(source, target, owns_source, owns_target))
 
     def run_until(self, signal_descriptor: int) -> None:
         """Copy until `signal_descriptor` has something to read."""
         while True:
-            ready = self._wait(signal_descriptor)
+            ready = _wait(self.pairs, signal_descriptor, None)
             if signal_descriptor in ready:
                 return
-            self._copy(ready)
+            for pair in self.pairs:
+                _move(pair, ready)
 
     def finish(self) -> None:
         """Copy what our own sources still hold: the process that wrote into them has ended."""
-        while ready := self._wait(None, 0, only_owned=True):
-            self._copy(ready)
-
-    def _wait(self, extra: int | None, timeout: float | None = None, only_owned: bool = False) -> list[int]:
-        poll = select.poll()
-        for pair in self.pairs:
-            if not pair.ended and (pair.owns_source or not only_owned):
-                poll.register(pair.source, select.POLLIN)
-        if extra is not None:
-            poll.register(extra, select.POLLIN)
-        return [descriptor for descriptor, _ in poll.poll(timeout)]
-
-    def _copy(self, ready: list[int]) -> None:
-        for pair in self.pairs:
-            if pair.source in ready and not pair.ended:
-                _copy_once(pair)
-
-    def resize(self, master: int, rows: int, columns: int) -> None:
-        """Pass a size on to a terminal."""
-        with contextlib.suppress(OSError):
-            terminal.set_size(master, rows, columns)
+        ours = [pair for pair in self.pairs if pair.owns_source]
+        while ready := _wait(ours, None, 0):
+            for pair in ours:
+                _move(pair, ready)
 
     def close(self) -> None:
         """Close what is ours and not closed yet."""
@@ -81,14 +69,34 @@ class Copier:
             _end(pair)
 
 
-def _copy_once(pair: Pair) -> None:
+def _wait(pairs: list[Pair], extra: int | None, timeout: float | None) -> dict[int, int]:
+    wanted: dict[int, int] = {}
+    for pair in pairs:
+        if not pair.ended:
+            # a terminal may be source of one pair and target of another
+            descriptor, event = (pair.target, select.POLLOUT) if pair.waiting else (pair.source, select.POLLIN)
+            wanted[descriptor] = wanted.get(descriptor, 0) | event
+    if extra is not None:
+        wanted[extra] = select.POLLIN
+    poll = select.poll()
+    for descriptor, events in wanted.items():
+        poll.register(descriptor, events)
+    return dict(poll.poll(timeout))
+
+
+def _move(pair: Pair, ready: dict[int, int]) -> None:
+    if pair.ended:
+        return
     try:
-        data = os.read(pair.source, COPY_BYTES)
-        if not data:
-            _end(pair)
-        view = memoryview(data)
-        while view:
-            view = view[os.write(pair.target, view) :]
+        if pair.waiting:
+            if ready.get(pair.target, 0) & ~select.POLLIN:
+                pair.waiting = pair.waiting[os.write(pair.target, pair.waiting) :]
+        elif ready.get(pair.source, 0) & ~select.POLLOUT:
+            pair.waiting = os.read(pair.source, COPY_BYTES)
+            if not pair.waiting:
+                _end(pair)
+    except BlockingIOError:
+        return
     except OSError:
         # EIO: a terminal's other side is closed; EPIPE: nobody reads
         _end(pair)
@@ -113,7 +121,8 @@ def raw_terminal(descriptor: int, resized: Callable[[int, int], None]) -> Iterat
     before = termios.tcgetattr(descriptor)
     resized(*terminal.read_size(descriptor))
     with _on_resize(lambda: resized(*terminal.read_size(descriptor))):
-        tty.setraw(descriptor)
+        # what was typed ahead is kept
+        tty.setraw(descriptor, termios.TCSADRAIN)
         try:
             yield
         finally:
@@ -135,3 +144,9 @@ def _on_resize(call: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGWINCH, before)
+
+
+def pass_size(master: int, rows: int, columns: int) -> None:
+    """Give a terminal a size; it may be gone already."""
+    with contextlib.suppress(OSError):
+        terminal.set_size(master, rows, columns)

@@ -12,8 +12,9 @@ import socket
 import stat
 from typing import Any
 
+from runtime.kernel import terminal
 from runtime.process.asking import answered, open_monitor, talk
-from runtime.process.copying import Copier, raw_terminal
+from runtime.process.copying import Copier, pass_size, raw_terminal
 from runtime.process.paths import ContainerPaths
 from runtime.process.protocol import receive
 
@@ -58,6 +59,9 @@ def _hand_over(number: int, descriptor: int, copier: Copier) -> int:
 def _run_on_terminal(
     channel: socket.socket, name: str, process: dict[str, Any], descriptors: tuple[int, int, int]
 ) -> int:
+    if os.isatty(descriptors[0]):
+        rows, columns = terminal.read_size(descriptors[0])
+        process = {**process, "consoleSize": {"height": rows, "width": columns}}
     _, received = talk(channel, name, {"verb": "exec", "process": process})
     master = received[0]
     answered(receive(channel), name, "exec")
@@ -65,7 +69,7 @@ def _run_on_terminal(
     try:
         copier.add(descriptors[0], os.dup(master), owns_target=True)
         copier.add(master, descriptors[1], owns_source=True)
-        with raw_terminal(descriptors[0], lambda rows, columns: copier.resize(master, rows, columns)):
+        with raw_terminal(descriptors[0], lambda rows, columns: pass_size(master, rows, columns)):
             copier.run_until(channel.fileno())
             code = _exit_code(channel, name)
             copier.finish()

@@ -7,7 +7,6 @@ asked only for what it alone can do.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import shutil
 import signal as signals
@@ -17,14 +16,11 @@ from runtime.kernel import cgroup
 from runtime.kernel import process as kernel_process
 from runtime.process.asking import ask_monitor
 from runtime.process.failure import NotRunning, ProcessFailed, step
-from runtime.process.paths import ContainerPaths
+from runtime.process.paths import VANISHED, ContainerPaths, is_paused
 from runtime.process.records import ExitRecord, Phase, ProcessRecord, read_exit, read_state
 
 END_SECONDS = 10.0
 """How long the kernel may take to end what was killed, and a monitor to write down that it ended."""
-
-VANISHED = {errno.ENOENT, errno.ENODEV}
-"""A cgroup that its monitor removes while we look at it: before the open, or after."""
 
 UNKNOWN_END = ExitRecord(exit_code=None, error="how it ended is unknown: its monitor was killed before it could see")
 
@@ -44,6 +40,11 @@ def start(paths: ContainerPaths) -> None:
 def resize(paths: ContainerPaths, rows: int, columns: int) -> None:
     """Tell the container's terminal its size."""
     ask_monitor(paths, {"verb": "resize", "rows": rows, "columns": columns})
+
+
+def rotate(paths: ContainerPaths, max_size: int, max_file: int) -> None:
+    """Have the container's log rotated at other limits: bytes of one file, and files kept."""
+    ask_monitor(paths, {"verb": "rotate", "max_size": max_size, "max_file": max_file})
 
 
 def read_process(paths: ContainerPaths) -> ProcessRecord | None:
@@ -74,16 +75,6 @@ def _late_exit(paths: ContainerPaths) -> ExitRecord:
     with contextlib.suppress(NotRunning, TimeoutError):
         return ExitRecord(**ask_monitor(paths, {"verb": "wait"}, END_SECONDS)["exit"])
     return read_exit(paths.bundle) or UNKNOWN_END
-
-
-def is_paused(paths: ContainerPaths) -> bool:
-    """Whether the container's cgroup is frozen."""
-    try:
-        return cgroup.is_frozen(paths.cgroup)
-    except OSError as error:
-        if error.errno not in VANISHED:
-            raise
-        return False
 
 
 @contextlib.contextmanager

@@ -28,6 +28,8 @@ class Log(Protocol):
 
     def write(self, stream: int, data: bytes) -> None: ...
 
+    def rotate_at(self, max_size: int, max_file: int) -> None: ...
+
     def close(self) -> None: ...
 
 
@@ -35,6 +37,9 @@ class NoLog:
     """The driver `none`."""
 
     def write(self, stream: int, data: bytes) -> None:
+        return None
+
+    def rotate_at(self, max_size: int, max_file: int) -> None:
         return None
 
     def close(self) -> None:
@@ -72,6 +77,10 @@ class RotatedFile:
             log_format.rotate(self.directory, self.name, self.max_file)
             self._open()
 
+    def rotate_at(self, max_size: int, max_file: int) -> None:
+        """Other limits from the next write on (bytes, files); files too many go with the next rotation."""
+        self.max_size, self.max_file = max_size, max(1, max_file)
+
     def close(self) -> None:
         os.close(self.file)
         os.close(self.lock)
@@ -94,6 +103,9 @@ class LocalLog:
         finally:
             os.close(descriptor)
 
+    def rotate_at(self, max_size: int, max_file: int) -> None:
+        self.file.rotate_at(max_size, max_file)
+
     def write(self, stream: int, data: bytes) -> None:
         length = len(data)
         self.file.append([HEADER.pack(length, stream, time.time_ns()), data, TRAILER.pack(length)])
@@ -108,6 +120,9 @@ class JsonLog:
     def __init__(self, directory: str, max_size: int, max_file: int) -> None:
         self.file = RotatedFile(directory, log_format.JSON_FILE, max_size, max_file)
         self.unfinished = {1: b"", 2: b""}
+
+    def rotate_at(self, max_size: int, max_file: int) -> None:
+        self.file.rotate_at(max_size, max_file)
 
     def write(self, stream: int, data: bytes) -> None:
         text = self.unfinished[stream] + data

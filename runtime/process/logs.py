@@ -142,31 +142,47 @@ class _Files:
 
     def chunks(self) -> Iterator[Chunk]:
         """Everything written since the last call."""
-        for path in self._unread():
+        while True:
+            yield from self._rest()
+            following = self._successor()
+            if following is None:
+                return
+            # its last bytes were written before it was put aside: now they are all there
+            yield from self._rest()
+            self.close()
+            self.held, self.offset = following, 0
+
+    def _rest(self) -> Iterator[Chunk]:
+        if self.held is not None:
+            for chunk, end in file_chunks(self.held, self.name, self.offset):
+                self.offset = end
+                yield chunk
+
+    def _successor(self) -> BinaryIO | None:
+        """The file begun after the one held, the oldest one where that is gone; None where there is no other."""
+        while os.path.isdir(self.directory):
+            files = log_format.rotated(self.directory, self.name)
+            place = self._place(files)
+            if place < 0 and self.held is not None and os.fstat(self.held.fileno()).st_nlink:
+                # it was put aside between the listing and the look
+                continue
+            if place + 1 >= len(files):
+                return None
             with contextlib.suppress(FileNotFoundError):
-                self._hold(path)
-            if self.held is not None:
-                for chunk, end in file_chunks(self.held, self.name, self.offset):
-                    self.offset = end
-                    yield chunk
+                file = open(files[place + 1], "rb")  # noqa: SIM115 - closed by `close`
+                # the same names for the same files still: nothing was put aside meanwhile
+                if self._place(files) == place and os.path.samestat(os.stat(files[place + 1]), os.fstat(file.fileno())):
+                    return file
+                file.close()
+        return None
 
-    def _hold(self, path: str) -> None:
-        if self.held is not None and os.path.samestat(os.stat(path), os.fstat(self.held.fileno())):
-            return
-        file = open(path, "rb")  # noqa: SIM115 - closed by `close` or by the next one
-        self.close()
-        self.held, self.offset = file, 0
-
-    def _unread(self) -> list[str]:
-        """The file reached and the younger ones; all of them where the one reached has been thrown away."""
-        if not os.path.isdir(self.directory):
-            return []
-        files = log_format.rotated(self.directory, self.name)
+    def _place(self, files: list[str]) -> int:
+        """Where the file held stands among `files`; -1 where it does not."""
         for number, path in enumerate(files):
             with contextlib.suppress(FileNotFoundError):
                 if self.held is not None and os.path.samestat(os.stat(path), os.fstat(self.held.fileno())):
-                    return files[number:]
-        return files
+                    return number
+        return -1
 
 
 class _Watch:

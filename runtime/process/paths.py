@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import shutil
@@ -11,6 +12,9 @@ from typing import Any
 
 from runtime.kernel import cgroup
 from runtime.layout import Layout
+
+VANISHED = {errno.ENOENT, errno.ENODEV}
+"""A cgroup that its monitor removes while we look at it: before the open, or after."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,16 @@ class ContainerPaths:
     def to_message(self) -> dict[str, Any]:
         """The four strings of a request."""
         return {"name": self.name, "bundle": self.bundle, "live": self.live, "cgroup": self.cgroup}
+
+
+def is_paused(paths: ContainerPaths) -> bool:
+    """Whether the container's cgroup is frozen."""
+    try:
+        return cgroup.is_frozen(paths.cgroup)
+    except OSError as error:
+        if error.errno not in VANISHED:
+            raise
+        return False
 
 
 def undo(paths: ContainerPaths) -> None:

@@ -1,4 +1,4 @@
-"""What clients may ask a monitor for: start, wait, exec, attach, resize. Everything else needs no monitor."""
+"""What clients may ask a monitor for: start, wait, exec, attach, resize, rotate. Everything else needs no monitor."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from runtime.process import protocol
 from runtime.process.bundle import check_process
 from runtime.process.exec_request import begin_exec
 from runtime.process.failure import NotRunning, ProcessFailed
+from runtime.process.paths import is_paused
 from runtime.process.supervision import Supervision, reply
 
 
@@ -58,6 +59,8 @@ def _obey(
     elif verb == "exec":
         if not supervision.phase.can_exec:
             raise NotRunning(f"cannot exec: it is {supervision.phase.value}", step="exec")
+        if is_paused(supervision.paths):
+            raise NotRunning("cannot exec: it is paused", step="exec")
         check_process(message["process"])
         begin_exec(connection, message["process"], tuple(descriptors), supervision)
     elif verb == "attach":
@@ -66,5 +69,8 @@ def _obey(
     elif verb == "resize":
         supervision.input.resize(message["rows"], message["columns"])
         reply(connection, {"resized": True})
+    elif verb == "rotate":
+        supervision.output.log.rotate_at(int(message["max_size"]), int(message["max_file"]))
+        reply(connection, {"rotates": True})
     else:
         raise ProcessFailed(f"the monitor knows no {verb!r}", step="monitor")
