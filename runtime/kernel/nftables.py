@@ -11,7 +11,6 @@ import errno
 import os
 import threading
 from functools import cache
-from typing import NamedTuple
 
 _JSON = 1 << 4
 _NUMERIC = 1 << 7 | 1 << 8 | 1 << 9 | 1 << 10
@@ -33,15 +32,8 @@ _LOCK = threading.Lock()
 """libnftables keeps a few process-wide caches."""
 
 
-class _Context(NamedTuple):
-    """An open context; its socket belongs to one namespace and must not be shared with a forked child."""
-
-    handle: int
-    namespace: int
-    pid: int
-
-
-_open: _Context | None = None
+_open: tuple[int, int, int] | None = None
+"""A context, the namespace its socket belongs to, and the process that opened it: a forked child must not use it."""
 
 
 def run(commands: str, json: bool = False) -> str:
@@ -70,18 +62,18 @@ def _context(library: ctypes.CDLL) -> int:
     """
     global _open
     namespace = os.stat("/proc/thread-self/ns/net").st_ino
-    if _open is not None and _open.pid == os.getpid():
-        if _open.namespace == namespace:
-            return _open.handle
-        library.nft_ctx_free(_open.handle)
+    if _open is not None and _open[2] == os.getpid():
+        if _open[1] == namespace:
+            return _open[0]
+        library.nft_ctx_free(_open[0])
     _open = None
-    handle = library.nft_ctx_new(0)
+    handle: int = library.nft_ctx_new(0)
     if not handle:
         raise OSError(errno.ENOMEM, "nft_ctx_new failed")
     library.nft_ctx_buffer_output(handle)
     library.nft_ctx_buffer_error(handle)
-    _open = _Context(handle, namespace, os.getpid())
-    return _open.handle
+    _open = (handle, namespace, os.getpid())
+    return handle
 
 
 def _errno_of(message: str) -> int:

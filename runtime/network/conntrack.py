@@ -1,8 +1,8 @@
 """Forget tracked connections that are answered by an address that is gone.
 
-Called by `depart.py` and by the reconciler. A new TCP connection finds a new replica anyhow; a UDP client that keeps
-its port would be sent to the dead one for as long as it keeps trying. Standard library only: ctnetlink messages by
-hand (linux/netfilter/nfnetlink_conntrack.h).
+Called by `depart.py` and by the reconciler, with addresses as text. A new TCP connection finds a new replica anyhow; a
+UDP client that keeps its port would be sent to the dead one for as long as it keeps trying. Standard library only:
+ctnetlink messages by hand (linux/netfilter/nfnetlink_conntrack.h).
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Iterable, Iterator
 
-from runtime.network.records import Address
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 _NETLINK_NETFILTER = 12
 _SUBSYSTEM, _GET, _DELETE = 1 << 8, 1, 2
@@ -22,12 +23,11 @@ _ERROR, _DONE = 2, 3
 _NESTED, _TYPE_MASK = 0x8000, 0x3FFF
 _TUPLE_ORIG, _TUPLE_REPLY, _ZONE, _FILTER = 1, 2, 18, 25
 _TUPLE_IP, _FILTER_REPLY_FLAGS, _FILTER_IP_SRC = 1, 2, 1
-_IP_SOURCE = {4: 1, 6: 3}
-_FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
+_IP_SOURCE: dict[int, int] = {socket.AF_INET: 1, socket.AF_INET6: 3}
 _BUFFER_BYTES = 1 << 16
 
 
-def forget_connections(addresses: Iterable[Address]) -> int:
+def forget_connections(addresses: Iterable[str]) -> int:
     """Delete the connections that each address answers, in the calling thread's namespace; how many there were.
 
     A kernel without connection tracking has none. Raises OSError.
@@ -43,9 +43,9 @@ def forget_connections(addresses: Iterable[Address]) -> int:
         raise
 
 
-def _forget(opened: socket.socket, address: Address) -> int:
-    family = _FAMILIES[address.version]
-    found = list(_answered_by(opened, family, address))
+def _forget(opened: socket.socket, address: str) -> int:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    found = list(_answered_by(opened, family, socket.inet_pton(family, address)))
     for identity in found:
         opened.send(_message(_DELETE, _REQUEST | _ACK, family, identity))
         for _, body in _messages(opened.recv(_BUFFER_BYTES)):
@@ -55,9 +55,9 @@ def _forget(opened: socket.socket, address: Address) -> int:
     return len(found)
 
 
-def _answered_by(opened: socket.socket, family: int, address: Address) -> Iterator[bytes]:
+def _answered_by(opened: socket.socket, family: int, address: bytes) -> Iterator[bytes]:
     """The attributes that name each connection whose answers come from `address`."""
-    opened.send(_message(_GET, _REQUEST | _DUMP, family, _search(address)))
+    opened.send(_message(_GET, _REQUEST | _DUMP, family, _search(family, address)))
     while True:
         for kind, body in _messages(opened.recv(_BUFFER_BYTES)):
             if kind in (_DONE, _ERROR):
@@ -66,24 +66,24 @@ def _answered_by(opened: socket.socket, family: int, address: Address) -> Iterat
                     raise OSError(code, os.strerror(code))
                 return
             found = dict(_attributes(body[4:]))
-            if _source(found[_TUPLE_REPLY], address.version) == address.packed:
+            if _source(found[_TUPLE_REPLY], family) == address:
                 yield b"".join(found[kind] for kind in (_TUPLE_ORIG, _ZONE) if kind in found)
 
 
-def _search(address: Address) -> bytes:
+def _search(family: int, address: bytes) -> bytes:
     """Let the kernel search where it can: for IPv6 addresses it finds all the others (seen up to Linux 6.18)."""
-    if address.version == 6:
+    if family == socket.AF_INET6:
         return b""
-    source = _attribute(_TUPLE_IP | _NESTED, _attribute(_IP_SOURCE[4], address.packed))
+    source = _attribute(_TUPLE_IP | _NESTED, _attribute(_IP_SOURCE[family], address))
     by_source = _attribute(_FILTER_REPLY_FLAGS, struct.pack("=I", _FILTER_IP_SRC))
     return _attribute(_TUPLE_REPLY | _NESTED, source) + _attribute(_FILTER | _NESTED, by_source)
 
 
-def _source(tuple_: bytes, version: int) -> bytes:
+def _source(tuple_: bytes, family: int) -> bytes:
     """The source address in a raw CTA_TUPLE_* attribute."""
     for kind, raw in _attributes(tuple_[4:]):
         if kind == _TUPLE_IP:
-            return next((value[4:] for one, value in _attributes(raw[4:]) if one == _IP_SOURCE[version]), b"")
+            return next((value[4:] for one, value in _attributes(raw[4:]) if one == _IP_SOURCE[family]), b"")
     return b""
 
 

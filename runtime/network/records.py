@@ -169,11 +169,15 @@ class Backend:
 
 @dataclass(frozen=True, slots=True, order=True)
 class ServicePort:
-    """A host port balanced over a Service's replicas."""
+    """A host port balanced over a Service's replicas.
+
+    `host_address` None is every address of the host; an unspecified one is every address of its family.
+    """
 
     protocol: Protocol
     host_port: int
     container_port: int
+    host_address: Address | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,7 @@ def test_a_hundred_containers_come_and_go_and_leave_nothing(world: World) -> Non
         ensure_service(world.layout, front, ServiceBalance("shop", "front", frozenset(), backends))
         assert read_endpoints(machine.tid) and read_firewall(world.layout).services and not read_listeners()
         if number % 2:
-            depart(world.layout, machine.name)
+            depart(world.layout.nft_table, str(world.layout.run), machine.name)
         else:
             unpublish(world.layout, machine.name)
         machine.stop()

@@ -17,6 +17,8 @@ from runtime.network.firewall.publications import owner_comment, owner_of
 from runtime.network.records import Address, Backend, ServiceBalance, ServicePort
 
 _SETS = tuple(f"{name}{version}" for name in ("services", "virtual", "near", "mirrors") for version in (4, 6))
+_PORTS = ("balanced", "anywhere4", "anywhere6", "balanced4", "balanced6")
+"""Where a published port leads to its Service: from everywhere, from one family, from one address of the host."""
 _VIRTUAL = ("virtual4", "virtual6")
 _FAMILIES = {4: "ip", 6: "ip6"}
 _CHAIN = re.compile(r"^service/([^/]+)(?:/\d+/\d+)?$")
@@ -59,7 +61,7 @@ def parts_of(inet: Listing) -> dict[str, Parts]:
     """What the table holds, by Service's name."""
     elements, replicas, maps = defaultdict(set), defaultdict(set), defaultdict(set)
     chains: dict[str, dict[str, tuple[str, ...]]] = defaultdict(dict)
-    for one in all_of(inet, (*_SETS, "balanced")):
+    for one in all_of(inet, (*_SETS, *_PORTS)):
         elements[one.element.comment].add(one)
     for name in inet.elements:
         if match := _MAP.match(name):
@@ -84,7 +86,7 @@ def balance_of(service: str, parts: Parts) -> ServiceBalance | None:
             network=next(iter(parts.maps)).split("/")[2],
             virtual_addresses=parts.virtual_addresses,
             backends=frozenset(_backend(one) for one in parts.replicas),
-            ports=frozenset(_port(one) for one in parts.elements if one.name == "balanced"),
+            ports=frozenset(_port(one) for one in parts.elements if one.name in _PORTS),
         )
     except (ValueError, LookupError, StopIteration):
         return None  # somebody else's hand: not as we wrote it
@@ -110,8 +112,17 @@ def _elements(balance: ServiceBalance, link: str) -> Iterable[Placed]:
     for one in balance.backends:
         yield placed(versioned("mirrors", one.address), one.address, one.address, comment=service)
     for port in balance.ports:
-        verdict = ("goto", _port_chain(service, port))
-        yield placed("balanced", NUMBERS[port.protocol], port.host_port, comment=service, value=verdict)
+        yield _port_element(service, port)
+
+
+def _port_element(service: str, port: ServicePort) -> Placed:
+    key, verdict = (NUMBERS[port.protocol], port.host_port), ("goto", _port_chain(service, port))
+    address = port.host_address
+    if address is None:
+        return placed("balanced", *key, comment=service, value=verdict)
+    if address.is_unspecified:
+        return placed(versioned("anywhere", address), *key, comment=service, value=verdict)
+    return placed(versioned("balanced", address), address, *key, comment=service, value=verdict)
 
 
 def _replicas(balance: ServiceBalance) -> Iterable[Placed]:
@@ -142,8 +153,11 @@ def _backend(one: Placed) -> Backend:
 
 
 def _port(one: Placed) -> ServicePort:
-    protocol, port = one.element.key
-    return ServicePort(PROTOCOLS[protocol], int(port), int(one.element.value[1].rpartition("/")[2]))
+    *host, protocol, port = one.element.key
+    unspecified = {"anywhere4": "0.0.0.0", "anywhere6": "::"}.get(one.name)
+    address = host[0] if host else unspecified
+    inside = int(one.element.value[1].rpartition("/")[2])
+    return ServicePort(PROTOCOLS[protocol], int(port), inside, address_of(address) if address else None)
 
 
 def _port_chain(service: str, port: ServicePort) -> str:

@@ -42,6 +42,10 @@ SETS = (
     ("map", "hosts6", "type ipv6_addr . inet_proto . inet_service : ipv6_addr . inet_service"),
     # per Service
     ("map", "balanced", "type inet_proto . inet_service : verdict"),
+    ("map", "anywhere4", "type inet_proto . inet_service : verdict"),
+    ("map", "anywhere6", "type inet_proto . inet_service : verdict"),
+    ("map", "balanced4", "type ipv4_addr . inet_proto . inet_service : verdict"),
+    ("map", "balanced6", "type ipv6_addr . inet_proto . inet_service : verdict"),
     ("map", "services4", "type ipv4_addr : verdict"),
     ("map", "services6", "type ipv6_addr : verdict"),
     ("set", "virtual4", "type ipv4_addr"),
@@ -85,9 +89,13 @@ CHAINS = (
         (
             "dnat ip to ip daddr . meta l4proto . th dport map @hosts4",
             "dnat ip6 to ip6 daddr . meta l4proto . th dport map @hosts6",
+            "ip daddr . meta l4proto . th dport vmap @balanced4",
+            "ip6 daddr . meta l4proto . th dport vmap @balanced6",
             "dnat ip to meta l4proto . th dport map @ports4",
             "dnat ip6 to meta l4proto . th dport map @ports6",
             "meta l4proto . th dport vmap @balanced",
+            "meta nfproto ipv4 meta l4proto . th dport vmap @anywhere4",
+            "meta nfproto ipv6 meta l4proto . th dport vmap @anywhere6",
         ),
     ),
     Chain(

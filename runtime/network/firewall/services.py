@@ -1,14 +1,12 @@
 """Balancing of Services: a virtual address, or a host port, turned over its replicas by the kernel.
 
-Called by `runtime.network.service` and `depart.py`. Per Service one chain and one map of replicas for each family,
-one more chain for each published port; everything else is elements, marked with the Service's name. Round robin by
-connection: packets of a connection follow its first. The client's address is kept, since frames between containers
-of such a network come up to be routed.
+Called by `runtime.network.service`; `depart.py` takes single replicas out. Per Service one chain and one map of
+replicas for each family, one more chain for each published port; everything else is elements, marked with the
+Service's name. Round robin by connection: packets of a connection follow its first. The client's address is kept,
+since frames between containers of such a network come up to be routed.
 """
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 from runtime.kernel import nftables
 from runtime.layout import Layout
@@ -19,7 +17,7 @@ from runtime.network.firewall.listing import Listing
 from runtime.network.firewall.networks import is_routed, router
 from runtime.network.firewall.table import ensure_whole, firewall_lock, read_tables
 from runtime.network.naming import bridge_name
-from runtime.network.records import Address, Backend, NetworkWanted, ServiceBalance
+from runtime.network.records import Address, NetworkWanted, ServiceBalance
 
 _FAMILIES = {4: "ip", 6: "ip6"}
 
@@ -58,24 +56,6 @@ def remove_balance(layout: Layout, service: str) -> None:
             changes += commands(layout, {router(mine.link)} if is_routed(bridge, mine.link) else (), ())
         if changes:
             nftables.run("\n".join(changes))
-
-
-def departures(layout: Layout, inet: Listing, container: str, incarnation: str) -> list[str]:
-    """nft commands that take a container out of every Service it stands behind. Pure; the lock is the caller's."""
-    changes: list[str] = []
-    for service, have in parts_of(inet).items():
-        balance = balance_of(service, have)
-        if balance is None:
-            continue
-        left = frozenset(one for one in balance.backends if not is_of(one, container, incarnation))
-        if left != balance.backends:
-            changes += _replacement(layout, have, replace(balance, backends=left), have.link)
-    return changes
-
-
-def is_of(backend: Backend, container: str, incarnation: str) -> bool:
-    """Whether a replica is that incarnation of the container; an empty one means any."""
-    return backend.container == container and incarnation in ("", backend.incarnation)
 
 
 def link_of_service(inet: Listing, service: str) -> str:

@@ -8,7 +8,6 @@ changed rule, a changed nft or a changed trimtab shows alike, and is mended alik
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -22,6 +21,7 @@ from runtime.network.border import border
 from runtime.network.firewall.base import BRIDGE_CHAINS, CHAINS, table_text
 from runtime.network.firewall.elements import Placed, all_of, commands, placed
 from runtime.network.firewall.listing import Listing, parse_listing
+from runtime.network.firewall.text import lock
 
 _MARK = "written-"
 _STANDING = ("loopback6", "unrouted4", "unrouted6")
@@ -31,10 +31,8 @@ _BRIDGE_CALLS_IP6TABLES = Path("/proc/sys/net/bridge/bridge-nf-call-ip6tables")
 @contextmanager
 def firewall_lock(layout: Layout) -> Iterator[None]:
     """One change that reads first at a time, between threads and processes."""
-    layout.run.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(layout.run / "firewall.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = lock(str(layout.run))
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
         os.close(descriptor)
