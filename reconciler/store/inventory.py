@@ -13,7 +13,7 @@ from schemas.names import Key, Kind
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One object that a set owns: where it was declared, and its manifest as asked."""
+    """One object that a set owns: where it was declared, its manifest as asked; times in seconds since the epoch."""
 
     key: Key
     set: str
@@ -22,14 +22,23 @@ class Entry:
     commit: str
     manifest: Mapping[str, Any]
     generation: int = 1
+    created_at: float = 0.0
+    changed_at: float = 0.0
 
 
 def read_inventory(database: Database) -> dict[Key, Entry]:
     rows = database.connection.execute(
-        "SELECT kind, name, set_name, file, line, commit_id, manifest, generation FROM inventory"
+        "SELECT kind, name, set_name, file, line, commit_id, manifest, generation, created_at, changed_at "
+        "FROM inventory"
     )
-    entries = (Entry(Key(Kind(r[0]), r[1]), r[2], r[3], r[4], r[5], json.loads(r[6]), r[7]) for r in rows)
+    entries = map(_entry, rows)
     return {entry.key: entry for entry in entries}
+
+
+def _entry(row: tuple[str, str, str, str, int, str, str, int, float, float]) -> Entry:
+    kind, name, set_name, file, line, commit, manifest, generation, created_at, changed_at = row
+    key = Key(Kind(kind), name)
+    return Entry(key, set_name, file, line, commit, json.loads(manifest), generation, created_at, changed_at)
 
 
 def record_set(database: Database, name: str, source: str, entries: Iterable[Entry], now: float) -> None:

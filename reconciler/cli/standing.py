@@ -1,0 +1,149 @@
+"""How one object stands, in two words: its health, and its status for people. Pure; time is an argument.
+
+Health is Kubernetes' and Argo's: Healthy, Progressing, Degraded, Suspended, Missing, Unknown. An object whose
+machine side contradicts what was asked is Degraded, whatever its process does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from schemas.names import Kind
+
+if TYPE_CHECKING:
+    from reconciler.cli.seen import Seen
+    from runtime.process.records import ExitRecord, ProcessRecord
+
+
+class Health(StrEnum):
+    HEALTHY = "Healthy"
+    PROGRESSING = "Progressing"
+    DEGRADED = "Degraded"
+    SUSPENDED = "Suspended"
+    MISSING = "Missing"
+    UNKNOWN = "Unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    health: Health
+    status: str
+
+
+def standing(seen: Seen, replicas: Mapping[str, Standing], now: float) -> Standing:
+    """`replicas`: how a Service's containers stand, by name."""
+    if seen.observed is None:
+        return Standing(Health.MISSING, "not made yet")
+    if seen.key.kind is Kind.CONTAINER:
+        return _container(seen, now)
+    if seen.key.kind is Kind.SERVICE:
+        return _service(seen, replicas)
+    if seen.key.kind is Kind.VOLUME and seen.record is None:
+        return Standing(Health.HEALTHY, "kept")
+    absent = {
+        Kind.IMAGE: "content",
+        Kind.VOLUME: "data",
+        Kind.NETWORK: "link",
+        Kind.SECRET: "content",
+        Kind.CONFIG: "content",
+    }
+    if seen.facts and seen.facts.get(absent[seen.key.kind]) in (None, "missing"):
+        return Standing(Health.MISSING, "missing")
+    if seen.differences:
+        return Standing(Health.DEGRADED, _first_difference(seen))
+    return Standing(Health.HEALTHY, _well(seen))
+
+
+def _well(seen: Seen) -> str:
+    """What is said of an object that is as declared."""
+    match seen.key.kind:
+        case Kind.IMAGE:
+            return "intact"
+        case Kind.VOLUME:
+            return "bound" if seen.users else "unused"
+        case Kind.NETWORK:
+            return "up" if seen.facts else "no link"
+        case _:
+            return "present"
+
+
+def _first_difference(seen: Seen) -> str:
+    first, *others = seen.differences
+    return f"drift: {first.describe()}" + (f" and {len(others)} more" if others else "")
+
+
+def _container(seen: Seen, now: float) -> Standing:
+    process = seen.process
+    if process is None:
+        stopped = seen.spec.get("state") == "stopped"
+        return Standing(Health.SUSPENDED, "stopped") if stopped else Standing(Health.MISSING, "no process")
+    status = process_status(process, now)
+    match process.phase.value:
+        case "exited":
+            return Standing(_ended(seen, process), status)
+        case "paused":
+            return Standing(Health.SUSPENDED, status)
+        case "created":
+            meant = seen.spec.get("state") == "created"
+            return Standing(Health.SUSPENDED if meant else Health.PROGRESSING, status)
+    if seen.differences:
+        return Standing(Health.DEGRADED, f"{status}; {_first_difference(seen)}")
+    return Standing(Health.HEALTHY, status)
+
+
+def _ended(seen: Seen, process: ProcessRecord) -> Health:
+    if seen.spec.get("state") == "stopped":
+        return Health.SUSPENDED
+    return Health.DEGRADED if seen.differences or process.exit is None else Health.HEALTHY
+
+
+def process_status(process: ProcessRecord, now: float) -> str:
+    """`running 3m12s`, `exited 1 2h5m ago (out of memory)`, `created`."""
+    from reconciler.cli.quantities import age_text
+
+    if process.phase.value != "exited":
+        since = process.started_at or process.created_at
+        return f"{process.phase.value} {age_text(now - since)}"
+    ended = process.exit
+    if ended is None or ended.exit_code is None:
+        return "exited, nobody saw how"
+    when = f" {age_text(now - ended.finished_at)} ago" if ended.finished_at else ""
+    why = f" ({text})" if (text := exit_reason(ended)) else ""
+    return f"exited {ended.exit_code}{when}{why}"
+
+
+def exit_reason(ended: ExitRecord) -> str:
+    """Beyond the exit code: out of memory, a signal, why it did not start."""
+    import signal
+
+    if ended.error:
+        return ended.error
+    if ended.oom_killed:
+        return "out of memory"
+    if not ended.signal:
+        return ""
+    names = {number.value: number.name for number in signal.Signals}
+    return names.get(ended.signal, f"signal {ended.signal}")
+
+
+def _service(seen: Seen, replicas: Mapping[str, Standing]) -> Standing:
+    ready, wanted = readiness(seen, replicas)
+    if wanted == 0:
+        return Standing(Health.SUSPENDED, "no replicas wanted")
+    if ready < wanted:
+        return Standing(
+            Health.DEGRADED if ready else Health.MISSING, f"{wanted - ready} of {wanted} replicas not ready"
+        )
+    if seen.differences:
+        return Standing(Health.DEGRADED, _first_difference(seen))
+    return Standing(Health.HEALTHY, "balanced" if seen.facts.get("balance") else "ready")
+
+
+def readiness(seen: Seen, replicas: Mapping[str, Standing]) -> tuple[int, int]:
+    """How many replicas run, of how many that are wanted."""
+    wanted = int(seen.spec.get("deploy", {}).get("replicas", 1))
+    names = [key.name for key in seen.replicas]
+    return sum(1 for name in names if name in replicas and replicas[name].status.startswith("running")), wanted
