@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from runtime.kernel import nftables
+from runtime.layout import Layout
 from runtime.network.firewall.observe import read_firewall
 from runtime.network.firewall.publications import publish
 from runtime.network.firewall.table import ensure_table
@@ -12,6 +16,7 @@ from tests.network.world import IMPATIENCE, World, publication
 
 pytestmark = pytest.mark.kernel
 
+DEFAULT = Layout()
 UPLINK = {4: "192.0.2.1", 6: "fd00:2::1"}
 both = pytest.mark.parametrize("version", [4, 6], ids=["ipv4", "ipv6"])
 
@@ -99,3 +104,40 @@ def test_the_chain_user_may_allow_what_our_rules_would_not(world: World) -> None
     nftables.run(f"add rule inet {world.layout.nft_table} user ip saddr 10.1.0.2 ip daddr 10.2.0.2 accept")
     assert web.ask("10.2.0.2", 80) == "db 10.1.0.2"
     assert web.ask("10.2.0.2", 81) == "refused"
+
+
+def documented(world: World) -> list[str]:
+    """The nft examples of docs/networking.md, for this engine and this world's uplink."""
+    page = (Path(__file__).parents[2] / "docs/networking.md").read_text()
+    found = re.findall(r"```nft\n(.*?)```", page, re.DOTALL)
+    return [text.replace(DEFAULT.nft_table, world.layout.nft_table).replace('"eth0"', '"up1"') for text in found]
+
+
+@both
+def test_the_documented_rules_of_the_chain_user_do_what_they_say(world: World, version: int) -> None:
+    front, outside = world.network(), world.outside()
+    world.container("web", front, 2)
+    publish(world.layout, [publication(front, version, 2), publication(front, version, 2, host_port=8081)])
+    for rule in documented(world)[0].splitlines():
+        nftables.run(rule)
+    assert outside.ask(UPLINK[version], 8080, patience=IMPATIENCE) == "silence"
+    assert outside.ask(UPLINK[version], 8081).startswith("web ")
+    nftables.run(documented(world)[0].splitlines()[0].replace("192.0.2.0/24", "198.51.100.0/24"))
+    assert outside.ask("192.0.2.1", 8081, patience=IMPATIENCE) == ("silence" if version == 4 else "refused")
+
+
+@both
+def test_the_documented_table_of_ones_own_does_what_it_says(world: World, version: int) -> None:
+    front, outside = world.network(), world.outside()
+    outside.listen(80, version=version)
+    web = world.container("web", front, 2)
+    publish(world.layout, [publication(front, version, 2), publication(front, version, 2, host_port=443)])
+    nftables.run(documented(world)[1])
+    assert outside.ask(UPLINK[version], 443).startswith("web ")
+    assert outside.ask(UPLINK[version], 8080, patience=IMPATIENCE) == "silence"
+    assert web.ask({4: "192.0.2.9", 6: "fd00:2::9"}[version], 80).startswith("outside1 ")
+
+
+def test_the_documented_names_are_those_of_an_engine_without_options(world: World) -> None:
+    assert len(documented(world)) == 2
+    assert DEFAULT.nft_table in (Path(__file__).parents[2] / "docs/networking.md").read_text()

@@ -138,6 +138,8 @@ def test_an_internal_network_has_no_way_out_and_none_in(any_world: World, versio
     assert stranger.ask(address(inner, version, 2), 80, patience=IMPATIENCE) == "silence"
     publish(any_world.layout, [publication(inner, version, 2)])
     assert outside.ask(UPLINK[version], 8080, patience=IMPATIENCE) == "silence"
+    publish(any_world.layout, [publication(front, version, 2, "stranger", host_port=8081)])
+    assert web.ask(address(inner, version, 1), 8081, patience=IMPATIENCE) == "silence"
     assert db.ask(address(inner, version, 2), 80).startswith("web ")
 
 

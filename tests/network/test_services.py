@@ -6,6 +6,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Iterable
+from ipaddress import ip_address
 
 import pytest
 
@@ -251,3 +252,20 @@ def test_a_replica_is_taken_out_within_milliseconds(world: World) -> None:
     begun = time.perf_counter()
     ensure_service(world.layout, front, balance(front, range(2, 51)))
     assert time.perf_counter() - begun < 0.5
+
+
+@both
+def test_a_service_may_publish_at_one_address_or_in_one_family(any_world: World, version: int) -> None:
+    front, outside = any_world.network(), any_world.outside()
+    shop(any_world, front)
+    uplink = ip_address(UPLINK[version])
+    everywhere = ip_address({4: "0.0.0.0", 6: "::"}[version])
+    ports = frozenset({ServicePort(Protocol.TCP, 8080, 80, uplink), ServicePort(Protocol.TCP, 8081, 80, everywhere)})
+    wanted = balance(front, [2, 3], ports=ports)
+    ensure_service(any_world.layout, front, wanted)
+    assert read_firewall(any_world.layout).services == {"shop": wanted}
+    assert outside.ask(uplink, 8080).startswith("shop-")
+    assert any_world.host.ask(address(front, version, 1), 8080) == "refused"
+    assert outside.ask(uplink, 8081).startswith("shop-")
+    assert any_world.host.ask(address(front, version, 1), 8081).startswith("shop-")
+    assert outside.ask(UPLINK[10 - version], 8081) == "refused"
