@@ -102,3 +102,13 @@ def _stranger_status(descriptor: int) -> int | None:
 def close_range(first: int, last: int = MAX_DESCRIPTOR) -> None:
     """close_range(2): close every descriptor from `first` to `last`."""
     _close_range(first, last, 0)
+
+
+def close_all_but(*kept: int) -> None:
+    """Close every descriptor above the standard streams but these."""
+    first = 3
+    for descriptor in sorted(kept):
+        if first < descriptor:
+            close_range(first, descriptor - 1)
+        first = max(first, descriptor + 1)
+    close_range(first)

@@ -49,7 +49,7 @@ def bear(birth: Birth, paths: ContainerPaths, *, sibling: bool) -> Init:
     birth.streams.close_inner()
     init = Init(pid, pidfd, start_time(pid) or 0, ours)
     try:
-        _equip(init, birth.spec, paths)
+        _equip(init, birth, paths)
     except (ConnectionResetError, BrokenPipeError):
         failure = last_words(init)
         end(init)
@@ -99,8 +99,11 @@ def _make_cgroup(spec: Spec, paths: ContainerPaths) -> None:
             raise ProcessFailed(str(error), step="cgroup", path=paths.cgroup) from error
 
 
-def _equip(init: Init, spec: Spec, paths: ContainerPaths) -> None:
-    _write_maps(init.pid, spec)
+def _equip(init: Init, birth: Birth, paths: ContainerPaths) -> None:
+    spec = birth.spec
+    # those of a joined namespace are written already; the spec tells them for what is mounted
+    if birth.plan.makes("user"):
+        _write_maps(init.pid, spec)
     protocol.send(init.channel, {"mapped": True})
     limit(init.pid, spec["process"])
     _give_mounts(init, spec, paths)

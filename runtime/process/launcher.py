@@ -21,13 +21,11 @@ if __name__ == "__main__":
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
 from runtime.kernel import cgroup
+from runtime.kernel.process import close_all_but
 from runtime.process import protocol
 from runtime.process.pair import Pair, fork_pair
 from runtime.process.signals import ignore_signals
 from runtime.process.warmth import warm_up
-
-REQUEST_SECONDS = 5.0
-"""How long a client that has connected may take to say what it wants."""
 
 LOG_BYTES = 1 << 20
 """A longer log of ours starts anew with the next launcher."""
@@ -39,6 +37,7 @@ IDLE_MS = 4
 def main(arguments: list[str]) -> NoReturn:
     """Become the engine's launcher, or leave at once where there is one."""
     path, own_cgroup, ready = arguments[0], arguments[1], int(arguments[2])
+    close_all_but(ready)
     _detach(path)
     lock = _take_lock(f"{path}.lock")
     if lock is None:
@@ -113,20 +112,38 @@ class Launcher:
         self.path = path
         self.own_cgroup = own_cgroup
         self.waiting: Pair | None = None
+        self.silent: dict[int, socket.socket] = {}
+        self.poll = select.poll()
         signal.signal(signal.SIGTERM, lambda *_: self.leave())
 
     def serve(self) -> NoReturn:
         """Until told to leave."""
-        poll = select.poll()
-        poll.register(self.server, select.POLLIN)
+        self.poll.register(self.server, select.POLLIN)
         while True:
-            if self.waiting is None and not poll.poll(IDLE_MS):
+            ready = self.poll.poll(IDLE_MS if self.waiting is None else None)
+            if not ready and self.waiting is None:
                 self.waiting = fork_pair()
-            connection, _ = self.server.accept()
-            with connection:
-                received = _read_request(connection)
-                if received is not None:
-                    self._obey(connection, *received)
+            for descriptor, _ in ready:
+                if descriptor == self.server.fileno():
+                    self._accept()
+                else:
+                    self._hear(self.silent.pop(descriptor))
+
+    def _accept(self) -> None:
+        connection, _ = self.server.accept()
+        if protocol.peer_uid(connection) != 0:
+            connection.close()
+            return
+        # it may take its time to say what it wants: others go on meanwhile
+        self.silent[connection.fileno()] = connection
+        self.poll.register(connection, select.POLLIN)
+
+    def _hear(self, connection: socket.socket) -> None:
+        self.poll.unregister(connection)
+        with connection, contextlib.suppress(OSError, ValueError):
+            received = protocol.receive(connection)
+            if received is not None:
+                self._obey(connection, *received)
 
     def _obey(self, connection: socket.socket, message: protocol.Message, descriptors: list[int]) -> None:
         verb = message.get("verb")
@@ -161,18 +178,6 @@ class Launcher:
         if self.waiting is not None:
             self.waiting.dismiss()
         os._exit(0)
-
-
-def _read_request(connection: socket.socket) -> tuple[protocol.Message, list[int]] | None:
-    if protocol.peer_uid(connection) != 0:
-        return None
-    connection.settimeout(REQUEST_SECONDS)
-    try:
-        received = protocol.receive(connection)
-    except (OSError, ValueError):
-        received = None
-    connection.settimeout(None)
-    return received
 
 
 def _answer(connection: socket.socket, message: protocol.Message) -> None:

@@ -42,7 +42,8 @@ def ask_launcher(
             # it is we who are old: a long-lived client whose code was replaced under it
             code = received["stale"]
         else:
-            _try(path, {"verb": "leave", "code": received["stale"]}, ())
+            with contextlib.suppress(ProcessFailed):
+                _try(path, {"verb": "leave", "code": received["stale"]}, ())
             _wait_gone(received["pid"])
 
 

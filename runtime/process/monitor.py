@@ -13,21 +13,34 @@ import socket
 from runtime.kernel import cgroup, prctl
 from runtime.process import hooks
 from runtime.process.handover import Handover, take_over
+from runtime.process.loop import Loop
 from runtime.process.requests import serve
 from runtime.process.supervision import Supervision
 
 
-def run_monitor(creator: socket.socket) -> None:
-    """Take a container over from the creator on the other side, and stay until it has ended."""
+def run_monitor(creator: socket.socket, child: int) -> None:
+    """Take a container over from the creator on the other side, our child, and stay until it has ended."""
     prctl.set_name("trimtab-monitor")
     what = take_over(creator)
     creator.close()
     if what is None:
         return
     supervision = Supervision(what)
+    _reap_when_ended(supervision.loop, child)
     serve(socket.socket(fileno=what.server), supervision)
     supervision.run()
     _clean_up(what)
+
+
+def _reap_when_ended(loop: Loop, child: int) -> None:
+    descriptor = os.pidfd_open(child)
+
+    def on_end() -> None:
+        loop.forget(descriptor)
+        os.waitid(os.P_PIDFD, descriptor, os.WEXITED)
+        os.close(descriptor)
+
+    loop.watch(descriptor, on_end)
 
 
 def _clean_up(what: Handover) -> None:

@@ -47,6 +47,22 @@ def overlay_root(
             prctl.set_securebits(0)
 
 
+def overlay_image(layers: Sequence[str], user_namespace: int | None) -> int:
+    """A detached read-only tree of `layers` (highest first), each id-mapped: an image without a container's changes."""
+    if not layers:
+        raise ProcessFailed("an image needs at least one layer", step="overlay")
+    with ExitStack() as stack, step("overlay"):
+        trees = [_layer(path, user_namespace, stack) for path in layers]
+        if len(trees) == 1:
+            mounted = os.dup(trees[0])
+        elif has_detached_layers():
+            mounted = _mount_detached(trees, None)
+        else:
+            mounted = _mount_attached(trees, None)
+        mount.mount_setattr(mounted, mount.MOUNT_ATTR_RDONLY)
+        return mounted
+
+
 @cache
 def has_detached_layers() -> bool:
     """Whether this kernel's overlay takes layers that are attached nowhere."""
@@ -69,14 +85,16 @@ def _layer(path: str, user_namespace: int | None, stack: ExitStack) -> int:
     return tree
 
 
-def _mount_detached(trees: list[int], parts: tuple[str, str]) -> int:
+def _mount_detached(trees: list[int], parts: tuple[str, str] | None) -> int:
+    """`parts`: upper and work below the first tree; None where all trees are lower layers."""
     context = mount.fsopen("overlay")
     try:
         mount.fsconfig_string(context, "source", "trimtab")
-        for tree in trees[1:]:
+        for tree in trees[1:] if parts else trees:
             mount.fsconfig_string(context, "lowerdir+", f"/proc/self/fd/{tree}")
-        mount.fsconfig_string(context, "upperdir", f"/proc/self/fd/{trees[0]}/{parts[0]}")
-        mount.fsconfig_string(context, "workdir", f"/proc/self/fd/{trees[0]}/{parts[1]}")
+        if parts:
+            mount.fsconfig_string(context, "upperdir", f"/proc/self/fd/{trees[0]}/{parts[0]}")
+            mount.fsconfig_string(context, "workdir", f"/proc/self/fd/{trees[0]}/{parts[1]}")
         for key, value in OPTIONS.items():
             mount.fsconfig_string(context, key, value)
         return mount.fsmount(context)
@@ -84,7 +102,7 @@ def _mount_detached(trees: list[int], parts: tuple[str, str]) -> int:
         os.close(context)
 
 
-def _mount_attached(trees: list[int], parts: tuple[str, str]) -> int:
+def _mount_attached(trees: list[int], parts: tuple[str, str] | None) -> int:
     """The same before Linux 6.15: in a mount namespace that lasts as long as this call."""
     before = namespaces.open_namespace("self", "mount")
     directory = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -99,7 +117,7 @@ def _mount_attached(trees: list[int], parts: tuple[str, str]) -> int:
         os.close(before)
 
 
-def _mount_by_names(trees: list[int], parts: tuple[str, str]) -> int:
+def _mount_by_names(trees: list[int], parts: tuple[str, str] | None) -> int:
     # the option page holds 4,096 bytes: a name of a few digits each leaves room for overlay's limit of 500 layers
     mount.mount("tmpfs", "/tmp", "tmpfs", data="mode=700")
     os.chdir("/tmp")
@@ -108,8 +126,9 @@ def _mount_by_names(trees: list[int], parts: tuple[str, str]) -> int:
         mount.move_mount(tree, mount.AT_FDCWD, str(number))
     os.mkdir("root")
     options = ",".join(f"{key}={value}" for key, value in OPTIONS.items())
-    lower = ":".join(str(number) for number in range(1, len(trees)))
-    data = f"{options},lowerdir={lower},upperdir=0/{parts[0]},workdir=0/{parts[1]}"
+    lower = ":".join(str(number) for number in range(1 if parts else 0, len(trees)))
+    upper = f",upperdir=0/{parts[0]},workdir=0/{parts[1]}" if parts else ""
+    data = f"{options},lowerdir={lower}{upper}"
     if len(data) >= os.sysconf("SC_PAGE_SIZE"):
         raise OSError(errno.E2BIG, "too many layers for one overlay")
     mount.mount("trimtab", "root", "overlay", data=data)

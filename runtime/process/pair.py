@@ -14,7 +14,7 @@ import sys
 import traceback
 from collections.abc import Callable
 
-from runtime.kernel.process import wait_end
+from runtime.kernel.process import close_all_but, wait_end
 from runtime.process import protocol
 from runtime.process.creator import run_creator
 from runtime.process.monitor import run_monitor
@@ -71,14 +71,17 @@ def _become_monitor(launcher: socket.socket, requests: socket.socket) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.setsid()
-    launcher.close()
+    launcher.detach()
+    # the launcher's socket, its lock and whoever is connected to it: a monitor outlives it and must hold none of them
+    close_all_but(requests.fileno())
     monitor, creator = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    if os.fork() == 0:
+    child = os.fork()
+    if child == 0:
         monitor.close()
         _run_and_end(lambda: _become_creator(requests, creator))
     requests.close()
     creator.close()
-    run_monitor(monitor)
+    run_monitor(monitor, child)
 
 
 def _become_creator(requests: socket.socket, monitor: socket.socket) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from runtime.kernel import mount, namespaces
 from runtime.process.failure import step
 from runtime.process.mount_options import MountOptions, options_of
-from runtime.process.overlay import overlay_root
+from runtime.process.overlay import overlay_image, overlay_root
 
 ROOTFS_ANNOTATION = "trimtab/rootfs"
 
@@ -66,8 +66,17 @@ def open_binds(spec: dict[str, Any], bundle: str, user_namespace: int | None) ->
         if options.bind:
             path = os.path.join(bundle, entry["source"])
             with step("mount source", path):
-                opened[number] = _open_bind(path, entry, options, user_namespace)
+                opened[number] = _open_source(path, entry, options, user_namespace)
     return opened
+
+
+def _open_source(path: str, entry: dict[str, Any], options: MountOptions, user_namespace: int | None) -> int:
+    """A private extension: with `layers`, the tree is that of an image, of which `source` is the highest layer."""
+    if "layers" not in entry:
+        return _open_bind(path, entry, options, user_namespace)
+    tree = overlay_image(entry["layers"], user_namespace)
+    set_options(tree, options, shared=False)
+    return tree
 
 
 def _open_bind(path: str, entry: dict[str, Any], options: MountOptions, user_namespace: int | None) -> int:
