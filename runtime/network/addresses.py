@@ -20,6 +20,7 @@ _FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 _VERSIONS = {int(family): version for version, family in _FAMILIES.items()}
 _IFA_F_NODAD, _IFA_F_PERMANENT = 0x02, 0x80
 _SCOPE_NOWHERE = 255
+_NTF_USE = 0x01
 _RT_TABLE_MAIN, _RT_TABLE_LOCAL, _RTPROT_STATIC, _RTN_UNICAST, _RTN_LOCAL = 254, 255, 4, 1, 2
 _BEHIND_LOOPBACK = 4096
 _RTM_F_CLONED = 0x200
@@ -111,6 +112,22 @@ def add_loopback_route(index: int) -> netlink.Request:
         table=_RT_TABLE_LOCAL,
         proto=_RTPROT_STATIC,
         type=_RTN_LOCAL,
+    )
+
+
+def ask_for_neighbour(index: int, address: Address) -> netlink.Request:
+    """Let the kernel look for a neighbour on link `index` now.
+
+    Its broadcast tells the bridge and everybody on it who has our address, and where, as of now.
+    """
+    return netlink.neighbour_request(
+        netlink.RTM_NEWNEIGH,
+        netlink.NLM_F_CREATE | netlink.NLM_F_REPLACE,
+        attributes={"NDA_DST": str(address)},
+        family=_FAMILIES[address.version],
+        ifindex=index,
+        state=0,
+        flags=_NTF_USE,
     )
 
 

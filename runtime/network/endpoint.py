@@ -18,6 +18,7 @@ from runtime.network import netlink, sysctl
 from runtime.network.addresses import (
     add_address,
     add_default_route,
+    ask_for_neighbour,
     delete_address,
     delete_default_route,
     read_addresses,
@@ -81,6 +82,7 @@ def _ensure_plugged(layout: Layout, wanted: EndpointWanted, pid: int, sockets: S
     _configure_new(sockets.container, wanted)
     if port:
         wait_until_up(sockets.host, (port, lower_link(layout, wanted)))
+    _announce(sockets.container, wanted)
 
 
 @contextmanager
@@ -102,6 +104,14 @@ def _configure_new(opened: socket.socket, wanted: EndpointWanted) -> None:
     requests += [add_address(index, address) for address in wanted.addresses]
     requests += [add_default_route(index, gateway) for gateway in wanted.gateways]
     netlink.transact(opened, requests)
+
+
+def _announce(opened: socket.socket, wanted: EndpointWanted) -> None:
+    """A predecessor's port with the same hardware address may be dying still: the bridge is to know the new one."""
+    index = socket.if_nametoindex(wanted.interface)
+    versions = {address.version for address in wanted.addresses}
+    gateways = [pool.gateway for pool in wanted.network.pools if pool.gateway and pool.gateway.version in versions]
+    netlink.transact(opened, [ask_for_neighbour(index, gateway) for gateway in gateways])
 
 
 def _configure_old(opened: socket.socket, wanted: EndpointWanted, link: Link) -> None:

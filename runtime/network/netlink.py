@@ -20,10 +20,12 @@ from typing import Any, TypeVar
 from pyroute2.netlink import nlmsg
 from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
+from pyroute2.netlink.rtnl.ndmsg import ndmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
 RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
+RTM_NEWNEIGH = 28
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP = 0x1, 0x4, 0x300
 NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE, NLM_F_APPEND = 0x100, 0x200, 0x400, 0x800
@@ -77,6 +79,13 @@ def route_request(
 ) -> Request:
     """A message of RTM_*ROUTE; `fields` are those of `struct rtmsg`."""
     return _request(rtmsg, kind, how, tolerated, attributes, fields)
+
+
+def neighbour_request(
+    kind: int, how: int = 0, /, *, tolerated: Sequence[int] = (), attributes: Mapping[str, Any], **fields: int
+) -> Request:
+    """A message of RTM_*NEIGH; `fields` are those of `struct ndmsg`."""
+    return _request(ndmsg, kind, how, tolerated, attributes, fields)
 
 
 def _request(

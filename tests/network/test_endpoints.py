@@ -380,6 +380,20 @@ def test_an_address_is_announced_once_it_is_there(world: World) -> None:
     assert world.host.ask("10.1.0.2", 80, Protocol.UDP).startswith("new ")
 
 
+@pytest.mark.parametrize("version", [4, 6])
+def test_a_successor_is_found_while_its_predecessor_still_hangs_on_the_bridge(world: World, version: int) -> None:
+    front = world.network()
+    old, new, other = world.container("old", front, 2), world.machine("new"), world.container("other", front, 3)
+    where = {4: "10.1.0.2", 6: "fd01:1::2"}[version]
+    assert world.host.ask(where, 80).startswith("old ")
+    assert other.ask(where, 80).startswith("old ")
+    ensure_endpoint(world.layout, endpoint(front, "new", 2), new.tid)
+    new.listen(80, version=version)
+    assert only(new).mac == only(old).mac
+    assert world.host.ask(where, 80).startswith("new ")
+    assert other.ask(where, 80).startswith("new ")
+
+
 def test_names_of_ports_never_clash(world: World) -> None:
     """A predecessor's link may still be dying when its successor starts under another pid."""
     front = world.network()
