@@ -382,16 +382,19 @@ def test_an_address_is_announced_once_it_is_there(world: World) -> None:
 
 @pytest.mark.parametrize("version", [4, 6])
 def test_a_successor_is_found_while_its_predecessor_still_hangs_on_the_bridge(world: World, version: int) -> None:
-    front = world.network()
+    both = network()
+    front = replace(both, pools=tuple(pool for pool in both.pools if pool.subnet.version == version))
+    ensure_network(world.layout, front)
     old, new, other = world.container("old", front, 2), world.machine("new"), world.container("other", front, 3)
     where = {4: "10.1.0.2", 6: "fd01:1::2"}[version]
-    assert world.host.ask(where, 80).startswith("old ")
-    assert other.ask(where, 80).startswith("old ")
+    for asker in (world.host, other):
+        assert asker.ask(where, 80, Protocol.UDP).startswith("old ")
+    old.run("ip", "link", "set", "eth0", "arp", "off")  # as good as dead: it says nothing more of itself
     ensure_endpoint(world.layout, endpoint(front, "new", 2), new.tid)
-    new.listen(80, version=version)
+    new.listen(80, Protocol.UDP, version)
     assert only(new).mac == only(old).mac
-    assert world.host.ask(where, 80).startswith("new ")
-    assert other.ask(where, 80).startswith("new ")
+    for asker in (world.host, other):
+        assert asker.ask(where, 80, Protocol.UDP).startswith("new ")
 
 
 def test_names_of_ports_never_clash(world: World) -> None:
