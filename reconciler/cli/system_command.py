@@ -1,0 +1,53 @@
+"""`trimtab system`: this engine, this machine, and what it takes of the disk."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from runtime.layout import Layout
+
+OUTPUT = click.option("-o", "output", type=click.Choice(("table", "json")), default="table", help="Format [table].")
+
+
+@click.group()
+def command() -> None:
+    """Tell about this engine and machine."""
+
+
+@command.command()
+@OUTPUT
+@click.pass_obj
+def info(layout: Layout, output: str) -> None:
+    """Tell who this engine is, what it holds and which of its processes run."""
+    from reconciler.cli.system_info import print_info
+
+    print_info(layout, output)
+
+
+@command.command()
+@OUTPUT
+@click.option("--all", "everything", is_flag=True, help="Show what is there, too, not only what is missing.")
+@click.pass_obj
+def check(layout: Layout, output: str, everything: bool) -> None:
+    """Say what this kernel and machine lack, what that switches off, and the remedy.
+
+    Exit 0: all that is required is there, 1: something required is missing.
+    """
+    from reconciler.cli.system_check import print_check
+
+    sys.exit(print_check(layout, output, everything=everything))
+
+
+@command.command()
+@OUTPUT
+@click.pass_obj
+def df(layout: Layout, output: str) -> None:
+    """Tell what images, containers, logs and volumes take of the disk.
+
+    Bytes are those of the disk, as du counts them, hard links once. SHARED is what another image has, too.
+    """
+    from reconciler.cli.system_df import print_usage
+
+    print_usage(layout, output)
