@@ -14,7 +14,8 @@ from typing import Any
 
 from runtime.layout import Layout
 from runtime.network import netlink, sysctl
-from runtime.network.addresses import add_address, add_loopback_route, delete_address, read_addresses
+from runtime.network.addresses import read_addresses
+from runtime.network.changes import add_address, add_loopback_route, delete_address
 from runtime.network.links import IFF_UP, Link, find_link
 from runtime.network.naming import bridge_alias, bridge_mac, bridge_name
 from runtime.network.records import Driver, Interface, NetworkWanted, ObservedNetwork

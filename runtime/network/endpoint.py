@@ -15,16 +15,15 @@ from dataclasses import dataclass
 
 from runtime.layout import Layout
 from runtime.network import netlink, sysctl
-from runtime.network.addresses import (
+from runtime.network.addresses import read_addresses, read_routes
+from runtime.network.border import border
+from runtime.network.changes import (
     add_address,
     add_default_route,
     ask_for_neighbour,
     delete_address,
     delete_default_route,
-    read_addresses,
-    read_routes,
 )
-from runtime.network.border import border
 from runtime.network.links import IFF_UP, Link, find_link
 from runtime.network.namespace import inside, namespace_of
 from runtime.network.naming import endpoint_mac

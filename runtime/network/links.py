@@ -1,7 +1,7 @@
 """Links as records: one by name or index, or all of a namespace.
 
 Called by every file of this room that looks at links. pyroute2 decodes all of a link's eighty attributes in 0.1 ms; a
-pass over a thousand containers needs ten of them, so these are picked by hand.
+pass over a thousand containers needs ten of them.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import socket
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from runtime.network import netlink
@@ -21,7 +20,6 @@ _INFO = struct.Struct("=BxHiII")
 """`struct ifinfomsg`: family, type, index, flags, change."""
 _ADDRESS, _IFNAME, _MTU, _LINK, _MASTER, _OPERSTATE, _LINKINFO, _IFALIAS, _GROUP = 1, 3, 4, 5, 10, 16, 18, 20, 27
 _INFO_KIND = 1
-_EVERY_LINK = netlink.link_request(netlink.RTM_GETLINK, netlink.NLM_F_DUMP, attributes={})
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +44,8 @@ class Link:
 
 def find_link(opened: socket.socket, *, name: str = "", index: int = 0) -> Link | None:
     """The link of that name or index, None where there is none. Raises OSError."""
-    attributes = {"IFLA_IFNAME": name} if name else {}
-    request = netlink.link_request(netlink.RTM_GETLINK, tolerated=(errno.ENODEV,), attributes=attributes, index=index)
-    body = netlink.ask(opened, request)
+    attributes = netlink.attribute(_IFNAME, name.encode() + b"\0") if name else b""
+    body = netlink.ask(opened, netlink.RTM_GETLINK, _INFO.pack(0, 0, index, 0, 0) + attributes, errno.ENODEV)
     return parse_link(body) if body is not None else None
 
 
@@ -62,39 +59,27 @@ def link_index(opened: socket.socket, name: str) -> int:
 
 def all_links(opened: socket.socket) -> list[Link]:
     """Every link of the socket's namespace. Raises OSError."""
-    return [parse_link(body) for body in netlink.dump_raw(opened, _EVERY_LINK)]
+    return [parse_link(body) for body in netlink.dump(opened, netlink.RTM_GETLINK, _INFO.pack(0, 0, 0, 0, 0))]
 
 
 def parse_link(body: bytes) -> Link:
     """Read an RTM_NEWLINK message behind its header."""
     _, _, index, flags, _ = _INFO.unpack_from(body)
-    found = dict(_attributes(body[_INFO.size :]))
+    found = dict(netlink.attributes_of(body[_INFO.size :]))
     return Link(
         index=index,
         name=_text(found.get(_IFNAME)),
-        kind=_text(dict(_attributes(found.get(_LINKINFO, b""))).get(_INFO_KIND)),
+        kind=_text(dict(netlink.attributes_of(found.get(_LINKINFO, b""))).get(_INFO_KIND)),
         mac=":".join(f"{byte:02x}" for byte in found.get(_ADDRESS, b"")),
-        mtu=_number(found.get(_MTU)),
+        mtu=netlink.number_of(found.get(_MTU)),
         up=bool(flags & IFF_UP),
         operational=found.get(_OPERSTATE, b"\0")[0] == _OPERATIONAL,
-        master=_number(found.get(_MASTER)),
-        lower=_number(found.get(_LINK)),
-        group=_number(found.get(_GROUP)),
+        master=netlink.number_of(found.get(_MASTER)),
+        lower=netlink.number_of(found.get(_LINK)),
+        group=netlink.number_of(found.get(_GROUP)),
         alias=_text(found.get(_IFALIAS)),
     )
 
 
-def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
-    offset = 0
-    while offset + 4 <= len(data):
-        length, kind = struct.unpack_from("=HH", data, offset)
-        yield kind & 0x3FFF, data[offset + 4 : offset + length]
-        offset += max((length + 3) & ~3, 4)
-
-
 def _text(raw: bytes | None) -> str:
     return (raw or b"").rstrip(b"\0").decode(errors="replace")
-
-
-def _number(raw: bytes | None) -> int:
-    return struct.unpack("=I", raw)[0] if raw else 0

@@ -1,9 +1,10 @@
 """rtnetlink(7) in few system calls: several messages in one send, their acknowledgements, and dumps.
 
-Called by the files of this room that make or read links, addresses and routes. Messages are encoded and decoded by
-pyroute2; its sockets are not used, since the synchronous one runs an event loop of its own and costs more than all
-the kernel does here. A socket belongs to the network namespace it was opened in, whatever its user's thread is in.
-Safe from any thread, next to any event loop.
+Called by the files of this room that make or read links, addresses and routes. What changes something is encoded by
+pyroute2, imported when the first change is made; its sockets are not used, since the synchronous one runs an event loop
+of its own and costs more than all the kernel does here. What reads is packed and picked by hand: a look at a thousand
+containers should cost neither that import nor its decoding. A socket belongs to the network namespace it was opened in,
+whatever its user's thread is in. Safe from any thread, next to any event loop.
 """
 
 from __future__ import annotations
@@ -15,18 +16,12 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
-
-from pyroute2.netlink import nlmsg
-from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
-from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
-from pyroute2.netlink.rtnl.ndmsg import ndmsg
-from pyroute2.netlink.rtnl.rtmsg import rtmsg
+from typing import Any
 
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
 RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
-RTM_NEWNEIGH = 28
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
+RTM_NEWNEIGH = 28
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP = 0x1, 0x4, 0x300
 NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE, NLM_F_APPEND = 0x100, 0x200, 0x400, 0x800
 
@@ -35,10 +30,9 @@ _SOL_NETLINK, _CAP_ACK, _EXT_ACK, _STRICT = 270, 10, 11, 12
 _NLM_F_DUMP_INTR, _NLM_F_ACK_TLVS = 0x10, 0x200
 _NLMSGERR_ATTR_MSG = 1
 _HEADER = struct.Struct("=IHHII")
+_NLA_TYPE_MASK = 0x3FFF
 _BUFFER_BYTES = 1 << 18
 _DUMP_ATTEMPTS = 5
-
-Message = TypeVar("Message", bound=nlmsg)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,40 +57,47 @@ def route_socket() -> Iterator[socket.socket]:
 def link_request(
     kind: int, how: int = 0, /, *, tolerated: Sequence[int] = (), attributes: Mapping[str, Any], **fields: int
 ) -> Request:
-    """A message of RTM_*LINK; `fields` are those of `struct ifinfomsg`."""
-    return _request(ifinfmsg, kind, how, tolerated, attributes, {"family": 0, **fields})
+    """A message that changes a link; `fields` are those of `struct ifinfomsg`."""
+    from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
+
+    return _encoded(ifinfmsg(), kind, how, tolerated, attributes, {"family": 0, **fields})
 
 
 def address_request(
     kind: int, how: int = 0, /, *, tolerated: Sequence[int] = (), attributes: Mapping[str, Any], **fields: int
 ) -> Request:
-    """A message of RTM_*ADDR; `fields` are those of `struct ifaddrmsg`."""
-    return _request(ifaddrmsg, kind, how, tolerated, attributes, fields)
+    """A message that changes an address; `fields` are those of `struct ifaddrmsg`."""
+    from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
+
+    return _encoded(ifaddrmsg(), kind, how, tolerated, attributes, fields)
 
 
 def route_request(
     kind: int, how: int = 0, /, *, tolerated: Sequence[int] = (), attributes: Mapping[str, Any], **fields: int
 ) -> Request:
-    """A message of RTM_*ROUTE; `fields` are those of `struct rtmsg`."""
-    return _request(rtmsg, kind, how, tolerated, attributes, fields)
+    """A message that changes a route; `fields` are those of `struct rtmsg`."""
+    from pyroute2.netlink.rtnl.rtmsg import rtmsg
+
+    return _encoded(rtmsg(), kind, how, tolerated, attributes, fields)
 
 
 def neighbour_request(
     kind: int, how: int = 0, /, *, tolerated: Sequence[int] = (), attributes: Mapping[str, Any], **fields: int
 ) -> Request:
-    """A message of RTM_*NEIGH; `fields` are those of `struct ndmsg`."""
-    return _request(ndmsg, kind, how, tolerated, attributes, fields)
+    """A message that changes a neighbour entry; `fields` are those of `struct ndmsg`."""
+    from pyroute2.netlink.rtnl.ndmsg import ndmsg
+
+    return _encoded(ndmsg(), kind, how, tolerated, attributes, fields)
 
 
-def _request(
-    message_type: type[nlmsg],
+def _encoded(
+    message: Any,
     kind: int,
     flags: int,
     tolerated: Sequence[int],
     attributes: Mapping[str, Any],
     fields: Mapping[str, int],
 ) -> Request:
-    message = message_type()
     for name, value in fields.items():
         message[name] = value
     message["attrs"] = list(attributes.items())
@@ -128,44 +129,54 @@ def transact(opened: socket.socket, requests: Sequence[Request]) -> None:
         raise failure
 
 
-def ask(opened: socket.socket, request: Request) -> bytes | None:
-    """The one message that answers a request, behind its header; None when the errno is a tolerated one.
+def ask(opened: socket.socket, kind: int, body: bytes, missing: int) -> bytes | None:
+    """The one message that answers RTM_GET* `kind`, behind its header; None when the errno is `missing`.
 
-    Raises OSError.
+    `body` is what follows the header. Raises OSError.
     """
-    opened.send(_numbered(request.data, 1))
+    opened.send(_packed(kind, NLM_F_REQUEST | NLM_F_ACK, body))
     found: bytes | None = None
     while True:
-        for kind, flags, _, body in _messages(opened.recv(_BUFFER_BYTES)):
-            if kind != _NLMSG_ERROR:
-                found = body
+        for answer, flags, _, content in _messages(opened.recv(_BUFFER_BYTES)):
+            if answer != _NLMSG_ERROR:
+                found = content
                 continue
-            code = _code(body)
-            if code and code not in request.tolerated:
-                raise _failure(code, body, flags)
+            code = _code(content)
+            if code not in (0, missing):
+                raise _failure(code, content, flags)
             return found
 
 
-def dump(opened: socket.socket, message_type: type[Message], kind: int, **fields: int) -> list[Message]:
-    """All objects RTM_GET* `kind` yields, filtered by `fields` where the kernel can (strict checking).
-
-    Raises OSError.
-    """
-    bodies = dump_raw(opened, _request(message_type, kind, NLM_F_DUMP, (), {}, {"family": 0, **fields}))
-    return [_decode(message_type, kind, body) for body in bodies]
-
-
-def dump_raw(opened: socket.socket, request: Request) -> list[bytes]:
-    """The messages that answer a dump's request, behind their headers.
+def dump(opened: socket.socket, kind: int, body: bytes) -> list[bytes]:
+    """Every message that answers RTM_GET* `kind`, behind its header, filtered by what `body` says (strict checking).
 
     A dump that a change interrupted is taken again. Raises OSError.
     """
     for _ in range(_DUMP_ATTEMPTS):
-        opened.send(_numbered(request.data, 1))
+        opened.send(_packed(kind, NLM_F_REQUEST | NLM_F_DUMP, body))
         found, interrupted = _read_dump(opened)
         if not interrupted:
             return found
     raise OSError(errno.EAGAIN, "the kernel's tables change faster than they can be read")
+
+
+def attributes_of(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Type and value of each attribute."""
+    offset = 0
+    while offset + 4 <= len(data):
+        length, kind = struct.unpack_from("=HH", data, offset)
+        yield kind & _NLA_TYPE_MASK, data[offset + 4 : offset + length]
+        offset += max((length + 3) & ~3, 4)
+
+
+def attribute(kind: int, value: bytes) -> bytes:
+    """One attribute, padded."""
+    return struct.pack("=HH", 4 + len(value), kind) + value + b"\0" * (-len(value) % 4)
+
+
+def number_of(raw: bytes | None) -> int:
+    """A 32-bit attribute's value; 0 without it."""
+    return int(struct.unpack("=I", raw)[0]) if raw else 0
 
 
 def _read_dump(opened: socket.socket) -> tuple[list[bytes], bool]:
@@ -182,10 +193,8 @@ def _read_dump(opened: socket.socket) -> tuple[list[bytes], bool]:
             return found, interrupted
 
 
-def _decode(message_type: type[Message], kind: int, body: bytes) -> Message:
-    message: Message = message_type(_HEADER.pack(_HEADER.size + len(body), kind, 0, 0, 0) + body)
-    message.decode()
-    return message
+def _packed(kind: int, flags: int, body: bytes) -> bytes:
+    return _HEADER.pack(_HEADER.size + len(body), kind, flags, 1, 0) + body
 
 
 def _numbered(data: bytes, number: int) -> bytes:
@@ -211,10 +220,7 @@ def _failure(code: int, body: bytes, flags: int) -> OSError:
 
 def _explanation(body: bytes, flags: int) -> str:
     """The text of NLMSGERR_ATTR_MSG, after the errno and the header of the refused message."""
-    offset = 4 + _HEADER.size
-    while flags & _NLM_F_ACK_TLVS and offset + 4 <= len(body):
-        length, kind = struct.unpack_from("=HH", body, offset)
-        if kind == _NLMSGERR_ATTR_MSG:
-            return body[offset + 4 : offset + length].rstrip(b"\0").decode(errors="replace")
-        offset += max((length + 3) & ~3, 4)
-    return ""
+    if not flags & _NLM_F_ACK_TLVS:
+        return ""
+    found = dict(attributes_of(body[4 + _HEADER.size :]))
+    return found.get(_NLMSGERR_ATTR_MSG, b"").rstrip(b"\0").decode(errors="replace")

@@ -10,8 +10,8 @@ from ipaddress import ip_interface
 
 from runtime.layout import Layout
 from runtime.network import netlink
-from runtime.network.addresses import add_address, delete_address
 from runtime.network.border import border
+from runtime.network.changes import add_address, delete_address
 from runtime.network.firewall.services import ensure_balance, link_of_service, read_balances, remove_balance
 from runtime.network.firewall.table import read_tables
 from runtime.network.links import link_index
