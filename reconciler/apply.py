@@ -29,7 +29,7 @@ class Result(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one action. `seconds` of wall time; `error` when failed; `waits_for` when skipped."""
+    """What became of one action. `seconds` of wall time; `error` when failed; `waits_for` when skipped for that."""
 
     action: Action
     result: Result
@@ -47,22 +47,31 @@ Watch = Callable[[Action, Outcome | None], None]
 """Called with None before an action and with its outcome after it, never twice at once."""
 
 
-def apply(plan: Plan, perform: Perform, watch: Watch, parallel: int) -> list[Outcome]:
+Stop = Callable[[], bool]
+"""Whether somebody wants no more actions to begin. Asked from any thread."""
+
+
+def never() -> bool:
+    """For callers whom nobody interrupts."""
+    return False
+
+
+def apply(plan: Plan, perform: Perform, watch: Watch, parallel: int, stop: Stop = never) -> list[Outcome]:
     """Outcomes in the order in which they came. Raises nothing for a failed action: it is an outcome.
 
-    KeyboardInterrupt ends it after the actions under way have finished; the next apply does the rest.
+    Once `stop` says so, the actions under way finish and the others are skipped; the next apply does them.
     """
     outcomes: list[Outcome] = []
     for action in plan.actions:
         if action.verb is Verb.UNCHANGED:
             outcomes.append(Outcome(action, Result.UNCHANGED))
     with ThreadPoolExecutor(max_workers=max(1, parallel), thread_name_prefix="apply") as pool:
-        for outcome in _run(plan, pool, perform, watch):
+        for outcome in _run(plan, pool, perform, watch, stop):
             outcomes.append(outcome)
     return outcomes
 
 
-def _run(plan: Plan, pool: ThreadPoolExecutor, perform: Perform, watch: Watch) -> Iterator[Outcome]:
+def _run(plan: Plan, pool: ThreadPoolExecutor, perform: Perform, watch: Watch, stop: Stop) -> Iterator[Outcome]:
     actions = {action.step: action for action in plan.effective}
     order = TopologicalSorter({step: [s for s in action.after if s in actions] for step, action in actions.items()})
     order.prepare()
@@ -78,11 +87,11 @@ def _run(plan: Plan, pool: ThreadPoolExecutor, perform: Perform, watch: Watch) -
     while order.is_active():
         for step in order.get_ready():
             failed = _failed_need(actions[step], done)
-            if failed is not None:
+            if failed is not None or stop():
                 yield finish(Outcome(actions[step], Result.SKIPPED, waits_for=failed))
                 continue
             watch(actions[step], None)
-            running.add(pool.submit(_perform, actions[step], perform))
+            running.add(pool.submit(_perform, actions[step], perform, stop))
         finished, running = wait(running, return_when=FIRST_COMPLETED) if running else (set(), running)
         for future in finished:
             yield finish(future.result())
@@ -92,7 +101,9 @@ def _failed_need(action: Action, done: dict[Step, Outcome]) -> Step | None:
     return next((step for step in action.after if step in done and not done[step].ok), None)
 
 
-def _perform(action: Action, perform: Perform) -> Outcome:
+def _perform(action: Action, perform: Perform, stop: Stop) -> Outcome:
+    if stop():
+        return Outcome(action, Result.SKIPPED)
     began = time.monotonic()
     try:
         perform(action)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from reconciler.actions import Plan
-from reconciler.apply import Outcome, Watch, apply
+from reconciler.apply import Outcome, Stop, Watch, apply, never
 from reconciler.claims import declared_elsewhere, refuse_claimed
 from reconciler.desired import Desired
 from reconciler.engine import Engine
@@ -130,14 +130,14 @@ def _concerned(records: Mapping[Key, Record], desired: Mapping[Key, Desired], se
     return [record for key, record in records.items() if key in desired or record.set == set_name]
 
 
-def carry_out(prepared: Prepared, watch: Watch, parallel: int) -> list[Outcome]:
+def carry_out(prepared: Prepared, watch: Watch, parallel: int, stop: Stop = never) -> list[Outcome]:
     """Inventory and leases first, then the actions. An outcome for each action."""
     context, asked = prepared.context, prepared.asked
     database = context.engine.database
     entries = [_entry(item, asked) for item in prepared.resolved.declared.values()]
     record_set(database, asked.set, asked.source, entries, context.now)
     record_leases(database, prepared.resolved.leases)
-    outcomes = apply(prepared.plan, lambda action: perform(context, action), watch, parallel)
+    outcomes = apply(prepared.plan, lambda action: perform(context, action), watch, parallel, stop)
     record_events(database, [event for outcome in outcomes if (event := _event(outcome)) is not None])
     if asked.declared:
         manifests = [entry.manifest for entry in entries]
