@@ -3,63 +3,68 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import click
 
-from reconciler.actions import Action, Verb
-from reconciler.apply import Outcome, Result, Watch
-from reconciler.cli.render import COLOURS
+from reconciler.apply import Outcome, Result, Stop, never
+from reconciler.cli.interrupt import INTERRUPTED, interruptible
+from reconciler.cli.live import display
 from reconciler.cli.show import show_plan
+from reconciler.cli.tell import is_first_half
 from reconciler.engine import open_engine
 from reconciler.lock import engine_lock
 from reconciler.reconcile import Asked, Prepared, carry_out, prepare
-from reconciler.settle import unsettled
+from reconciler.settle import STEADY_SECONDS, unsettled
 from runtime.layout import Layout
 
 
 @dataclass(frozen=True, slots=True)
 class Acting:
-    """How: actions at once, whether at all, how long to wait for the result (None: not), for the lock, the format."""
+    """How: actions at once, whether at all, whether to look if what was started goes on running, seconds to wait for
+    the lock, the format, and seconds after which no action begins (None: no limit)."""
 
     parallel: int
     dry_run: bool
-    wait_seconds: float | None
+    wait: bool
     lock_seconds: float
     output: str
+    limit_seconds: float | None = None
 
 
 def act(layout: Layout, asked: Asked, acting: Acting) -> int:
-    """The exit code: 0 converged, 1 something failed. Raises what refuses the whole."""
+    """The exit code: 0 converged, 1 something failed, 130 interrupted. Raises what refuses the whole."""
+    waiting: dict[str, str] = {}
     with engine_lock(layout.lock, acting.lock_seconds), open_engine(layout) as engine:
-        prepared = prepare(engine, asked)
         if acting.dry_run:
-            show_plan(prepared.plan, asked.set, acting.output)
+            show_plan(prepare(engine, asked).plan, asked.set, acting.output)
             return 0
-        outcomes = carry_out(prepared, _teller(acting), acting.parallel)
-        waiting = unsettled(prepared, acting.wait_seconds) if acting.wait_seconds is not None else {}
-    return _sum_up(prepared, outcomes, waiting, acting)
+        with display(quiet=acting.output == "json") as shown, interruptible() as interrupted:
+            prepared = prepare(engine, asked, shown.report)
+            stop = _either(interrupted, _deadline(acting.limit_seconds))
+            outcomes = carry_out(prepared, shown.watch, acting.parallel, stop)
+        if acting.wait and not stop():
+            waiting = unsettled(prepared, STEADY_SECONDS)
+    status = _sum_up(prepared, outcomes, waiting, acting)
+    left = sum(1 for outcome in outcomes if outcome.result is Result.SKIPPED)
+    if not left or not stop():
+        return status
+    why = "interrupted" if interrupted() else f"the {acting.limit_seconds:g} s of --timeout have passed"
+    click.echo(f"trimtab: {why}; the next apply does the rest", err=True)
+    return INTERRUPTED if interrupted() else status
 
 
-def _tell(action: Action, outcome: Outcome | None) -> None:
-    """One plain line for each action that ended."""
-    if outcome is None or _is_first_half(outcome):
-        return
-    if outcome.ok:
-        click.secho(f"{action.describe()}  ({outcome.seconds * 1000:.0f} ms)", fg=COLOURS[action.symbol])
-    elif outcome.result is Result.SKIPPED:
-        click.secho(f"! {action.key} skipped: {outcome.waits_for} did not succeed", fg="yellow")
-    else:
-        click.secho(f"! {action.key} {action.verb} failed: {outcome.error}", fg="red", err=True)
+def _deadline(seconds: float | None) -> Stop:
+    if seconds is None:
+        return never
+    end = time.monotonic() + seconds
+    return lambda: time.monotonic() >= end
 
 
-def _silent(action: Action, outcome: Outcome | None) -> None:
-    return None
-
-
-def _teller(acting: Acting) -> Watch:
-    return _silent if acting.output == "json" else _tell
+def _either(first: Stop, second: Stop) -> Stop:
+    return lambda: first() or second()
 
 
 def _sum_up(prepared: Prepared, outcomes: Sequence[Outcome], waiting: dict[str, str], acting: Acting) -> int:
@@ -78,14 +83,10 @@ def summary(outcomes: Sequence[Outcome]) -> str:
     if all(outcome.result is Result.UNCHANGED for outcome in outcomes):
         return f"Nothing to do: {len(outcomes)} objects are as declared."
     counts = {
-        result: sum(1 for outcome in outcomes if outcome.result is result and not _is_first_half(outcome))
+        result: sum(1 for outcome in outcomes if outcome.result is result and not is_first_half(outcome))
         for result in Result
     }
     return "Applied: " + ", ".join(f"{count} {result}" for result, count in counts.items() if count) + "."
-
-
-def _is_first_half(outcome: Outcome) -> bool:
-    return outcome.action.replaces and outcome.action.verb is Verb.DELETE and outcome.ok
 
 
 def _document(prepared: Prepared, outcomes: Sequence[Outcome], waiting: dict[str, str]) -> dict[str, object]:

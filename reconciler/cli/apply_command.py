@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from reconciler.cli.inputs import load_manifests, manifest_options, read_variables
+from reconciler.cli.inputs import LOCK_TIMEOUT, Duration, load_manifests, manifest_options, read_variables
 from runtime.layout import Layout
 
 PARALLEL = 2 * (os.cpu_count() or 1)
@@ -19,8 +19,8 @@ PARALLEL = 2 * (os.cpu_count() or 1)
 @click.option("--allow-empty", is_flag=True, help="With --prune: delete everything if the manifests are empty.")
 @click.option("--dry-run", is_flag=True, help="Show the plan, change nothing.")
 @click.option("--wait/--no-wait", default=True, help="Wait until what was started runs [--wait].")
-@click.option("--timeout", type=float, default=60.0, metavar="SECONDS", help="How long to wait [60].")
-@click.option("--lock-timeout", type=float, default=30.0, metavar="SECONDS", help="Wait for another apply [30].")
+@click.option("--timeout", type=Duration(), metavar="TIME", help="Begin no action after that time [no limit].")
+@LOCK_TIMEOUT
 @click.option("--parallel", type=click.IntRange(1, 64), default=PARALLEL, help=f"Actions at once [{PARALLEL}].")
 @click.option("-o", "output", type=click.Choice(["text", "json"]), default="text", help="Format [text].")
 @click.pass_obj
@@ -33,7 +33,7 @@ def command(
     allow_empty: bool,
     dry_run: bool,
     wait: bool,
-    timeout: float,
+    timeout: float | None,
     lock_timeout: float,
     parallel: int,
     output: str,
@@ -52,5 +52,5 @@ def command(
     declared = load_manifests(paths, name, variables)
     commit = declared[0].origin.commit if declared else ""
     asked = Asked(declared, name, paths[0], variables, Pruning(prune, allow_empty), commit)
-    acting = Acting(parallel, dry_run, timeout if wait else None, lock_timeout, output)
+    acting = Acting(parallel, dry_run, wait, lock_timeout, output, timeout)
     sys.exit(act(layout, asked, acting))

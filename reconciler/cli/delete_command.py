@@ -7,7 +7,7 @@ import sys
 import click
 
 from reconciler.cli.apply_command import PARALLEL
-from reconciler.cli.inputs import ENV_FILE, SET, load_manifests, read_variables
+from reconciler.cli.inputs import ENV_FILE, LOCK_TIMEOUT, SET, load_manifests, read_variables
 from runtime.layout import Layout
 
 
@@ -16,7 +16,7 @@ from runtime.layout import Layout
 @SET
 @ENV_FILE
 @click.option("--dry-run", is_flag=True, help="Show the plan, change nothing.")
-@click.option("--lock-timeout", type=float, default=30.0, metavar="SECONDS", help="Wait for another apply [30].")
+@LOCK_TIMEOUT
 @click.option("--parallel", type=click.IntRange(1, 64), default=PARALLEL, help=f"Actions at once [{PARALLEL}].")
 @click.option("-o", "output", type=click.Choice(["text", "json"]), default="text", help="Format [text].")
 @click.pass_obj
@@ -48,4 +48,4 @@ def command(
         keys = frozenset(item.key for item in load_manifests(paths, name, variables))
         pruning = Pruning(only=keys)
     asked = Asked((), name, paths[0] if paths else "", variables, pruning)
-    sys.exit(act(layout, asked, Acting(parallel, dry_run, None, lock_timeout, output)))
+    sys.exit(act(layout, asked, Acting(parallel, dry_run, wait=False, lock_seconds=lock_timeout, output=output)))

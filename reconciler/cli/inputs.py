@@ -19,6 +19,25 @@ ENV_FILE = click.option(
 )
 
 
+class Duration(click.ParamType):  # type: ignore[type-arg]
+    """Seconds, or a duration as Compose writes it: `90`, `1m30s`, `500ms`."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        from schemas.units import read_seconds
+
+        try:
+            return read_seconds(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+LOCK_TIMEOUT = click.option(
+    "--lock-timeout", type=Duration(), default=30.0, metavar="TIME", help="Wait for another apply [30s]."
+)
+
+
 def manifest_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """PATH..., --set, --env-file."""
     for decorate in (ENV_FILE, SET, PATHS):

@@ -1,0 +1,46 @@
+"""Ctrl-C while actions are under way: the first lets them finish and skips the rest, the second leaves at once.
+
+Leaving at once is safe, since every action can be finished by the next apply; it is only less tidy.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+INTERRUPTED = 130
+"""128 + SIGINT, as a shell has it."""
+FIRST = "interrupted: what is under way is finished, the rest is skipped; Ctrl-C again leaves at once"
+SECOND = "left at once; the next apply finishes what was under way"
+SHOW_CURSOR = "\x1b[?25h"
+
+
+@contextmanager
+def interruptible() -> Iterator[Callable[[], bool]]:
+    """Yields whether somebody has interrupted. Only the main thread may hear signals; elsewhere nobody can."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked.is_set
+        return
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        if asked.is_set():
+            _leave()
+        asked.set()
+        os.write(2, f"\ntrimtab: {FIRST}\n".encode())
+
+    before = signal.signal(signal.SIGINT, on_signal)
+    try:
+        yield asked.is_set
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _leave() -> None:
+    shown = SHOW_CURSOR if os.isatty(1) else ""
+    os.write(2, f"{shown}\ntrimtab: {SECOND}\n".encode())
+    os._exit(INTERRUPTED)

@@ -1,0 +1,34 @@
+"""The line about an action that ended, the same on a terminal and elsewhere. Pure but for `tell`, which prints it."""
+
+from __future__ import annotations
+
+import click
+
+from reconciler.actions import Verb
+from reconciler.apply import Outcome, Result
+from reconciler.cli.render import COLOURS
+from reconciler.cli.table import printable
+
+
+def told(outcome: Outcome) -> tuple[str, str, bool] | None:
+    """The line, its colour, and whether it is about a failure; None for what needs none."""
+    action = outcome.action
+    if is_first_half(outcome):
+        return None
+    if outcome.ok:
+        return f"{printable(action.describe())}  ({outcome.seconds * 1000:.0f} ms)", COLOURS[action.symbol], False
+    if outcome.result is Result.SKIPPED:
+        why = f"{outcome.waits_for} did not succeed" if outcome.waits_for is not None else "no action begins any more"
+        return f"! {action.key} skipped: {why}", "yellow", False
+    return f"! {action.key} {action.verb} failed: {outcome.error}", "red", True
+
+
+def is_first_half(outcome: Outcome) -> bool:
+    """The deletion of a replacement that went well: its creation is told."""
+    return outcome.action.replaces and outcome.action.verb is Verb.DELETE and outcome.ok
+
+
+def tell(outcome: Outcome) -> None:
+    if (line := told(outcome)) is not None:
+        text, colour, failed = line
+        click.secho(text, fg=colour, err=failed)
