@@ -1,7 +1,7 @@
-"""The creator: makes one container's cgroup, streams and init, hands them to the monitor, and ends.
+"""The creator: makes one container's cgroup, streams and init, sees it through to its program, and ends.
 
 Forked together with the monitor, before anybody asks: `create` finds both waiting. What fails here is answered to the
-client at once, and everything made is taken away again. Decides nothing about a container that exists.
+client at once, and everything made is taken away again. Decides nothing about a container that runs.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from typing import Any
 
 from runtime.kernel import prctl
 from runtime.kernel.process import is_alive
-from runtime.process import hooks, protocol
+from runtime.process import handover, hooks, protocol
 from runtime.process.birth import bear
 from runtime.process.bundle import Spec, open_bundle
+from runtime.process.creation import Creation, Made
 from runtime.process.failure import NotRunning, ProcessFailed, step
-from runtime.process.handover import Handover, hand_over
+from runtime.process.handover import hand_over
 from runtime.process.init import Birth
-from runtime.process.log_write import log_settings
+from runtime.process.log_write import lock_log, log_settings
 from runtime.process.namespace_plan import plan_namespaces
 from runtime.process.paths import ContainerPaths, undo
 from runtime.process.records import read_state
@@ -31,10 +32,10 @@ from runtime.process.stdio import Streams, make_pipes
 STDIN_ANNOTATION = "trimtab/stdin_open"
 
 
-def run_creator(monitor: socket.socket, message: protocol.Message, descriptors: list[int], *, sibling: bool) -> None:
-    """Make the container a request asks for; `descriptors` are the connection to answer on, then given streams.
+def run_creator(monitor: socket.socket, monitor_pid: int, message: protocol.Message, descriptors: list[int]) -> None:
+    """Make the container a request asks for, and hand it over to the monitor once its program runs.
 
-    With `sibling`, init becomes a child of the caller's parent, the monitor; else the caller's own.
+    `descriptors` are the connection to answer on, then given streams. Init becomes a child of the caller's parent.
     """
     prctl.set_name("trimtab-creator")
     connection = socket.socket(fileno=descriptors[0])
@@ -45,17 +46,27 @@ def run_creator(monitor: socket.socket, message: protocol.Message, descriptors: 
         _refuse(connection, failure)
         return
     try:
-        made = _make(paths, message, descriptors[1:], lock, sibling=sibling)
+        made = _make(paths, message, descriptors[1:], lock)
     except BaseException as error:
         undo(paths)
         _refuse(connection, error)
         return
-    if message.get("early"):
-        with contextlib.suppress(OSError):
-            protocol.send(connection, {"pid": made.pid, "start_time": made.start_time})
-    else:
-        made.creator = connection.fileno()
-    hand_over(monitor, made)
+    made.monitor = monitor_pid
+    _see_through(Creation(made, connection), monitor, early=bool(message.get("early")))
+
+
+def _see_through(creation: Creation, monitor: socket.socket, *, early: bool) -> None:
+    if early:
+        creation.answer_creator()
+    what = creation.run()
+    if what is not None:
+        hand_over(monitor, what)
+        creation.after_start()
+        return
+    creation.end_init()
+    if creation.creator is not None:
+        undo(creation.made.paths)
+        _refuse(creation.creator, creation.why_not())
 
 
 def _refuse(connection: socket.socket, error: BaseException) -> None:
@@ -79,30 +90,18 @@ def _claim(paths: ContainerPaths) -> int:
     return lock
 
 
-def _make(paths: ContainerPaths, message: protocol.Message, given: list[int], lock: int, *, sibling: bool) -> Handover:
+def _make(paths: ContainerPaths, message: protocol.Message, given: list[int], lock: int) -> Made:
     spec, config = open_bundle(paths.bundle)
     log = log_settings(spec)
+    log_lock = lock_log(log) if log else -1
     plan = plan_namespaces(spec)
     server = _listen(paths)
     seccomp = read_filter(spec, paths.seccomp)
     streams = _open_streams(spec, given)
     state = hooks.oci_state(paths.name, "creating", 0, paths.bundle, spec)
-    init = bear(Birth(spec, plan, streams, seccomp, state), paths, sibling=sibling)
-    return Handover(
-        paths,
-        init.pid,
-        init.start_time,
-        init.pidfd,
-        init.channel.detach(),
-        server.detach(),
-        config,
-        lock,
-        stdout=streams.stdout,
-        stderr=streams.stderr,
-        stdin=streams.stdin,
-        log=log,
-        hooks=frozenset(kind for kind, listed in (spec.get("hooks") or {}).items() if listed),
-    )
+    init = bear(Birth(spec, plan, streams, seccomp, state), paths, sibling=True)
+    descriptors = [(handover.BUNDLE, config), (handover.LOCK, lock), (handover.LOG_LOCK, log_lock)]
+    return Made(paths, spec, init, streams, server, 0, log, descriptors)
 
 
 def _listen(paths: ContainerPaths) -> socket.socket:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from runtime.kernel import cgroup, namespaces, prctl, terminal
-from runtime.process import protocol, stdio
+from runtime.process import handover, protocol, stdio
 from runtime.process.failure import step
 from runtime.process.handover import Handover
 from runtime.process.identity import become, keep_only, label, limit
@@ -35,15 +35,15 @@ def join_and_run(channel: socket.socket, errand: Errand) -> NoReturn:
     """In the joiner: enter the container, make the process, send its pid, end."""
     try:
         prctl.set_dumpable(False)
-        what = errand.container
-        seccomp = read_filter(what.read_spec(), what.paths.seccomp)
-        with step("cgroup", what.paths.cgroup):
-            cgroup.add(what.paths.cgroup, os.getpid(), what.pid)
+        facts = errand.container.facts()
+        seccomp = read_filter(errand.container.read_spec(), facts.paths.seccomp)
+        with step("cgroup", facts.paths.cgroup):
+            cgroup.join(facts.paths.cgroup, facts.pid)
         limit(os.getpid(), errand.process)
         label(errand.process)
         with step("join namespaces"):
-            flags = namespaces.foreign_namespaces(what.pid)
-            namespaces.setns(what.pidfd, flags)
+            flags = namespaces.foreign_namespaces(facts.pid)
+            namespaces.setns(errand.container.get(handover.PIDFD), flags)
         with step("clone"):
             made, _ = namespaces.clone3(namespaces.CLONE_PARENT)
         if made == 0:

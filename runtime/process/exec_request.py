@@ -11,10 +11,11 @@ import socket
 from typing import Any
 
 from runtime.process import protocol
+from runtime.process.creation import reply
 from runtime.process.exec_join import Errand, join_and_run
 from runtime.process.failure import ProcessFailed
 from runtime.process.loop import Loop
-from runtime.process.supervision import Supervision, reply
+from runtime.process.supervision import Supervision
 
 
 class Session:

@@ -1,75 +1,109 @@
-"""What the creator of a container leaves to its monitor: descriptors, and the few facts that are needed to the end.
+"""What the creator of a container leaves to its monitor once the program runs: descriptors, and a few facts.
 
-The creator parses, compiles and mounts, and then ends with all the memory that took; the monitor has done nothing
-before this message, which is why one costs so little. The specification stays a descriptor, read by whoever needs it.
+One datagram: a line with one letter per descriptor that comes along, then the facts as JSON. The monitor looks at the
+letters only; the facts are read when something happens. A monitor that has done next to nothing since its fork shares
+next to all its memory with its launcher: that is why one costs so little.
 """
 
 from __future__ import annotations
 
+import array
 import json
 import os
 import socket
 from dataclasses import dataclass, field
 from typing import Any
 
-from runtime.process import protocol
+from runtime.process.failure import ProcessFailed
 from runtime.process.paths import ContainerPaths
+from runtime.process.protocol import INLINE_BYTES, MAX_DESCRIPTORS
 
-DESCRIPTORS = ("pidfd", "channel", "server", "config", "lock", "creator", "stdout", "stderr", "stdin")
+PIDFD, SERVER, BUNDLE, LOCK, LOG_LOCK = "p", "s", "b", "l", "L"
+STDOUT, STDERR, STDIN, TERMINAL = "o", "e", "i", "t"
+STARTER, LISTENER, FEEDER = "S", "a", "A"
+"""The letters: the client that waits for `start`, attached clients that only listen, and those that may write too."""
 
 
 @dataclass(slots=True)
-class Handover:
-    """Everything a monitor knows of its container. A descriptor that does not exist is -1."""
+class Facts:
+    """What is known about a container, for the moments when a monitor has something to do."""
 
     paths: ContainerPaths
     pid: int
     start_time: int
-    pidfd: int
-    channel: int
-    server: int
-    config: int
-    lock: int
-    creator: int = -1
-    stdout: int = -1
-    stderr: int = -1
-    stdin: int = -1
     log: dict[str, Any] | None = None
-    hooks: frozenset[str] = field(default_factory=frozenset)
+    hooks: frozenset[str] = frozenset()
+    started_at: float | None = None
+    failure: ProcessFailed | None = None
+
+    def to_text(self) -> bytes:
+        """As JSON."""
+        failure = self.failure.to_message() if self.failure else None
+        return json.dumps(
+            {
+                **self.paths.to_message(),
+                "pid": self.pid,
+                "start_time": self.start_time,
+                "log": self.log,
+                "hooks": list(self.hooks),
+                "started_at": self.started_at,
+                "failure": failure,
+            }
+        ).encode()
+
+    @classmethod
+    def from_text(cls, text: bytes) -> Facts:
+        """The inverse of `to_text`."""
+        message = json.loads(text)
+        return cls(
+            ContainerPaths.from_message(message),
+            message["pid"],
+            message["start_time"],
+            message["log"],
+            frozenset(message["hooks"]),
+            message["started_at"],
+            ProcessFailed.from_message(message["failure"]) if message["failure"] else None,
+        )
+
+
+@dataclass(slots=True)
+class Handover:
+    """The descriptors by their letters, each letter several times if need be, and the facts, unread."""
+
+    descriptors: list[tuple[str, int]] = field(default_factory=list)
+    text: bytes = b""
+
+    def get(self, letter: str) -> int:
+        """The descriptor of a letter; -1 where it did not come."""
+        for name, descriptor in self.descriptors:
+            if name == letter:
+                return descriptor
+        return -1
+
+    def facts(self) -> Facts:
+        """Read the facts."""
+        return Facts.from_text(self.text)
 
     def read_spec(self) -> dict[str, Any]:
         """The specification the container was made from."""
-        text = os.pread(self.config, os.fstat(self.config).st_size, 0)
-        spec: dict[str, Any] = json.loads(text)
+        config = self.get(BUNDLE)
+        spec: dict[str, Any] = json.loads(os.pread(config, os.fstat(config).st_size, 0))
         return spec
 
 
 def hand_over(channel: socket.socket, what: Handover) -> None:
     """Send it; the descriptors stay open here too, until the caller ends."""
-    names = [name for name in DESCRIPTORS if getattr(what, name) >= 0]
-    message = {
-        **what.paths.to_message(),
-        "pid": what.pid,
-        "start_time": what.start_time,
-        "log": what.log,
-        "hooks": list(what.hooks),
-        "descriptors": names,
-    }
-    protocol.send(channel, message, tuple(getattr(what, name) for name in names))
+    letters = "".join(letter for letter, _ in what.descriptors)
+    numbers = array.array("i", [descriptor for _, descriptor in what.descriptors])
+    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, numbers)]
+    channel.sendmsg([letters.encode(), b"\n", what.text], rights, socket.MSG_NOSIGNAL)
 
 
 def take_over(channel: socket.socket) -> Handover | None:
     """Wait for it; None where the creator has failed, and has said so itself."""
-    received = protocol.receive(channel)
-    if received is None:
+    data, rights, _, _ = channel.recvmsg(INLINE_BYTES, socket.CMSG_SPACE(MAX_DESCRIPTORS * 4), socket.MSG_CMSG_CLOEXEC)
+    if not data:
         return None
-    message, descriptors = received
-    named = dict(zip(message["descriptors"], descriptors, strict=True))
-    return Handover(
-        ContainerPaths.from_message(message),
-        message["pid"],
-        message["start_time"],
-        log=message["log"],
-        hooks=frozenset(message["hooks"]),
-        **named,
-    )
+    letters, _, text = data.partition(b"\n")
+    numbers = array.array("i", rights[0][2])
+    return Handover(list(zip(letters.decode(), numbers, strict=True)), text)

@@ -10,6 +10,7 @@ import contextlib
 import os
 import shutil
 import signal as signals
+import time
 from collections.abc import Iterator
 
 from runtime.kernel import cgroup
@@ -21,6 +22,9 @@ from runtime.process.records import ExitRecord, Phase, ProcessRecord, read_exit,
 
 END_SECONDS = 10.0
 """How long the kernel may take to end what was killed, and a monitor to write down that it ended."""
+
+LOOK_SECONDS = 0.0003
+"""How often to look for the exit record of an init that has just ended."""
 
 UNKNOWN_END = ExitRecord(exit_code=None, error="how it ended is unknown: its monitor was killed before it could see")
 
@@ -57,7 +61,7 @@ def read_process(paths: ContainerPaths) -> ProcessRecord | None:
         return _with(state, Phase.EXITED, ended)
     if kernel_process.is_alive(state.pid, state.start_time):
         return _with(state, Phase.PAUSED) if is_paused(paths) else state
-    return _with(state, Phase.EXITED, _late_exit(paths))
+    return _with(state, Phase.EXITED, _late_exit(paths, state))
 
 
 def _only_ended(paths: ContainerPaths, ended: ExitRecord) -> ProcessRecord:
@@ -70,10 +74,22 @@ def _with(state: ProcessRecord, phase: Phase, ended: ExitRecord | None = None) -
     return ProcessRecord(**{**values, "phase": phase, "exit": ended})
 
 
-def _late_exit(paths: ContainerPaths) -> ExitRecord:
-    """Of an init that has just gone: its monitor may be about to write it down."""
-    with contextlib.suppress(NotRunning, TimeoutError):
-        return ExitRecord(**ask_monitor(paths, {"verb": "wait"}, END_SECONDS)["exit"])
+def _late_exit(paths: ContainerPaths, state: ProcessRecord) -> ExitRecord:
+    """Of an init that has gone: its monitor writes it down in a moment, unless it is gone too."""
+    monitor = kernel_process.open_process(state.monitor_pid, state.monitor_start_time)
+    if monitor is not None:
+        try:
+            deadline = time.monotonic() + END_SECONDS
+            while time.monotonic() < deadline:
+                record = read_exit(paths.bundle)
+                if record is not None:
+                    return record
+                # usually a millisecond; a full disk leaves no record at all
+                if kernel_process.wait_end(monitor, 0):
+                    break
+                time.sleep(LOOK_SECONDS)
+        finally:
+            os.close(monitor)
     return read_exit(paths.bundle) or UNKNOWN_END
 
 
@@ -96,25 +112,18 @@ def _existing(paths: ContainerPaths, verb: str) -> ProcessRecord:
 
 def wait(paths: ContainerPaths, timeout: float | None) -> ExitRecord:
     """The exit record, once the container has ended. Raises TimeoutError."""
-    with contextlib.suppress(NotRunning):
-        return ExitRecord(**ask_monitor(paths, {"verb": "wait"}, timeout)["exit"])
-    record = _existing(paths, "wait")
-    if record.exit is None:
-        _wait_unwatched(record, timeout)
+    state = read_state(paths.live)
+    if state is None:
         record = _existing(paths, "wait")
-    return record.exit or UNKNOWN_END
-
-
-def _wait_unwatched(record: ProcessRecord, timeout: float | None) -> None:
-    """Wait for an init whose monitor is gone."""
-    descriptor = kernel_process.open_process(record.pid, record.start_time)
-    if descriptor is None:
-        return
-    try:
-        if not kernel_process.wait_end(descriptor, timeout):
-            raise TimeoutError(f"{record.name} runs on after {timeout} s")
-    finally:
-        os.close(descriptor)
+        return record.exit or UNKNOWN_END
+    init = kernel_process.open_process(state.pid, state.start_time)
+    if init is not None:
+        try:
+            if not kernel_process.wait_end(init, timeout):
+                raise TimeoutError(f"{paths.name} runs on after {timeout} s")
+        finally:
+            os.close(init)
+    return _late_exit(paths, state)
 
 
 def kill(paths: ContainerPaths, signal: int, *, whole_tree: bool) -> bool:

@@ -49,13 +49,12 @@ class NoLog:
 class RotatedFile:
     """A file that is put aside once it holds `max_size` bytes; `max_file` of them are kept."""
 
-    def __init__(self, directory: str, name: str, max_size: int, max_file: int) -> None:
+    def __init__(self, directory: str, name: str, max_size: int, max_file: int, lock: int) -> None:
         self.directory = directory
         self.name = name
         self.max_size = max_size
         self.max_file = max(1, max_file)
-        self.lock = os.open(f"{directory}/{log_format.LOCK_FILE}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self.lock = lock
         self._open()
 
     def _open(self) -> None:
@@ -89,8 +88,8 @@ class RotatedFile:
 class LocalLog:
     """The driver `local`: a record per read, the bytes as they came."""
 
-    def __init__(self, directory: str, max_size: int, max_file: int) -> None:
-        self.file = RotatedFile(directory, log_format.LOCAL_FILE, max_size, max_file)
+    def __init__(self, directory: str, max_size: int, max_file: int, lock: int) -> None:
+        self.file = RotatedFile(directory, log_format.LOCAL_FILE, max_size, max_file, lock)
         self._mend()
 
     def _mend(self) -> None:
@@ -117,8 +116,8 @@ class LocalLog:
 class JsonLog:
     """The driver `json-file`: Docker's format, a line per line."""
 
-    def __init__(self, directory: str, max_size: int, max_file: int) -> None:
-        self.file = RotatedFile(directory, log_format.JSON_FILE, max_size, max_file)
+    def __init__(self, directory: str, max_size: int, max_file: int, lock: int) -> None:
+        self.file = RotatedFile(directory, log_format.JSON_FILE, max_size, max_file, lock)
         self.unfinished = {1: b"", 2: b""}
 
     def rotate_at(self, max_size: int, max_file: int) -> None:
@@ -177,13 +176,23 @@ def log_settings(spec: dict[str, Any]) -> dict[str, Any] | None:
     return wanted if driver != "none" else None
 
 
-def open_log(wanted: dict[str, Any] | None) -> Log:
-    """The log with these settings."""
+def lock_log(wanted: dict[str, Any]) -> int:
+    """Make the directory of a log and lock it: until the descriptor is closed everywhere, more may be written."""
+    directory = wanted["directory"]
+    with step("log", directory):
+        with contextlib.suppress(FileExistsError):
+            os.makedirs(directory, mode=0o700)
+        lock = os.open(f"{directory}/{log_format.LOCK_FILE}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return lock
+
+
+def open_log(wanted: dict[str, Any] | None, lock: int) -> Log:
+    """The log with these settings; `lock` is what `lock_log` gave, and closed with the log."""
     if wanted is None:
         return NoLog()
     directory = wanted["directory"]
     made = LocalLog if wanted["driver"] == "local" else JsonLog
     with step("log", directory):
-        with contextlib.suppress(FileExistsError):
-            os.makedirs(directory, mode=0o700)
-        return made(directory, wanted.get("max_size") or DEFAULT_BYTES, wanted.get("max_file") or DEFAULT_FILES)
+        limits = (wanted.get("max_size") or DEFAULT_BYTES, wanted.get("max_file") or DEFAULT_FILES)
+        return made(directory, *limits, lock)

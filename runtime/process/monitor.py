@@ -11,7 +11,7 @@ import os
 import socket
 
 from runtime.kernel import cgroup, prctl
-from runtime.process import hooks
+from runtime.process import handover, hooks
 from runtime.process.handover import Handover, take_over
 from runtime.process.loop import Loop
 from runtime.process.requests import serve
@@ -26,8 +26,9 @@ def run_monitor(creator: socket.socket, child: int) -> None:
     if what is None:
         return
     supervision = Supervision(what)
-    _reap_when_ended(supervision.loop, child)
-    serve(socket.socket(fileno=what.server), supervision)
+    if child:
+        _reap_when_ended(supervision.loop, child)
+    serve(socket.socket(fileno=what.get(handover.SERVER)), supervision)
     supervision.run()
     _clean_up(what)
 
@@ -45,11 +46,12 @@ def _reap_when_ended(loop: Loop, child: int) -> None:
 
 def _clean_up(what: Handover) -> None:
     """After everybody knows how it ended."""
+    facts = what.facts()
     with contextlib.suppress(OSError):
-        cgroup.remove(what.paths.cgroup, keep_engine=True)
-    if "poststop" in what.hooks:
+        cgroup.remove(facts.paths.cgroup, keep_engine=facts.paths.has_launcher)
+    if "poststop" in facts.hooks:
         spec = what.read_spec()
-        state = hooks.oci_state(what.paths.name, "stopped", 0, what.paths.bundle, spec)
+        state = hooks.oci_state(facts.paths.name, "stopped", 0, facts.paths.bundle, spec)
         hooks.run_all_hooks(spec, "poststop", state)
     with contextlib.suppress(OSError):
-        os.unlink(what.paths.socket)
+        os.unlink(facts.paths.socket)

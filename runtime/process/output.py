@@ -11,6 +11,7 @@ import os
 import select
 import socket
 import time
+from collections.abc import Callable
 
 from runtime.process import frames
 from runtime.process.log_write import Log
@@ -34,11 +35,19 @@ class Listener:
 class Output:
     """Reads a container's streams and passes them on."""
 
-    def __init__(self, loop: Loop, log: Log) -> None:
+    def __init__(self, loop: Loop, open_log: Callable[[], Log]) -> None:
         self.loop = loop
-        self.log = log
+        self.open_log = open_log
+        self.opened: Log | None = None
         self.sources: dict[int, int] = {}
         self.listeners: list[Listener] = []
+
+    @property
+    def log(self) -> Log:
+        """The log, opened at its first use."""
+        if self.opened is None:
+            self.opened = self.open_log()
+        return self.opened
 
     def add_source(self, stream: int, descriptor: int) -> None:
         """Read `stream` (1 or 2) from a pipe or a terminal, and own the descriptor."""
@@ -150,7 +159,8 @@ class Output:
 
     def close(self, farewell: bytes) -> None:
         """Close the log; let every listener go with a last frame."""
-        self.log.close()
+        if self.opened is not None:
+            self.opened.close()
         for listener in self.listeners:
             self.loop.forget(listener.channel.fileno())
             listener.channel.settimeout(STALL_SECONDS)

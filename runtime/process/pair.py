@@ -75,18 +75,19 @@ def _become_monitor(launcher: socket.socket, requests: socket.socket) -> None:
     # the launcher's socket, its lock and whoever is connected to it: a monitor outlives it and must hold none of them
     close_all_but(requests.fileno())
     monitor, creator = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    own = os.getpid()
     child = os.fork()
     if child == 0:
         monitor.close()
-        _run_and_end(lambda: _become_creator(requests, creator))
+        _run_and_end(lambda: _become_creator(requests, creator, own))
     requests.close()
     creator.close()
     run_monitor(monitor, child)
 
 
-def _become_creator(requests: socket.socket, monitor: socket.socket) -> None:
+def _become_creator(requests: socket.socket, monitor: socket.socket, monitor_pid: int) -> None:
     received = protocol.receive(requests)
     requests.close()
     # the launcher has ended, or was never asked
     if received is not None:
-        run_creator(monitor, *received, sibling=True)
+        run_creator(monitor, monitor_pid, *received)

@@ -1,4 +1,4 @@
-"""What clients may ask a monitor for: start, wait, exec, attach, resize, rotate. Everything else needs no monitor."""
+"""What clients may ask a running container's monitor for: exec, attach, resize, rotate. All else needs no monitor."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import socket
 
 from runtime.process import protocol
 from runtime.process.bundle import check_process
+from runtime.process.creation import reply
 from runtime.process.exec_request import begin_exec
 from runtime.process.failure import NotRunning, ProcessFailed
 from runtime.process.paths import is_paused
-from runtime.process.supervision import Supervision, reply
+from runtime.process.supervision import Supervision
 
 
 def serve(server: socket.socket, supervision: Supervision) -> None:
@@ -52,14 +53,8 @@ def _obey(
     connection: socket.socket, message: protocol.Message, descriptors: list[int], supervision: Supervision
 ) -> None:
     verb = message["verb"]
-    if verb == "start":
-        supervision.start(connection)
-    elif verb == "wait":
-        supervision.waiters.append(connection)
-    elif verb == "exec":
-        if not supervision.phase.can_exec:
-            raise NotRunning(f"cannot exec: it is {supervision.phase.value}", step="exec")
-        if is_paused(supervision.paths):
+    if verb == "exec":
+        if is_paused(supervision.what.facts().paths):
             raise NotRunning("cannot exec: it is paused", step="exec")
         check_process(message["process"])
         begin_exec(connection, message["process"], tuple(descriptors), supervision)
@@ -73,4 +68,4 @@ def _obey(
         supervision.output.log.rotate_at(int(message["max_size"]), int(message["max_file"]))
         reply(connection, {"rotates": True})
     else:
-        raise ProcessFailed(f"the monitor knows no {verb!r}", step="monitor")
+        raise NotRunning(f"cannot {verb}: it is running", step=verb)

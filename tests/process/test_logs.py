@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from runtime.process import client, log_format
-from runtime.process.log_write import JsonLog, LocalLog, Log, log_settings, open_log
+from runtime.process.log_write import JsonLog, LocalLog, Log, lock_log, log_settings, open_log
 from runtime.process.logs import LogLine, read_logs
 from tests.process.bundles import specification
 from tests.process.conftest import Box
@@ -28,9 +28,14 @@ def driver(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def log(driver: str, tmp_path: Path) -> Iterator[Log]:
-    made = DRIVERS[driver](str(tmp_path), 1 << 20, 3)
+    made = made_log(driver, tmp_path, 1 << 20, 3)
     yield made
     made.close()
+
+
+def made_log(driver: str, directory: Path, max_size: int, max_file: int) -> LocalLog | JsonLog:
+    """A log with its lock, as a monitor opens it."""
+    return DRIVERS[driver](str(directory), max_size, max_file, lock_log({"directory": str(directory)}))
 
 
 def texts(directory: Path, **options: Any) -> list[str]:
@@ -62,7 +67,7 @@ def test_a_line_written_in_pieces_is_one_line(log: Log, tmp_path: Path) -> None:
 
 
 def test_an_unfinished_line_is_read_at_the_end(driver: str, tmp_path: Path) -> None:
-    made = DRIVERS[driver](str(tmp_path), 1 << 20, 3)
+    made = made_log(driver, tmp_path, 1 << 20, 3)
     made.write(1, b"done\nnot done")
     made.close()
     assert texts(tmp_path) == ["done", "not done"]
@@ -83,7 +88,7 @@ def test_bytes_that_are_no_text_are_shown_as_such(log: Log, tmp_path: Path) -> N
 
 
 def test_files_are_rotated_and_their_number_is_kept(driver: str, tmp_path: Path) -> None:
-    made = DRIVERS[driver](str(tmp_path), 10_000, 3)
+    made = made_log(driver, tmp_path, 10_000, 3)
     for number in range(2000):
         made.write(1, f"line {number:05d}\n".encode())
     made.close()
@@ -97,7 +102,7 @@ def test_files_are_rotated_and_their_number_is_kept(driver: str, tmp_path: Path)
 
 
 def test_one_file_may_be_all(driver: str, tmp_path: Path) -> None:
-    made = DRIVERS[driver](str(tmp_path), 1000, 1)
+    made = made_log(driver, tmp_path, 1000, 1)
     for number in range(200):
         made.write(1, f"line {number}\n".encode())
     made.close()
@@ -116,7 +121,7 @@ def test_tail_and_since_choose_lines(log: Log, tmp_path: Path) -> None:
 
 
 def test_following_sees_everything_until_the_writer_closes(driver: str, tmp_path: Path) -> None:
-    made = DRIVERS[driver](str(tmp_path), 20_000, 50)
+    made = made_log(driver, tmp_path, 20_000, 50)
     made.write(1, b"first\n")
     heard: list[LogLine] = []
     thread = threading.Thread(target=lambda: heard.extend(read_logs(tmp_path, follow=True)))
@@ -148,7 +153,7 @@ def test_nothing_is_read_where_nothing_was_written(tmp_path: Path) -> None:
 
 
 def test_what_a_dying_writer_left_torn_is_cut_off(tmp_path: Path) -> None:
-    made = LocalLog(str(tmp_path), 1 << 20, 3)
+    made = made_log("local", tmp_path, 1 << 20, 3)
     made.write(1, b"whole\n")
     made.close()
     file = tmp_path / log_format.LOCAL_FILE
@@ -156,17 +161,17 @@ def test_what_a_dying_writer_left_torn_is_cut_off(tmp_path: Path) -> None:
         with file.open("ab") as stream:
             stream.write(torn)
         assert texts(tmp_path) == ["whole"]
-        again = LocalLog(str(tmp_path), 1 << 20, 3)
+        again = made_log("local", tmp_path, 1 << 20, 3)
         again.close()
         assert texts(tmp_path) == ["whole"]
-    again = LocalLog(str(tmp_path), 1 << 20, 3)
+    again = made_log("local", tmp_path, 1 << 20, 3)
     again.write(1, b"after\n")
     again.close()
     assert texts(tmp_path) == ["whole", "after"]
 
 
 def test_the_json_driver_writes_dockers_format(tmp_path: Path) -> None:
-    made = JsonLog(str(tmp_path), 1 << 20, 3)
+    made = made_log("json-file", tmp_path, 1 << 20, 3)
     made.write(2, b"text\n")
     made.close()
     entry = json.loads((tmp_path / log_format.JSON_FILE).read_text())
@@ -179,7 +184,9 @@ def test_settings_come_from_the_annotation(tmp_path: Path) -> None:
     assert log_settings({}) is None
     assert log_settings({"annotations": {"trimtab/log": '{"driver": "none"}'}}) is None
     settings = {"driver": "local", "directory": str(tmp_path / "new")}
-    made = open_log(log_settings({"annotations": {"trimtab/log": json.dumps(settings)}}))
+    wanted = log_settings({"annotations": {"trimtab/log": json.dumps(settings)}})
+    assert wanted is not None
+    made = open_log(wanted, lock_log(wanted))
     made.write(1, b"x\n")
     made.close()
     assert texts(tmp_path / "new") == ["x"]

@@ -45,7 +45,7 @@ def loop() -> Loop:
 @pytest.fixture
 def out(loop: Loop, log: Lines) -> Iterator[Output]:
     """An output whose listeners and pipes are closed afterwards."""
-    made = Output(loop, log)
+    made = Output(loop, lambda: log)
     yield made
     made.close(b"")
     for descriptor in made.sources:
