@@ -91,13 +91,13 @@ def read_usage(layout: Layout) -> Usage:
 
 
 def _layers(layout: Layout, namers: Mapping[str, list[str]]) -> Iterator[Part]:
-    standing = _standing(layout)
+    standing = read_standing(layout)
     for digest in list_layers(layout):
         path = layer_path(layout, digest)
         yield Part(digest, tree_bytes(path), tuple(namers.get(digest, ())), tuple(standing.get(path.name, ())))
 
 
-def _standing(layout: Layout) -> dict[str, list[str]]:
+def read_standing(layout: Layout) -> dict[str, list[str]]:
     """Name of a layer's directory -> containers whose root it is part of, by their bundles."""
     found: dict[str, list[str]] = {}
     for directory in _directories(layout.root / "containers"):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from reconciler.apply import Outcome
 
 WORDS = {
-    Step.RESOLVE: "asking for",
+    Step.RESOLVE: "asking",
     Step.PULL: "pulling",
     Step.READ: "reading",
     Step.UNPACK: "unpacking",
@@ -69,11 +69,18 @@ class Plain:
                 return
             self._begun.add(named)
             size = f"  {size_text(progress.total)}" if progress.total else ""
-            click.echo(f"{progress.image}: {WORDS[progress.step]} {shown_subject(progress)}{size}", err=True)
+            click.echo(f"{progress.image}: {step_text(progress)}{size}", err=True)
 
 
-def shown_subject(progress: Progress) -> str:
+def step_text(progress: Progress) -> str:
+    """`pulling 4f2a9c81d07e`, `reading standard input`."""
+    return f"{WORDS[progress.step]} {_subject(progress)}".rstrip()
+
+
+def _subject(progress: Progress) -> str:
     """A digest by its first twelve digits; anything else whole."""
+    if progress.subject in ("", "-"):
+        return {Step.RESOLVE: "the registry", Step.READ: "standard input"}.get(progress.step, "")
     algorithm, colon, encoded = progress.subject.partition(":")
     return encoded[:12] if colon and algorithm in ("sha256", "sha512") else progress.subject
 

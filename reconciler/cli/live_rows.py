@@ -14,7 +14,7 @@ from rich.text import Text
 
 from reconciler.actions import Action, Step
 from reconciler.apply import Outcome
-from reconciler.cli.live import WORDS, shown_subject
+from reconciler.cli.live import step_text
 from reconciler.cli.quantities import size_text
 from reconciler.cli.table import printable, shortened
 from reconciler.cli.tell import told
@@ -68,7 +68,7 @@ class Rows:
                 self._end(progress.image)
                 return
             if named not in self._blobs:
-                text = f"  {progress.image}: {WORDS[progress.step]} {shown_subject(progress)}"
+                text = f"  {progress.image}: {step_text(progress)}"
                 self._blobs[named] = self._row(text, total=progress.total, counts=True)
             self._bars.update(self._blobs[named], completed=progress.done, total=progress.total)
             if progress.total is not None and progress.done >= progress.total:

@@ -1,0 +1,89 @@
+"""The work of `trimtab image pull`, `load` and `import`: an image from elsewhere, its progress shown meanwhile."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from reconciler.cli.image_names import refuse_declared
+from reconciler.cli.live import display
+from reconciler.registries import read_registries
+from reconciler.resolve.expand import implicit_name
+from runtime.images.config import ImageConfig
+from runtime.images.ensure import ensure_image
+from runtime.images.load import import_tar, load_archive
+from runtime.images.platforms import Platform
+from runtime.images.record import ImageRecord
+from runtime.images.store import image_path
+from runtime.images.wanted import ImageWanted
+from runtime.layout import Layout
+from schemas.errors import Refused
+
+
+def pull(layout: Layout, reference: str, platform: str | None, *, quiet: bool) -> ImageRecord:
+    """Under the name that a manifest implies which names the reference. Raises Refused, RetryLater."""
+    wanted = ImageWanted(
+        implicit_name(reference),
+        ref=reference,
+        pull_policy="always",
+        platform=Platform.parse(platform) if platform else None,
+    )
+    refuse_declared(layout, wanted.name, wanted.reference())
+    with display(quiet=quiet) as shown:
+        return ensure_image(layout, wanted, read_registries(layout), shown.report)
+
+
+def load(layout: Layout, file: str, name: str | None, *, quiet: bool) -> tuple[ImageRecord, ...]:
+    """Raises Refused for what is no archive."""
+    if name is not None:
+        refuse_declared(layout, name)
+    with _archive(layout, file) as path, display(quiet=quiet) as shown:
+        return load_archive(layout, path, name, progress=shown.report)
+
+
+@contextmanager
+def _archive(layout: Layout, file: str) -> Iterator[Path]:
+    """A path of the archive; what comes by standard input is kept on the engine's disk meanwhile, since which format
+    it is shows only at its end."""
+    if file != "-":
+        yield Path(file).absolute()
+        return
+    _require_input("an archive")
+    layout.root.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=layout.root, prefix=".load-") as spooled:
+        shutil.copyfileobj(sys.stdin.buffer, spooled, 1 << 20)
+        spooled.flush()
+        yield Path(spooled.name)
+
+
+def import_rootfs(layout: Layout, name: str, file: str, config: ImageConfig, *, quiet: bool) -> ImageRecord:
+    """Raises Refused for what is no tar."""
+    image_path(layout, name)
+    refuse_declared(layout, name)
+    with _tar(file) as source, display(quiet=quiet) as shown:
+        return import_tar(layout, name, source, config, progress=shown.report)
+
+
+@contextmanager
+def _tar(file: str) -> Iterator[BinaryIO]:
+    if file == "-":
+        _require_input("a tar")
+        yield sys.stdin.buffer
+        return
+    try:
+        source = Path(file).open("rb")  # noqa: SIM115 - closed below, errors of opening told apart
+    except OSError as error:
+        raise Refused(error.strerror or str(error), step="import", path=file, errno=error.errno) from error
+    with source:
+        yield source
+
+
+def _require_input(what: str) -> None:
+    if os.isatty(0):
+        raise Refused(f"standard input is a terminal, not {what}", hint="name a file, or pipe one in")

@@ -1,0 +1,118 @@
+"""`trimtab image`: images by hand, without a manifest."""
+
+from __future__ import annotations
+
+import click
+
+from reconciler.cli.completing import complete_names
+from runtime.layout import Layout
+
+NAME = click.argument("name", metavar="NAME|REFERENCE", shell_complete=complete_names("Image"))
+QUIET = click.option("-q", "--quiet", is_flag=True, help="Tell no progress.")
+
+
+@click.group()
+def command() -> None:
+    """Bring, show and take away images. Containers use one by its name, or by the reference it was pulled by."""
+
+
+@command.command("ls")
+@click.option("-o", "output", type=click.Choice(("table", "json", "name")), default="table", help="Format [table].")
+@click.pass_obj
+def list_(layout: Layout, output: str) -> None:
+    """List the images on this machine, and what uses them."""
+    from reconciler.cli.image_list import print_images
+
+    print_images(layout, output)
+
+
+@command.command()
+@click.argument("reference")
+@click.option("--platform", metavar="OS/ARCH[/VARIANT]", help="Pull for another machine [this one's].")
+@QUIET
+@click.pass_obj
+def pull(layout: Layout, reference: str, platform: str | None, quiet: bool) -> None:
+    """Pull an image from a registry, or what is new of it: `trimtab image pull docker.io/library/nginx:1.27`."""
+    from reconciler.cli.image_bring import pull as bring
+
+    click.echo(bring(layout, reference, platform, quiet=quiet).name)
+
+
+@command.command()
+@click.argument("names", nargs=-1, required=True, metavar="NAME|REFERENCE...", shell_complete=complete_names("Image"))
+@click.pass_obj
+def inspect(layout: Layout, names: tuple[str, ...]) -> None:
+    """Print everything about images as JSON: digests, layers, the configuration for their processes."""
+    from reconciler.cli.image_list import print_details
+
+    print_details(layout, names)
+
+
+@command.command()
+@click.argument("names", nargs=-1, required=True, metavar="NAME|REFERENCE...", shell_complete=complete_names("Image"))
+@click.pass_obj
+def rm(layout: Layout, names: tuple[str, ...]) -> None:
+    """Take images away, and what of their layers and blobs nothing else needs. One that is used is refused."""
+    from reconciler.cli.image_remove import remove
+
+    remove(layout, names)
+
+
+@command.command()
+@click.argument("file", metavar="FILE|DIRECTORY|-")
+@click.option("--name", metavar="NAME", help="What to call it [after its tag].")
+@QUIET
+@click.pass_obj
+def load(layout: Layout, file: str, name: str | None, quiet: bool) -> None:
+    """Load images from a docker-archive, an OCI archive or an OCI layout directory; - is standard input."""
+    from reconciler.cli.image_bring import load as bring
+
+    for record in bring(layout, file, name, quiet=quiet):
+        click.echo(record.name)
+
+
+@command.command()
+@NAME
+@click.option("--output", "file", default="-", metavar="FILE|-", help="Write it there [standard output].")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(("docker-archive", "oci-archive", "oci-layout")),
+    default="docker-archive",
+    help="Format [docker-archive]; oci-layout makes a directory.",
+)
+@click.pass_obj
+def save(layout: Layout, name: str, file: str, form: str) -> None:
+    """Save an image for another machine or tool."""
+    from reconciler.cli.image_save import save as write
+
+    write(layout, name, file, form)
+
+
+@command.command("import")
+@click.argument("name")
+@click.argument("file", metavar="TAR|-")
+@click.option("--cmd", multiple=True, metavar="WORD", help="A word of the command; give it once for each.")
+@click.option("--entrypoint", multiple=True, metavar="WORD", help="A word of the entrypoint; once for each.")
+@click.option("-e", "--env", multiple=True, metavar="NAME=VALUE", help="A variable of its processes.")
+@click.option("-u", "--user", default="", metavar="USER[:GROUP]", help="Who its processes run as [root].")
+@click.option("-w", "--workdir", default="", metavar="DIR", help="Where its processes start [/].")
+@QUIET
+@click.pass_obj
+def import_(
+    layout: Layout,
+    name: str,
+    file: str,
+    cmd: tuple[str, ...],
+    entrypoint: tuple[str, ...],
+    env: tuple[str, ...],
+    user: str,
+    workdir: str,
+    quiet: bool,
+) -> None:
+    """Make an image called NAME of a tar of a root file system; - is standard input."""
+    from reconciler.cli.image_bring import import_rootfs
+    from runtime.images.config import ImageConfig
+
+    config = ImageConfig(env=env, cmd=cmd, entrypoint=entrypoint, user=user, working_dir=workdir)
+    click.echo(import_rootfs(layout, name, file, config, quiet=quiet).name)

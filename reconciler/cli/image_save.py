@@ -1,0 +1,43 @@
+"""The work of `trimtab image save`: an archive on standard output or in a file, which is there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from reconciler.cli.image_names import image_named
+from runtime.images.record import ImageRecord
+from runtime.images.save import Form, save_image, save_layout
+from runtime.layout import Layout
+from schemas.errors import Refused
+
+
+def save(layout: Layout, name: str, file: str, form: str) -> None:
+    """Raises Refused for an image that is not there or damaged, RetryLater on a full disk."""
+    record = image_named(layout, name)
+    if form == "oci-layout":
+        if file == "-":
+            raise Refused("an OCI layout is a directory", hint="name it with --output")
+        save_layout(layout, record, Path(file))
+    elif file == "-":
+        if sys.stdout.isatty():
+            raise Refused("an archive would confuse the terminal", hint="give --output FILE, or redirect")
+        save_image(layout, record, sys.stdout.buffer.write, Form(form))
+        sys.stdout.buffer.flush()
+    else:
+        _save_file(layout, record, Path(file), Form(form))
+
+
+def _save_file(layout: Layout, record: ImageRecord, path: Path, form: Form) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        with temporary.open("xb") as out:
+            save_image(layout, record, out.write, form)
+            out.flush()
+            os.fsync(out.fileno())
+        temporary.rename(path)
+    except OSError as error:
+        raise Refused(error.strerror or str(error), step="save", path=str(path), errno=error.errno) from error
+    finally:
+        temporary.unlink(missing_ok=True)
