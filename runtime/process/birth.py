@@ -40,11 +40,11 @@ def bear(birth: Birth, paths: ContainerPaths, *, sibling: bool) -> Init:
     """
     _make_cgroup(birth.spec, paths)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with _own_cgroup(paths) as directory:
+    with _ways_in(paths) as (directory, entries):
         pid, pidfd = clone_init(birth.plan, birth.spec, namespaces.CLONE_PARENT if sibling else 0, directory)
-    if pid == 0:
-        ours.close()
-        run_init(theirs, birth)
+        if pid == 0:
+            ours.close()
+            run_init(theirs, birth, entries)
     theirs.close()
     birth.streams.close_inner()
     init = Init(pid, pidfd, start_time(pid) or 0, ours)
@@ -70,17 +70,19 @@ def last_words(init: Init) -> ProcessFailed:
 
 
 @contextmanager
-def _own_cgroup(paths: ContainerPaths) -> Iterator[int | None]:
-    """The v2 directory to be born in; None where a process has to be moved."""
-    try:
+def _ways_in(paths: ContainerPaths) -> Iterator[tuple[int | None, tuple[int, ...]]]:
+    """The v2 directory to be born in, or descriptors by which init enters v1's by itself."""
+    directory: int | None = None
+    entries: tuple[int, ...] = ()
+    if cgroup.detect() is cgroup.Version.V2:
         directory = cgroup.open_directory(paths.cgroup)
-    except cgroup.MissingController:
-        yield None
-        return
+    else:
+        entries = cgroup.open_entries(paths.cgroup)
     try:
-        yield directory
+        yield directory, entries
     finally:
-        os.close(directory)
+        for descriptor in entries if directory is None else (directory,):
+            os.close(descriptor)
 
 
 def end(init: Init) -> None:
@@ -107,11 +109,6 @@ def _equip(init: Init, birth: Birth, paths: ContainerPaths) -> None:
     protocol.send(init.channel, {"mapped": True})
     limit(init.pid, spec["process"])
     _give_mounts(init, spec, paths)
-    # late, since v1 may wait here for all processors; init has its mounts to make meanwhile
-    if cgroup.detect() is not cgroup.Version.V2:
-        with step("cgroup", paths.cgroup):
-            cgroup.add(paths.cgroup, init.pid)
-    protocol.send(init.channel, {"cgroup": True})
 
 
 def _write_maps(pid: int, spec: Spec) -> None:

@@ -1,9 +1,9 @@
 """Init: from the clone to the container's program, inside the new namespaces.
 
 Made by the monitor with clone3(2), it talks to it over one socket. It is told `mapped` (its ids are known), `mounts`
-(with the root and the bind sources), `cgroup` (it is in its own) and at last `start`; with hooks also `hooked`. It says
-`console` (with the terminal), `namespaces` (where hooks wait for it) and `created` when only execve is left to do. What
-fails is said as `failed` and ends it; when execve succeeds the socket closes by itself.
+(with the root and the bind sources) and at last `start`; with hooks also `hooked`. It says `console` (with the
+terminal), `namespaces` (where hooks wait for it) and `created` when only execve is left to do. What fails is said as
+`failed` and ends it; when execve succeeds the socket closes by itself.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import socket
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from runtime.kernel import loopback, mount, namespaces, prctl, terminal
+from runtime.kernel import cgroup, loopback, mount, namespaces, prctl, terminal
 from runtime.process import devices, hooks, mounts, protocol, reaper, rootfs, stdio
 from runtime.process.failure import ProcessFailed, step
 from runtime.process.identity import become, keep_only, label
@@ -39,10 +39,10 @@ class Birth:
     state: dict[str, Any]
 
 
-def run_init(channel: socket.socket, birth: Birth) -> NoReturn:
-    """The whole life of init before its program. Never returns."""
+def run_init(channel: socket.socket, birth: Birth, entries: tuple[int, ...]) -> NoReturn:
+    """The whole life of init before its program. `entries` lead into its cgroup, where it was not born in it."""
     try:
-        _live(channel, birth)
+        _live(channel, birth, entries)
     except BaseException as error:
         tell_failure(channel, error, "init")
 
@@ -57,7 +57,7 @@ def tell_failure(channel: socket.socket, error: BaseException, step_name: str) -
     os._exit(failure.exit_code)
 
 
-def _live(channel: socket.socket, birth: Birth) -> NoReturn:
+def _live(channel: socket.socket, birth: Birth, entries: tuple[int, ...]) -> NoReturn:
     spec, plan = birth.spec, birth.plan
     os.setsid()
     os.umask(0o022)
@@ -65,7 +65,7 @@ def _live(channel: socket.socket, birth: Birth) -> NoReturn:
     if plan.has("user"):
         become_root()
     _name_things(spec, plan)
-    root = _build_root(channel, birth)
+    root = _build_root(channel, birth, entries)
     slave = _open_console(channel, root, spec["process"])
     stdio.put_in_place(birth.streams.inner if slave < 0 else (slave, slave, slave))
     _wait_for_hooks(channel, birth)
@@ -112,7 +112,7 @@ def _name_things(spec: Spec, plan: NamespacePlan) -> None:
         prctl.join_session_keyring("_ses")
 
 
-def _build_root(channel: socket.socket, birth: Birth) -> int:
+def _build_root(channel: socket.socket, birth: Birth, entries: tuple[int, ...]) -> int:
     """Everything below the new root; returns the descriptor of its mount."""
     spec = birth.spec
     # what needs nothing from the monitor comes first: it is opening the root meanwhile
@@ -127,7 +127,8 @@ def _build_root(channel: socket.socket, birth: Birth) -> int:
     binds = dict(zip(message["binds"], descriptors[1:], strict=True))
 
     def enter_cgroup() -> None:
-        _expect(channel, "cgroup")
+        with step("cgroup"):
+            cgroup.enter(entries)
         if birth.plan.makes("cgroup"):
             namespaces.unshare(namespaces.CLONE_NEWCGROUP)
 

@@ -50,7 +50,7 @@ def main(arguments: list[str]) -> NoReturn:
     gc.freeze()
     gc.disable()
     _say_ready(ready)
-    Launcher(server, path, own_cgroup).serve()
+    Launcher(server, path).serve()
 
 
 def _detach(path: str) -> None:
@@ -71,7 +71,7 @@ def _leave_session(own_cgroup: str) -> None:
     """Enter a cgroup of our own: the end of the session or service that started us is not ours."""
     with contextlib.suppress(OSError):
         cgroup.create(own_cgroup, {"devices": [{"allow": True, "access": "rwm"}]})
-        cgroup.add(own_cgroup, os.getpid())
+        cgroup.join(own_cgroup)
 
 
 def _redirect(path: str) -> None:
@@ -107,10 +107,9 @@ def _say_ready(ready: int) -> None:
 class Launcher:
     """Accepts requests, and keeps a pair waiting for the next."""
 
-    def __init__(self, server: socket.socket, path: str, own_cgroup: str) -> None:
+    def __init__(self, server: socket.socket, path: str) -> None:
         self.server = server
         self.path = path
-        self.own_cgroup = own_cgroup
         self.waiting: Pair | None = None
         self.silent: dict[int, socket.socket] = {}
         self.poll = select.poll()
@@ -160,16 +159,6 @@ class Launcher:
             os.close(descriptor)
         if verb == "create":
             connection.close()
-            self._hasten_moves()
-
-    def _hasten_moves(self) -> None:
-        """Make v1 ready to move a process: the first move in a while waits for all processors, several milliseconds.
-
-        Whoever makes the container wants to move its init in a moment; we have nothing else to do.
-        """
-        if cgroup.detect() is not cgroup.Version.V2:
-            with contextlib.suppress(OSError):
-                cgroup.add(self.own_cgroup, os.getpid())
 
     def leave(self) -> NoReturn:
         """End, and the waiting pair with us."""

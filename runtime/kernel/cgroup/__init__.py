@@ -8,6 +8,7 @@ observation; decides no limits.
 from runtime.kernel.cgroup.delegation import HoldsProcesses
 from runtime.kernel.cgroup.devices import ALWAYS_ALLOWED
 from runtime.kernel.cgroup.directories import processes
+from runtime.kernel.cgroup.entering import enter, join, open_entries
 from runtime.kernel.cgroup.files import BadResources, MissingController
 from runtime.kernel.cgroup.freezer import freeze, is_frozen, kill, thaw
 from runtime.kernel.cgroup.hierarchies import MissingHierarchies, Version, detect, hierarchies
@@ -31,12 +32,15 @@ __all__ = [
     "detect",
     "differences",
     "ensure_limits",
+    "enter",
     "freeze",
     "hierarchies",
     "is_frozen",
+    "join",
     "kill",
     "oom_kills",
     "open_directory",
+    "open_entries",
     "processes",
     "read_limits",
     "read_usage",
