@@ -77,6 +77,8 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Action:
+    """One step. `after`: steps that must have succeeded before it; `behind`: those that need only have ended."""
+
     verb: Verb
     key: Key
     reason: str
@@ -84,6 +86,7 @@ class Action:
     after: tuple[Step, ...] = ()
     replaces: bool = False
     place: Place | None = None
+    behind: tuple[Step, ...] = ()
 
     @property
     def step(self) -> Step:
@@ -110,10 +113,22 @@ class Action:
 
 
 @dataclass(frozen=True, slots=True)
+class Note:
+    """What of an object's manifest does not reach as far as its author may think."""
+
+    key: Key
+    text: str
+
+    def describe(self) -> str:
+        return f"{self.key} {self.text}"
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
-    """Actions in an order that respects `after`; unchanged objects stand explicitly."""
+    """Actions in an order that respects `after`; unchanged objects stand explicitly. `notes` are for the reader."""
 
     actions: tuple[Action, ...]
+    notes: tuple[Note, ...] = ()
 
     @property
     def effective(self) -> tuple[Action, ...]:

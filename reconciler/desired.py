@@ -18,17 +18,20 @@ from schemas.names import Key
 
 @dataclass(frozen=True, slots=True)
 class Desired:
-    """One object as wanted. `owner`: the Service a replica belongs to. `needs`: what must stand before it; `joins`:
-    the containers among them whose namespaces it enters."""
+    """One object as wanted. `owner`: the Service a replica belongs to. `needs`: what must stand before it; `optional`:
+    those of them that may fail; `joins`: the containers among them whose namespaces it enters. `notes`: what of the
+    manifest does not reach as far as its author may think."""
 
     key: Key
     fields: Mapping[str, Any]
     facts: Mapping[str, Any]
     needs: tuple[Key, ...] = ()
+    optional: frozenset[Key] = frozenset()
     joins: frozenset[Key] = frozenset()
     owner: Key | None = None
     declared: Declared | None = None
     secret: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def place(self) -> Place | None:

@@ -23,7 +23,15 @@ def diff_fields(
 ) -> Iterator[Change]:
     """Fields of the manifest that differ from those recorded. Nested mappings are told field by field."""
     for path, new, old in _leaves((), want, have):
-        yield Change(path, old, new, effect_of(path), place=place_of(path), secret=secret)
+        yield Change(path, old, new, _reach(path, new, old, effect_of), place=place_of(path), secret=secret)
+
+
+def _reach(path: Path, new: Any, old: Any, effect_of: EffectOf) -> Effect:
+    """A part that comes or goes as a whole reaches as far as the farthest of its own fields."""
+    whole = next((side for side, other in ((new, old), (old, new)) if side and other is None), None)
+    if not isinstance(whole, Mapping):
+        return effect_of(path)
+    return max(_reach((*path, name), value, None, effect_of) for name, value in whole.items())
 
 
 def diff_facts(

@@ -12,7 +12,7 @@ from dataclasses import replace
 from graphlib import TopologicalSorter
 from typing import TypeVar
 
-from reconciler.actions import Action, Change, Effect, Plan, Step, Verb
+from reconciler.actions import Action, Change, Effect, Note, Plan, Step, Verb
 from reconciler.desired import Desired, Observed
 from reconciler.diff import diff_facts, diff_fields
 from reconciler.kinds import RULES
@@ -30,7 +30,8 @@ def plan(desired: Mapping[Key, Desired], observed: Mapping[Key, Observed], prune
     for key, reason in prune.items():
         have = observed.get(key)
         actions[key] = [Action(Verb.DELETE, key, reason)] if have is not None else []
-    return Plan(_with_edges(actions, desired, observed))
+    notes = tuple(Note(key, text) for key in sorted(desired) for text in desired[key].notes)
+    return Plan(_with_edges(actions, desired, observed), notes)
 
 
 def plan_object(want: Desired, have: Observed | None, needs: Mapping[Key, Sequence[Action]]) -> list[Action]:
@@ -114,7 +115,9 @@ def _with_edges(
     planned = [action for group in actions.values() for action in group]
     edged = [_edged(action, actions, desired, users) for action in planned]
     by_step = {action.step: action for action in edged}
-    order = _sorted_batches({step: [s for s in action.after if s in by_step] for step, action in by_step.items()})
+    order = _sorted_batches(
+        {step: [s for s in (*action.after, *action.behind) if s in by_step] for step, action in by_step.items()}
+    )
     return tuple(by_step[step] for step in order)
 
 
@@ -125,7 +128,10 @@ def _edged(
     users: Mapping[Key, set[Key]],
 ) -> Action:
     after: set[Step] = set()
+    behind: set[Step] = set()
     if action.verb is Verb.DELETE:
+        if action.replaces:
+            after |= _brought_first(desired[action.key], actions)
         for user in users.get(action.key, ()):
             still_needs = user in desired and action.key in desired[user].needs
             after |= {
@@ -134,11 +140,24 @@ def _edged(
                 if other.verb is Verb.DELETE or (other.verb is Verb.UPDATE and not still_needs)
             }
     else:
-        for need in desired[action.key].needs:
-            after |= {other.step for other in actions.get(need, ()) if other.verb in (Verb.CREATE, Verb.UPDATE)}
+        want = desired[action.key]
+        for need in want.needs:
+            steps = {other.step for other in actions.get(need, ()) if other.verb in (Verb.CREATE, Verb.UPDATE)}
+            if need in want.optional:
+                behind |= steps
+            else:
+                after |= steps
         if action.replaces:
             after.add(Step(Verb.DELETE, action.key))
     after.discard(action.step)
-    return Action(
-        action.verb, action.key, action.reason, action.changes, tuple(sorted(after)), action.replaces, action.place
-    )
+    return replace(action, after=tuple(sorted(after)), behind=tuple(sorted(behind)))
+
+
+BROUGHT_FIRST = frozenset({Kind.IMAGE, Kind.SECRET, Kind.CONFIG})
+"""Kinds that are brought without taking anything away."""
+
+
+def _brought_first(want: Desired, actions: Mapping[Key, Sequence[Action]]) -> set[Step]:
+    """What the successor is made of is there before the old one goes: an image that cannot be pulled ends nothing."""
+    needs = [need for need in want.needs if need.kind in BROUGHT_FIRST]
+    return {other.step for need in needs for other in actions.get(need, ()) if other.verb in (Verb.CREATE, Verb.UPDATE)}

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from reconciler.desired import Desired, Observed
 from reconciler.wanted.networks import split
 from runtime.network.host import read_listeners, read_process_of
-from runtime.network.records import Listener
+from runtime.network.records import Listener, Protocol
 from schemas.errors import Invalid, Place, Problem
 from schemas.names import Key
 
@@ -33,17 +33,14 @@ def _new_ports(desired: Mapping[Key, Desired], observed: Mapping[Key, Observed])
             known = (have.get("balance", {}).get(network) or {}).get("ports", {})
             for at in balance.get("ports", {}):
                 if at not in known:
-                    protocol, _, port = at.partition(" ")
-                    yield want, f"{protocol} 0.0.0.0:{port}"
+                    yield want, at
 
 
 def _conflicts(want: Desired, at: str, listeners: Iterable[Listener]) -> Iterator[Problem]:
     protocol, _, host = at.partition(" ")
     address, port = split(host)
     for listener in listeners:
-        if (listener.protocol.value, listener.port) != (protocol, port):
-            continue
-        if listener.address is None or address.is_unspecified or listener.address == address:
+        if listener.blocks(Protocol(protocol), port, None if address.is_unspecified else address, address.version):
             process = read_process_of(listener)
             by = f" ({process})" if process else ""
             message = f"the host already listens on {protocol} port {port}{by}"

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reconciler.actions import Plan
 from reconciler.apply import Outcome, Stop, Watch, apply, never
 from reconciler.claims import declared_elsewhere, refuse_claimed
 from reconciler.desired import Desired
 from reconciler.engine import Engine
+from reconciler.external import exists_on_disk, own_objects
 from reconciler.observe import observe
 from reconciler.perform import perform
 from reconciler.perform.context import Context
@@ -25,6 +26,7 @@ from reconciler.registries import read_registries
 from reconciler.resolve import resolve
 from reconciler.resolve.world import Resolved, World
 from reconciler.sources.contents import read_contents, read_environments
+from reconciler.sources.host import busy_ports, can_limit_swap, read_block_devices
 from reconciler.store.events import Event, record_events
 from reconciler.store.inventory import Entry, read_inventory, record_set
 from reconciler.store.leases import read_leases, record_leases
@@ -68,17 +70,24 @@ def prepare(engine: Engine, asked: Asked, progress: Report = ignore) -> Prepared
     """Everything up to the plan. Changes nothing. Raises Invalid and Refused."""
     inventory = read_inventory(engine.database)
     others = declared_elsewhere(inventory, asked.set)
-    refuse_claimed(asked.declared, inventory, asked.set)
+    own = own_objects(asked.declared, others, lambda key: exists_on_disk(engine.layout, key))
+    refuse_claimed(own, inventory, asked.set)
     problems = check(asked.declared, others.keys(), list(others.values()))
     if problems:
         raise Invalid(problems)
 
-    contents = read_contents(asked.declared, asked.environment)
-    environments = read_environments(asked.declared, asked.environment)
+    contents = read_contents(own, asked.environment)
+    environments = read_environments(own, asked.environment)
     records = read_records(engine.database)
-    declared = {item.key: item for item in asked.declared}
-    world = _world(engine, others, records, contents, environments)
-    resolved = resolve(declared, world)
+    world = replace(
+        _world(engine, others, records),
+        contents={key: content_digest(engine.layout, content) for key, content in contents.items()},
+        environments=environments,
+        devices=read_block_devices(own),
+        swap_accounting=can_limit_swap(own),
+        busy_ports=busy_ports(own),
+    )
+    resolved = resolve({item.key: item for item in own}, world)
 
     concerned = _concerned(records, resolved.desired, asked.set)
     observed = observe(engine, concerned)
@@ -101,21 +110,13 @@ def prepare(engine: Engine, asked: Asked, progress: Report = ignore) -> Prepared
     return Prepared(asked, made, context, resolved)
 
 
-def _world(
-    engine: Engine,
-    others: Mapping[Key, Declared],
-    records: Mapping[Key, Record],
-    contents: Mapping[Key, bytes],
-    environments: Mapping[Key, Mapping[str, str]],
-) -> World:
+def _world(engine: Engine, others: Mapping[Key, Declared], records: Mapping[Key, Record]) -> World:
     own_links = {engine.layout.link("b", key.name) for key in records}
     return World(
         seed=engine.layout.engine_id,
         others=others,
         leases=read_leases(engine.database),
         routes=tuple(route.subnet for route in read_host_routes() if route.interface not in own_links),
-        contents={key: content_digest(engine.layout, content) for key, content in contents.items()},
-        environments=environments,
         living=_lease_owners(records),
     )
 

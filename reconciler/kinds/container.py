@@ -43,9 +43,26 @@ def _follow(want: Desired, key: Key, action: Action) -> tuple[Change, ...]:
         return (Change(path, "old content", "new content", Effect.REPLACE, secret=True),)
     if key.kind is Kind.NETWORK and action.verb is Verb.CREATE:
         return (Change(("endpoints", key.name), "detached", "attached", Effect.LIVE),)
+    if key.kind is Kind.VOLUME and _mounts_anew(action):
+        return (Change(("mounts", key.name), "as before", "mounted anew", Effect.RESTART),)
     if key in want.joins and restarts(action):
         return (Change(("namespaces", key.name), "gone", "joined", Effect.RESTART),)
+    if _restarts_along(want, key) and restarts(action):
+        return (Change(("spec", "depends_on", key.name), "as before", "started anew", Effect.RESTART),)
     return ()
+
+
+def _mounts_anew(action: Action) -> bool:
+    """Whether the volume is another mount after the action than the one that containers hold."""
+    return any(change.path[0] == "mount" or change.path[:2] == ("spec", "driver_opts") for change in action.changes)
+
+
+def _restarts_along(want: Desired, key: Key) -> bool:
+    """Compose's `depends_on.NAME.restart`."""
+    if key.kind not in (Kind.CONTAINER, Kind.SERVICE):
+        return False
+    dependency = want.fields["spec"].get("depends_on", {}).get(key.name, {})
+    return bool(dependency.get("restart"))
 
 
 def _image_changes(key: Key, action: Action) -> tuple[Change, ...]:
@@ -85,8 +102,10 @@ RULES = Rules(
         "process": Effect.LIVE,
         "limits": Effect.LIVE,
         "other_limits": Effect.LIVE,
+        "oom_score_adj": Effect.LIVE,
         "mounts": Effect.RESTART,
         "endpoints": Effect.LIVE,
+        "other_endpoints": Effect.LIVE,
         "published": Effect.LIVE,
         "names": Effect.LIVE,
         "user_namespace": Effect.RESTART,

@@ -4,57 +4,94 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from reconciler.addresses import Pool, mac_of
 from schemas.attachment import Attachment
-from schemas.container import ContainerSpec
+from schemas.container import ContainerTemplate
+from schemas.network import NetworkSpec
 
 Families = Mapping[int, str]
 """Address family -> address with prefix, as `10.0.0.2/24`."""
 
+LINK_LOCAL = {ipaddress.ip_network("169.254.0.0/16"): 16, ipaddress.ip_network("fe80::/10"): 64}
 
-def endpoint_facts(
-    spec: ContainerSpec, networks: Sequence[str], given: Mapping[str, Families], pools: Mapping[str, Sequence[Pool]]
-) -> dict[str, Any]:
-    """Network -> interface, mac, addresses, gateways. The default route goes by the highest `gw_priority`."""
-    default = max(networks, key=lambda name: _attachment(spec, name).gw_priority, default=None)
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """One network that a container is attached to, with what it was given there."""
+
+    name: str
+    spec: NetworkSpec
+    pools: Sequence[Pool]
+    given: Families
+    interface: str
+
+    def gateway(self, family: int) -> str:
+        """Of the pool that the container's address of that family was taken from."""
+        address = ipaddress.ip_interface(self.given[family]).ip
+        return next(str(pool.gateway) for pool in self.pools if pool.family == family and address in pool.subnet)
+
+    @property
+    def reaches_out(self) -> bool:
+        return not self.spec.internal and bool(self.given)
+
+
+def ways_out(spec: ContainerTemplate, joined: Sequence[Joined]) -> dict[int, Joined]:
+    """Family -> the network that the default route goes by: of those that lead outside, the highest `gw_priority`."""
+    found: dict[int, Joined] = {}
+    for family in (4, 6):
+        able = [each for each in joined if each.reaches_out and family in each.given]
+        if able:
+            found[family] = max(able, key=lambda each: _attachment(spec, each.name).gw_priority)
+    return found
+
+
+def endpoint_facts(spec: ContainerTemplate, joined: Sequence[Joined]) -> dict[str, Any]:
+    """Network -> interface, mac, addresses, gateways."""
+    out = ways_out(spec, joined)
     return {
-        name: _endpoint(_attachment(spec, name), f"eth{index}", given[name], pools[name], name == default)
-        for index, name in enumerate(networks)
-        if given[name]
+        each.name: _endpoint(each, _attachment(spec, each.name), [f for f, by in out.items() if by is each])
+        for each in joined
+        if each.given
     }
 
 
-def _attachment(spec: ContainerSpec, network: str) -> Attachment:
+def _attachment(spec: ContainerTemplate, network: str) -> Attachment:
     return spec.networks.get(network) or Attachment()
 
 
-def _endpoint(
-    attachment: Attachment, interface: str, given: Families, pools: Sequence[Pool], default: bool
-) -> dict[str, Any]:
-    first = ipaddress.ip_interface(next(iter(given.values()))).ip
-    gateways = [str(pool.gateway) for pool in pools if pool.family in given] if default else []
-    return {
+def _endpoint(joined: Joined, attachment: Attachment, families: Sequence[int]) -> dict[str, Any]:
+    first = ipaddress.ip_interface(next(iter(joined.given.values()))).ip
+    found: dict[str, Any] = {
         "attached": True,
-        "interface": attachment.interface_name or interface,
+        "interface": joined.interface,
         "mac": attachment.mac_address or mac_of(first),
-        "addresses": sorted([*given.values(), *attachment.link_local_ips]),
-        "gateways": gateways,
+        "addresses": sorted([*joined.given.values(), *map(_further, attachment.link_local_ips)]),
+        "gateways": [joined.gateway(family) for family in sorted(families)],
     }
+    if joined.spec.driver_opts.mtu is not None:
+        found["mtu"] = joined.spec.driver_opts.mtu
+    return found
 
 
-def name_facts(
-    names: Sequence[str], spec: ContainerSpec, networks: Sequence[str], given: Mapping[str, Families]
-) -> dict[str, Any]:
-    """Network -> the names the container answers to there, and its addresses."""
+def _further(address: str) -> str:
+    """An address of `link_local_ips` with its prefix: that of its link-local range, else it stands alone."""
+    ip = ipaddress.ip_address(address)
+    prefix = next((p for net, p in LINK_LOCAL.items() if net.version == ip.version and ip in net), ip.max_prefixlen)
+    return f"{ip}/{prefix}"
+
+
+def name_facts(names: Sequence[str], spec: ContainerTemplate, joined: Sequence[Joined]) -> dict[str, Any]:
+    """Network -> the names the container answers to there, and its addresses. Only bridges have our name server."""
     return {
-        network: {
-            "names": sorted({*names, *_attachment(spec, network).aliases}),
-            "addresses": sorted(bare(address) for address in given[network].values()),
+        each.name: {
+            "names": sorted({*names, *_attachment(spec, each.name).aliases}),
+            "addresses": sorted(bare(address) for address in each.given.values()),
         }
-        for network in networks
-        if given[network]
+        for each in joined
+        if each.given and each.spec.driver == "bridge"
     }
 
 
@@ -63,16 +100,42 @@ def bare(address: str) -> str:
     return address.partition("/")[0]
 
 
-def port_facts(host_ip: str | None, protocol: str, published: int, target: int, given: Families) -> dict[str, str]:
-    """Where at the host -> where in the container, for each family the host address covers."""
-    found: dict[str, str] = {}
-    for family, address in given.items():
-        if host_ip is None or ipaddress.ip_address(host_ip).version == family:
-            at = host_ip or ("0.0.0.0" if family == 4 else "::")
-            found[f"{protocol} {join(at, published)}"] = join(bare(address), target)
-    return found
+def host_addresses(host_ip: str | None, out: Mapping[int, Joined]) -> dict[int, str]:
+    """Family -> address of the host that a port is published at, for the families that both sides have.
+
+    A port that names no address takes its network's `host_binding_ipv4`; one that is not every address leaves IPv6 out,
+    as with Docker: whoever wrote 127.0.0.1 must not find the port open at ::.
+    """
+    if host_ip is not None:
+        family = ipaddress.ip_address(host_ip).version
+        return {family: host_ip} if family in out else {}
+    bound = out[4].spec.driver_opts.host_binding_ipv4 if 4 in out else None
+    if bound is not None and not ipaddress.ip_address(bound).is_unspecified:
+        return {4: bound}
+    return {family: "0.0.0.0" if family == 4 else "::" for family in out}
+
+
+def port_facts(
+    host_ip: str | None, protocol: str, published: int, target: int, out: Mapping[int, Joined]
+) -> dict[str, str]:
+    """Where at the host -> where in the container, for each family the host address covers.
+
+    By the network of the default route: by any other the answer would not find back.
+    """
+    return {
+        f"{protocol} {join(at, published)}": join(bare(out[family].given[family]), target)
+        for family, at in host_addresses(host_ip, out).items()
+    }
 
 
 def join(address: str, port: int) -> str:
     """`[::1]:80` or `127.0.0.1:80` (RFC 5952, section 6)."""
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def interface_of(sysctl: str) -> str | None:
+    """The link whose setting a sysctl is, as `eth0` of `net.ipv4.conf.eth0.forwarding`: written when it is plugged."""
+    parts = sysctl.split("/") if "/" in sysctl else sysctl.split(".")
+    if len(parts) < 5 or parts[0] != "net" or parts[1] not in ("ipv4", "ipv6") or parts[2] != "conf":
+        return None
+    return parts[3] if parts[3] not in ("all", "default", "lo") else None

@@ -5,6 +5,7 @@ Pure: the bundle is made of it, and the planner compares it with what the cgroup
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from schemas.container import ContainerSpec
@@ -16,22 +17,28 @@ DEFAULT_PIDS_LIMIT = 4_096
 """Against fork bombs; Podman's default is 2,048, Docker has none."""
 
 
-def resources(spec: ContainerSpec) -> dict[str, Any]:
+Devices = Mapping[str, tuple[int, int]]
+"""Major and minor number of a block device, by path."""
+
+
+def resources(spec: ContainerSpec, devices: Devices, swap_accounting: bool = True) -> dict[str, Any]:
     """What the manifest asks for, without the device rules. Sections nobody asks for are left out."""
     found = {
-        "memory": _memory(spec),
+        "memory": _memory(spec, swap_accounting),
         "cpu": _cpu(spec),
         "pids": {"limit": _pids(spec)},
-        "blockIO": _block_io(spec),
+        "blockIO": _block_io(spec, devices),
     }
     return {name: section for name, section in found.items() if section}
 
 
-def _memory(spec: ContainerSpec) -> dict[str, Any]:
+def _memory(spec: ContainerSpec, swap_accounting: bool) -> dict[str, Any]:
+    """Swap as much as memory, unless written otherwise (Docker's default); left alone where it cannot be counted."""
     section: dict[str, Any] = {}
     if spec.mem_limit is not None:
         section["limit"] = spec.mem_limit
-        section["swap"] = spec.mem_limit * 2 if spec.memswap_limit is None else spec.memswap_limit
+        if spec.memswap_limit is not None or swap_accounting:
+            section["swap"] = spec.mem_limit * 2 if spec.memswap_limit is None else spec.memswap_limit
     if spec.mem_reservation is not None:
         section["reservation"] = spec.mem_reservation
     if spec.mem_swappiness is not None:
@@ -61,7 +68,7 @@ def _pids(spec: ContainerSpec) -> int:
     return -1 if spec.pids_limit <= 0 else spec.pids_limit
 
 
-def _block_io(spec: ContainerSpec) -> dict[str, Any]:
+def _block_io(spec: ContainerSpec, devices: Devices) -> dict[str, Any]:
     config = spec.blkio_config
     if config is None:
         return {}
@@ -75,7 +82,14 @@ def _block_io(spec: ContainerSpec) -> dict[str, Any]:
         ("device_write_iops", "throttleWriteIOPSDevice"),
     ):
         if rates := getattr(config, ours):
-            section[oci] = [{"path": rate.path, "rate": rate.rate} for rate in rates]
+            section[oci] = _of_devices(devices, ((rate.path, {"rate": rate.rate}) for rate in rates))
     if config.weight_device:
-        section["weightDevice"] = [{"path": item.path, "weight": item.weight} for item in config.weight_device]
+        weights = ((item.path, {"weight": item.weight}) for item in config.weight_device)
+        section["weightDevice"] = _of_devices(devices, weights)
     return section
+
+
+def _of_devices(devices: Devices, entries: Iterable[tuple[str, dict[str, int]]]) -> list[dict[str, int]]:
+    """By number, ordered as the cgroup's files are read back. A path that is no device was refused before."""
+    found = [{"major": devices[p][0], "minor": devices[p][1], **entry} for p, entry in entries if p in devices]
+    return sorted(found, key=lambda entry: f"{entry['major']}:{entry['minor']}")

@@ -39,7 +39,7 @@ def resolve(declared: Mapping[Key, Declared], world: World) -> Resolved:
             replicas.setdefault(instance.owner, []).append(made)
     for key, item in own.items():
         if key.kind is Kind.SERVICE:
-            desired[key] = services.desire(item, replicas.get(key, []), world, allotment)
+            desired[key] = services.desire(item, replicas.get(key, []), world, allotment, known)
     return Resolved(desired, own, allotment.leases, allotment.pools)
 
 

@@ -6,8 +6,10 @@ Leases that still fit are kept; declared values come first, so that nothing auto
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import count
 
 from reconciler.addresses import (
     Address,
@@ -21,6 +23,7 @@ from reconciler.addresses import (
 from reconciler.resolve.expand import Instance
 from reconciler.resolve.world import World
 from schemas.envelope import Declared
+from schemas.errors import Refused
 from schemas.names import Key, Kind
 from schemas.network import NetworkSpec
 from schemas.network import Pool as DeclaredPool
@@ -36,6 +39,7 @@ class Allotment:
 
     leases: NewLeases = field(default_factory=dict)
     pools: dict[str, tuple[Pool, ...]] = field(default_factory=dict)
+    networks: dict[str, NetworkSpec] = field(default_factory=dict)
     holders: dict[str, dict[Address, str]] = field(default_factory=dict)
     """Network -> address -> who holds it."""
     id_bases: set[int] = field(default_factory=set)
@@ -58,6 +62,7 @@ def allot_pools(networks: Mapping[Key, Declared], world: World, allotment: Allot
         pools = list(_pools(item, world, [net for net in taken if net not in own], allotment))
         taken += [pool.subnet for pool in pools]
         allotment.pools[item.key.name] = tuple(pools)
+        allotment.networks[item.key.name] = _spec(item)
 
 
 def _spec(item: Declared) -> NetworkSpec:
@@ -126,20 +131,55 @@ def allot_addresses(
 ) -> dict[int, str]:
     """Family -> address with the prefix of its subnet, for one owner on one network."""
     found: dict[int, str] = {}
+    pools = allotment.pools.get(network, ())
     holders = allotment.holders.setdefault(network, {})
-    for pool in allotment.pools.get(network, ()):
-        wanted = fixed.get(pool.family)
-        if pool.family in found or (wanted and ipaddress.ip_address(wanted) not in pool.subnet):
-            continue
-        space = f"address/{network}/{pool.family}"
+    for family in sorted({pool.family for pool in pools}):
+        space = f"address/{network}/{family}"
         leased = world.leases.get(space, {}).get(owner)
-        mine = leased is not None and holders.get(ipaddress.ip_address(leased), owner) == owner
-        if wanted is None and mine and leased is not None:
+        if leased is not None and holders.get(ipaddress.ip_address(leased), owner) != owner:
+            leased = None
+        wanted = fixed.get(family)
+        if wanted is None and leased is not None:
             holders.pop(ipaddress.ip_address(leased), None)
-        address = choose_address(pool, leased if mine else None, wanted, holders)
+        of_family = [pool for pool in pools if pool.family == family]
+        pool, address = _choose(of_family, leased, wanted, holders)
         holders[address] = owner
         allotment.lease(space, owner, str(address))
-        found[pool.family] = f"{address}/{pool.subnet.prefixlen}"
+        found[family] = f"{address}/{pool.subnet.prefixlen}"
+    return found
+
+
+def _choose(
+    pools: Sequence[Pool], leased: str | None, wanted: str | None, holders: Mapping[Address, str]
+) -> tuple[Pool, Address]:
+    """From the pool that the fixed or leased address belongs to, else from the first that has one left."""
+    named = wanted or leased
+    within = [pool for pool in pools if named is not None and ipaddress.ip_address(named) in pool.subnet]
+    *others, last = [*within, *(pool for pool in pools if pool not in within)]
+    for pool in others:
+        with suppress(Refused):
+            return pool, choose_address(pool, leased, wanted, holders)
+    return last, choose_address(last, leased, wanted, holders)
+
+
+def allot_interfaces(instance: Instance, networks: Sequence[str], world: World, allotment: Allotment) -> dict[str, str]:
+    """Network -> name of the link inside: as the manifest says, as it was, else the lowest `ethN` that is free.
+
+    What was attached keeps its name when another network comes before it: it is not unplugged for that.
+    """
+    name, space = instance.key.name, f"interface/{instance.key.name}"
+    leased = {network: world.leases.get(space, {}).get(f"{name}/{network}") for network in networks}
+    for owner in set(allotment.leases.get(space, {})) - {f"{name}/{network}" for network in networks}:
+        del allotment.leases[space][owner]
+    found: dict[str, str] = {}
+    fixed = {n: attachment.interface_name for n, attachment in instance.spec.networks.items()}
+    taken = {link for link in (*fixed.values(), *leased.values()) if link}
+    for network in networks:
+        own = fixed.get(network) or leased[network]
+        found[network] = own or next(link for number in count() if (link := f"eth{number}") not in taken)
+        taken.add(found[network])
+        if not fixed.get(network):
+            allotment.lease(space, f"{name}/{network}", found[network])
     return found
 
 

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from reconciler.desired import Desired
-from reconciler.kinds.endpoints import Families, endpoint_facts, name_facts, port_facts
+from reconciler.kinds.endpoints import Joined, endpoint_facts, host_addresses, name_facts, port_facts, ways_out
 from reconciler.kinds.fields import metadata_fields, spec_fields
 from reconciler.kinds.limits import resources
-from reconciler.resolve.allot import AUTOMATIC_PORTS, Allotment, allot_addresses, allot_ids, allot_port
+from reconciler.resolve.allot import (
+    AUTOMATIC_PORTS,
+    Allotment,
+    allot_addresses,
+    allot_ids,
+    allot_interfaces,
+    allot_port,
+)
 from reconciler.resolve.expand import Instance, attached_networks
 from reconciler.resolve.world import World
-from schemas.container import ContainerSpec
+from schemas.container import ContainerSpec, ContainerTemplate
+from schemas.envelope import Declared
+from schemas.errors import Invalid
 from schemas.names import Key, Kind
 from schemas.port import PublishedPort
 
@@ -21,29 +30,33 @@ JOINING = ("network_mode", "pid", "ipc")
 
 def desire(instance: Instance, world: World, allotment: Allotment) -> Desired:
     spec = instance.spec
-    networks = attached_networks(spec)
-    given = addresses(instance, networks, world, allotment)
+    attached = joined_networks(instance, world, allotment)
     joins = joined_containers(spec)
     facts: dict[str, Any] = {
         "bundle": "present",
         "process": spec.state,
-        "limits": resources(spec),
+        "limits": resources(spec, world.devices, world.swap_accounting),
         "other_limits": "none",
         "mounts": dict.fromkeys((mount.target for mount in spec.mounts), "mounted"),
-        "endpoints": endpoint_facts(spec, networks, given, allotment.pools),
-        "published": published(instance, given, world, allotment),
-        "names": name_facts((instance.key.name, *instance.shared_names), spec, networks, given),
+        "endpoints": endpoint_facts(spec, attached),
+        "other_endpoints": "none",
+        "published": published(instance, attached, world, allotment),
+        "names": name_facts((instance.key.name, *instance.shared_names), spec, attached),
     }
+    if spec.oom_score_adj is not None:
+        facts["oom_score_adj"] = spec.oom_score_adj
     if owns_user_namespace(spec) and not joins:
         facts["user_namespace"] = allot_ids(instance, world, allotment)
     return Desired(
         instance.key,
         fields=_fields(instance, world),
         facts=facts,
-        needs=tuple(sorted(_needs(instance, networks))),
+        needs=tuple(sorted(_needs(instance, attached))),
+        optional=_optional(spec),
         joins=joins,
         owner=instance.owner,
         declared=instance.declared,
+        notes=tuple(_notes(spec)),
     )
 
 
@@ -61,25 +74,48 @@ def owns_user_namespace(spec: ContainerSpec) -> bool:
     return spec.userns_mode != "host" and not spec.privileged
 
 
-def addresses(instance: Instance, networks: list[str], world: World, allotment: Allotment) -> dict[str, Families]:
-    found: dict[str, Families] = {}
+def joined_networks(instance: Instance, world: World, allotment: Allotment) -> list[Joined]:
+    """The networks it is attached to, with its addresses and the names of its links."""
+    networks = attached_networks(instance.spec)
+    interfaces = allot_interfaces(instance, networks, world, allotment)
+    found = []
     for network in networks:
         attachment = instance.spec.networks.get(network)
         fixed = {4: attachment.ipv4_address, 6: attachment.ipv6_address} if attachment else {}
-        found[network] = allot_addresses(instance.key.name, network, fixed, world, allotment)
+        given = allot_addresses(instance.key.name, network, fixed, world, allotment)
+        found.append(Joined(network, allotment.networks[network], allotment.pools[network], given, interfaces[network]))
     return found
 
 
-def published(instance: Instance, given: Mapping[str, Families], world: World, allotment: Allotment) -> dict[str, str]:
-    """The container's own ports; those a Service balances belong to the Service."""
-    first = next(iter(given.values()), {})
+def published(instance: Instance, attached: Sequence[Joined], world: World, allotment: Allotment) -> dict[str, str]:
+    """The container's own ports; those a Service balances belong to the Service. Raises Invalid for unreachable ones."""
+    out = ways_out(instance.spec, attached)
     found: dict[str, str] = {}
     for number, port in enumerate(instance.spec.ports):
         if instance.owner is not None and port.mode == "ingress":
             continue
+        refuse_unreachable(instance.declared, number, port, list(out.values()))
         chosen = host_port(port, f"{instance.key.name}/{number}", world, allotment)
-        found |= port_facts(port.host_ip, port.protocol, chosen, port.target, first)
+        found |= port_facts(port.host_ip, port.protocol, chosen, port.target, out)
     return found
+
+
+def refuse_unreachable(item: Declared, number: int, port: PublishedPort, out: Sequence[Joined]) -> None:
+    """A port that nothing outside could reach is told, not dropped. Raises Invalid."""
+    path = ("spec", "ports", number)
+    other = next((each for each in out if each.spec.driver != "bridge"), None)
+    by_family = {family: each for each in out for family in each.given}
+    if not out:
+        message, remedy = "cannot be published: all its networks are internal", "attach it to one that is not"
+    elif other is not None:
+        message = f"cannot be published: its default route goes by the network {other.name}, a {other.spec.driver}"
+        remedy = "it is reached at its own address; or give a bridge the highest gw_priority"
+    elif not host_addresses(port.host_ip, by_family):
+        message = f"cannot be published at {port.host_ip}: it has no address of that family"
+        remedy = "write another host_ip, or give its network a subnet of that family"
+    else:
+        return
+    raise Invalid([item.problem(path, message, remedy)])
 
 
 def host_port(port: PublishedPort, owner: str, world: World, allotment: Allotment) -> int:
@@ -104,11 +140,28 @@ def joined(mode: str | None) -> Key | None:
     return None
 
 
-def _needs(instance: Instance, networks: list[str]) -> set[Key]:
+def _needs(instance: Instance, attached: Sequence[Joined]) -> set[Key]:
     spec = instance.spec
-    found = {instance.image} | {Key(Kind.NETWORK, name) for name in networks}
+    found = {instance.image, *instance.mounted_images.values()}
+    found |= {Key(Kind.NETWORK, each.name) for each in attached}
     found |= {Key(Kind.VOLUME, m.source) for m in spec.volumes if m.type == "volume" and m.source}
     found |= {Key(Kind.SECRET, grant.source) for grant in spec.secrets}
     found |= {Key(Kind.CONFIG, grant.source) for grant in spec.configs}
-    found |= {Key(kind, name) for name in spec.depends_on for kind in (Kind.CONTAINER, Kind.SERVICE)}
+    found |= {key for name in spec.depends_on for key in _called(name)}
     return found | joined_containers(spec)
+
+
+def _called(name: str) -> tuple[Key, Key]:
+    """A name in `depends_on` is that of a container or of a service."""
+    return Key(Kind.CONTAINER, name), Key(Kind.SERVICE, name)
+
+
+def _optional(spec: ContainerTemplate) -> frozenset[Key]:
+    """Dependencies that may fail."""
+    return frozenset(key for name, each in spec.depends_on.items() if not each.required for key in _called(name))
+
+
+def _notes(spec: ContainerTemplate) -> Iterator[str]:
+    for name, dependency in spec.depends_on.items():
+        if dependency.condition == "service_healthy":
+            yield f"spec.depends_on.{name}: health is not watched yet; waits only until {name} has started"

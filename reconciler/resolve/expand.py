@@ -1,21 +1,29 @@
-"""Objects that manifests imply: a Service's replicas, the image a container names, the network `default`. Pure."""
+"""Objects that manifests imply: a Service's replicas, images named by reference, the network `default`. Pure."""
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
+from reconciler.resolve.modes import effective_spec
 from schemas.container import ContainerSpec, ContainerTemplate
 from schemas.envelope import Declared, Metadata, Origin
-from schemas.errors import Refused
+from schemas.errors import Invalid, Refused
+from schemas.field_path import Path
 from schemas.image import ImageSpec
 from schemas.names import Key, Kind
 from schemas.network import NetworkSpec
+from schemas.reference import Reference
 from schemas.service import ServiceSpec
 
 DEFAULT_NETWORK = Key(Kind.NETWORK, "default")
 """The network of every container that names none, as in Compose."""
+
+POLICIES = ("always", "missing", "never")
+"""Of several wishes for one reference, the first of these counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +37,8 @@ class Instance:
     owner: Key | None = None
     shared_names: tuple[str, ...] = ()
     """Names it shares with the other replicas of its Service."""
+    mounted_images: Mapping[str, Key] = field(default_factory=dict)
+    """Images whose trees it mounts, by target."""
 
 
 def instances(declared: Mapping[Key, Declared], known: Mapping[Key, Declared]) -> list[Instance]:
@@ -43,7 +53,7 @@ def instances(declared: Mapping[Key, Declared], known: Mapping[Key, Declared]) -
 def _replicas(service: Declared, known: Mapping[Key, Declared]) -> Iterable[Instance]:
     spec = service.spec
     assert isinstance(spec, ServiceSpec)
-    replica = spec.replica()
+    replica = container_spec(service, known)
     name = service.key.name
     shared = (f"tasks.{name}",) if spec.deploy.endpoint_mode == "vip" else (f"tasks.{name}", name)
     for number in range(1, spec.deploy.replicas + 1):
@@ -54,25 +64,63 @@ def _replicas(service: Declared, known: Mapping[Key, Declared]) -> Iterable[Inst
                 object=str(service.key),
                 hint="rename one of them",
             )
-        yield Instance(key, replica, service, image_key(spec.image, known), service.key, shared)
+        image, mounted = _images(service, replica, known)
+        yield Instance(key, replica, service, image, service.key, shared, mounted)
 
 
 def _instance(item: Declared, known: Mapping[Key, Declared]) -> Instance:
-    spec = item.spec
+    spec = container_spec(item, known)
+    image, mounted = _images(item, spec, known)
+    return Instance(item.key, spec, item, image, mounted_images=mounted)
+
+
+def container_spec(item: Declared, known: Mapping[Key, Declared]) -> ContainerSpec:
+    """What a container is made of: its manifest's spec, or what its Service makes of each replica."""
+    spec = item.spec.replica() if isinstance(item.spec, ServiceSpec) else item.spec
     assert isinstance(spec, ContainerSpec)
-    return Instance(item.key, spec, item, image_key(spec.image, known))
+    return effective_spec(item, spec, known)
 
 
-def image_key(image: str, known: Mapping[Key, Declared]) -> Key:
-    """The Image manifest of that name, or an implicit one for a registry reference."""
+def _images(item: Declared, spec: ContainerTemplate, known: Mapping[Key, Declared]) -> tuple[Key, Mapping[str, Key]]:
+    """The container's image, and those it mounts by target. Raises Invalid for a name that is no reference either."""
+
+    def key(path: Path, image: str) -> Key:
+        try:
+            return image_key(image, spec, known)
+        except ValueError as error:
+            raise Invalid(
+                [item.problem(path, f"there is no Image {image}, and {error}", "declare the Image")]
+            ) from error
+
+    mounted = {
+        mount.target: key(("spec", "volumes", index, "source"), mount.source)
+        for index, mount in enumerate(spec.volumes)
+        if mount.type == "image" and mount.source is not None
+    }
+    return key(("spec", "image"), spec.image), mounted
+
+
+def image_key(image: str, spec: ContainerTemplate, known: Mapping[Key, Declared]) -> Key:
+    """The Image manifest of that name, or an implicit one for a reference. Raises ValueError for what is neither."""
     named = Key(Kind.IMAGE, image)
-    return named if named in known else Key(Kind.IMAGE, implicit_name(image))
+    return named if named in known else Key(Kind.IMAGE, implicit_name(image, spec.platform))
 
 
-def implicit_name(reference: str) -> str:
-    """`docker.io/library/nginx:1.27` -> `docker.io-library-nginx-1.27`: an object name, the same each time."""
-    text = re.sub(r"[^a-z0-9_.-]+", "-", reference.lower().replace("@sha256:", "-"))
-    return text.strip("-._")[-63:].strip("-._")
+def recorded_image(spec: Mapping[str, Any], needs: Collection[Key]) -> str:
+    """The name of the image that a container of these recorded fields was made from."""
+    named: str = spec["image"]
+    return named if Key(Kind.IMAGE, named) in needs else implicit_name(named, spec.get("platform"))
+
+
+def implicit_name(reference: str, platform: str | None = None) -> str:
+    """`docker.io/library/nginx:1.27` -> `docker.io-library-nginx-1.27-0a1b2c3d`: an object name, the same each time.
+
+    The end tells apart what the readable part does not: `a/b` from `a-b`, one platform from another.
+    """
+    canonical = str(Reference.parse(reference))
+    digest = hashlib.sha256(f"{canonical}\0{platform or ''}".encode()).hexdigest()[:8]
+    text = re.sub(r"[^a-z0-9_.-]+", "-", canonical.lower().partition("@")[0])
+    return f"{text[-54:].strip('-._')}-{digest}"
 
 
 def implied(instances: Iterable[Instance], known: Mapping[Key, Declared]) -> dict[Key, Declared]:
@@ -80,16 +128,34 @@ def implied(instances: Iterable[Instance], known: Mapping[Key, Declared]) -> dic
     made: dict[Key, Declared] = {}
     for instance in instances:
         origin = instance.declared.origin
-        if instance.image not in known:
-            made[instance.image] = _implicit(instance.image, _image_of(instance.spec), origin)
+        for key, spec in _image_specs(instance):
+            if key not in known:
+                made[key] = _implicit(key, _joint(made.get(key), spec), made[key].origin if key in made else origin)
         if uses_default_network(instance.spec) and DEFAULT_NETWORK not in known:
-            made[DEFAULT_NETWORK] = _implicit(DEFAULT_NETWORK, NetworkSpec(), origin)
+            made.setdefault(DEFAULT_NETWORK, _implicit(DEFAULT_NETWORK, NetworkSpec(), origin))
     return made
 
 
-def _image_of(spec: ContainerSpec) -> ImageSpec:
-    given = {"ref": spec.image, "pull_policy": spec.pull_policy, "platform": spec.platform}
+def _image_specs(instance: Instance) -> Iterator[tuple[Key, ImageSpec]]:
+    """Each image of the container, as if it were declared."""
+    spec = instance.spec
+    yield instance.image, _image_spec(spec.image, spec)
+    sources = {mount.target: mount.source for mount in spec.volumes if mount.type == "image"}
+    for target, key in instance.mounted_images.items():
+        yield key, _image_spec(sources[target] or "", spec)
+
+
+def _image_spec(reference: str, spec: ContainerTemplate) -> ImageSpec:
+    given = {"ref": reference, "pull_policy": spec.pull_policy, "platform": spec.platform}
     return ImageSpec.model_validate({name: value for name, value in given.items() if value is not None})
+
+
+def _joint(earlier: Declared | None, spec: ImageSpec) -> ImageSpec:
+    """Whoever wants the newest gets it, whatever the order of the manifests."""
+    if earlier is None:
+        return spec
+    assert isinstance(earlier.spec, ImageSpec)
+    return min(earlier.spec, spec, key=lambda each: POLICIES.index(each.pull_policy or "missing"))
 
 
 def uses_default_network(spec: ContainerTemplate) -> bool:

@@ -19,7 +19,8 @@ Leases = Mapping[str, Mapping[str, str]]
 @dataclass(frozen=True, slots=True)
 class World:
     """`others`: what other sets declare. `routes`: subnets the host already reaches. `contents`: digest of each Secret
-    and Config. `environments`: env_file and environment of each container merged. `seed`: the engine's id."""
+    and Config. `environments`: env_file and environment of each container merged. `seed`: the engine's id. `devices`:
+    major and minor number of each block device that a limit names. `swap_accounting`: whether swap can be limited."""
 
     seed: str
     others: Mapping[Key, Declared] = field(default_factory=dict)
@@ -30,6 +31,8 @@ class World:
     foreign_ids: frozenset[int] = frozenset()
     busy_ports: frozenset[tuple[str, int]] = frozenset()
     living: frozenset[str] = frozenset()
+    devices: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    swap_accounting: bool = True
 
 
 @dataclass(frozen=True, slots=True)

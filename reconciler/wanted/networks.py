@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from reconciler.addresses import Pool as GivenPool
+from reconciler.kinds.endpoints import interface_of, join
+from runtime.layout import Layout
 from runtime.network.records import (
     Backend,
     Driver,
@@ -20,6 +22,9 @@ from runtime.network.records import (
     ServicePort,
 )
 from schemas.network import NetworkSpec
+
+OTHER_FAMILY = {"0.0.0.0": "::", "::": "0.0.0.0"}
+"""Every address of the host, in either family."""
 
 
 def network_wanted(name: str, spec: NetworkSpec, pools: Sequence[GivenPool]) -> NetworkWanted:
@@ -38,8 +43,10 @@ def network_wanted(name: str, spec: NetworkSpec, pools: Sequence[GivenPool]) -> 
     )
 
 
-def endpoint_wanted(network: NetworkWanted, container: str, facts: Mapping[str, Any]) -> EndpointWanted:
-    """From the facts of one attachment, as the planner wants them."""
+def endpoint_wanted(
+    network: NetworkWanted, container: str, facts: Mapping[str, Any], sysctls: Mapping[str, str]
+) -> EndpointWanted:
+    """From the facts of one attachment, as the planner wants them; `sysctls` of its link are written with it."""
     return EndpointWanted(
         network=network,
         container=container,
@@ -48,7 +55,16 @@ def endpoint_wanted(network: NetworkWanted, container: str, facts: Mapping[str, 
         addresses=tuple(ipaddress.ip_interface(address) for address in facts["addresses"]),
         gateways=tuple(Gateway(ipaddress.ip_address(address)) for address in facts["gateways"]),
         mtu=network.mtu,
+        sysctls=tuple(_settings(facts["interface"], sysctls)),
     )
+
+
+def _settings(interface: str, sysctls: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """`net.ipv4.conf.eth0.forwarding` -> `ipv4.forwarding` of the link eth0."""
+    for name, value in sysctls.items():
+        if interface_of(name) == interface:
+            parts = name.split("/") if "/" in name else name.split(".")
+            yield f"{parts[1]}.{parts[4]}", value
 
 
 def publications(container: str, facts: Mapping[str, str], incarnation: str) -> Iterator[Publication]:
@@ -91,10 +107,30 @@ def balance(service: str, network: str, facts: Mapping[str, Any], incarnations: 
             if name in incarnations
             for address in addresses
         ),
-        ports=frozenset(_port(at, inside) for at, inside in facts.get("ports", {}).items()),
+        ports=frozenset(_ports(facts.get("ports", {}))),
     )
 
 
-def _port(at: str, inside: int) -> ServicePort:
-    protocol, _, port = at.partition(" ")
-    return ServicePort(Protocol(protocol), int(port), inside)
+def _ports(facts: Mapping[str, int]) -> Iterator[ServicePort]:
+    """From `tcp 127.0.0.1:8080` -> 80. One that is open at every address of both families is one port."""
+    for at, inside in facts.items():
+        protocol, _, host = at.partition(" ")
+        address, port = split(host)
+        other = f"{protocol} {join(OTHER_FAMILY[str(address)], port)}" if address.is_unspecified else ""
+        everywhere = facts.get(other) == inside
+        if not everywhere or address.version == 4:
+            yield ServicePort(Protocol(protocol), port, inside, None if everywhere else address)
+
+
+def port_facts(balance: ServiceBalance) -> dict[str, int]:
+    """The way back."""
+    found: dict[str, int] = {}
+    for port in balance.ports:
+        addresses = OTHER_FAMILY if port.host_address is None else (str(port.host_address),)
+        found |= {f"{port.protocol} {join(address, port.host_port)}": port.container_port for address in addresses}
+    return found
+
+
+def is_own_bridge(layout: Layout, link: str) -> bool:
+    """Whether a link of the host is a bridge of this engine."""
+    return bool(link) and link.startswith(layout.link("b", "")[:-6])
