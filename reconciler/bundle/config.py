@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from reconciler.bundle.process import process
 from reconciler.bundle.user import User
 from runtime.images.config import ImageConfig
 from schemas.container import ContainerSpec
+from schemas.log_files import Logging
 
 OCI_VERSION = "1.2.0"
 
@@ -33,6 +35,8 @@ class Materials:
     environment: Mapping[str, str]
     user: User
     sources: Sources
+    limits: Mapping[str, Any] = field(default_factory=dict)
+    apparmor: str | None = None
     id_base: int | None = None
     joined: Mapping[str, Path] = field(default_factory=dict)
     hooks: Sequence[Mapping[str, Any]] = ()
@@ -40,16 +44,19 @@ class Materials:
 
 def config(spec: ContainerSpec, materials: Materials) -> dict[str, Any]:
     """The document. Raises Refused for what only shows now: no command, no such user, no such device."""
+    hostname = spec.hostname or (materials.name if spec.uts != "host" else os.uname().nodename)
     made: dict[str, Any] = {
         "ociVersion": OCI_VERSION,
-        "process": process(spec, materials.image, materials.environment, materials.user),
+        "process": process(spec, materials.image, materials.environment, materials.user, hostname),
         "root": {"path": "rootfs", "readonly": spec.read_only},
         "mounts": mounts(spec, materials.sources),
-        "linux": linux(spec, materials.cgroup, materials.id_base, materials.joined),
+        "linux": linux(spec, materials.cgroup, materials.limits, materials.id_base, materials.joined),
         "annotations": _annotations(spec, materials),
     }
+    if materials.apparmor is not None:
+        made["process"]["apparmorProfile"] = materials.apparmor
     if spec.uts != "host":
-        made["hostname"] = spec.hostname or materials.name
+        made["hostname"] = hostname
         if spec.domainname:
             made["domainname"] = spec.domainname
     if materials.hooks:
@@ -76,8 +83,17 @@ def _annotations(spec: ContainerSpec, materials: Materials) -> dict[str, str]:
 
 
 def _log(spec: ContainerSpec, materials: Materials) -> dict[str, Any]:
-    log = {"driver": "local", "directory": str(materials.bundle / "log")}
-    rotation = {"max_size": MAX_LOG_BYTES, "max_file": MAX_LOG_FILES}
-    if spec.logging is not None:
-        log["driver"] = spec.logging.driver
-    return log | rotation
+    driver = spec.logging.driver if spec.logging is not None else "local"
+    max_size, max_file = rotation(spec)
+    return {
+        "driver": driver,
+        "directory": str(materials.bundle / "log"),
+        "max_size": max_size,
+        "max_file": max_file,
+    }
+
+
+def rotation(spec: ContainerSpec) -> tuple[int, int]:
+    """Bytes at which a log file is put aside, and how many files are kept."""
+    options = (spec.logging or Logging()).options
+    return options.max_size or MAX_LOG_BYTES, options.max_file or MAX_LOG_FILES

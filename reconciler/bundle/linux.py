@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from reconciler.bundle.process import capabilities
-from reconciler.kinds.limits import resources
+from reconciler.kinds.endpoints import interface_of
 from runtime.kernel.seccomp_default import default_profile
 from schemas.container import ContainerSpec
 from schemas.errors import Refused
@@ -45,21 +45,26 @@ DEFAULT_DEVICES = (
 )
 """Devices every container may use (config-linux.md, Default Devices)."""
 
+OWN_PLACES = frozenset(map(Path, ("/dev/pts", "/dev/shm", "/dev/mqueue", "/dev/console", "/dev/ptmx", "/dev/tty")))
+
 Joined = Mapping[str, Path]
 """Namespace type -> path of the namespace to enter instead of a new one."""
 
 
-def linux(spec: ContainerSpec, cgroup: str, id_base: int | None, joined: Joined) -> dict[str, Any]:
-    """`id_base`: the first host id of the container's own range, None for the host's user namespace."""
+def linux(
+    spec: ContainerSpec, cgroup: str, limits: Mapping[str, Any], id_base: int | None, joined: Joined
+) -> dict[str, Any]:
+    """`limits` as `kinds.limits` has them. `id_base`: the first host id of the container's user namespace, its own or
+    joined, None for the host's; then device nodes are bound by the mounts and none is made here."""
     made: dict[str, Any] = {
         "cgroupsPath": cgroup,
         "namespaces": namespaces(spec, id_base is not None, joined),
-        "resources": resources(spec) | {"devices": device_rules(spec)},
-        "devices": [_node(device.source, device.target) for device in spec.devices],
-        "sysctl": dict(spec.sysctls),
+        "resources": {**limits, "devices": device_rules(spec)},
+        "devices": device_nodes(spec) if id_base is None else [],
+        "sysctl": {name: value for name, value in spec.sysctls.items() if interface_of(name) is None},
         "rootfsPropagation": "rprivate",
     }
-    if id_base is not None and "user" not in joined:
+    if id_base is not None:
         mapping = [{"containerID": 0, "hostID": id_base, "size": IDS}]
         made |= {"uidMappings": mapping, "gidMappings": mapping}
     if not spec.privileged and not spec.security.unmasked_paths:
@@ -112,26 +117,59 @@ def device_rules(spec: ContainerSpec) -> list[dict[str, Any]]:
         rule: dict[str, Any] = {"allow": True, "type": kind, "major": major, "access": "rwm"}
         rules.append(rule if minor is None else {**rule, "minor": minor})
     for device in spec.devices:
-        node = _node(device.source, device.target)
-        rules.append({"allow": True, "access": device.permissions} | {k: node[k] for k in ("type", "major", "minor")})
+        for node in _nodes(device.source, device.target):
+            numbers = {key: node[key] for key in ("type", "major", "minor")}
+            rules.append({"allow": True, "access": device.permissions} | numbers)
     return rules + [_rule(text) for text in spec.device_cgroup_rules]
 
 
-def _node(source: str, target: str) -> dict[str, Any]:
-    try:
-        found = Path(source).stat()
-    except OSError as error:
-        raise Refused(f"no device: {error.strerror}", step="find the device", path=source, errno=error.errno) from error
-    if not (stat.S_ISCHR(found.st_mode) or stat.S_ISBLK(found.st_mode)):
+def device_nodes(spec: ContainerSpec) -> list[dict[str, Any]]:
+    """The nodes that the manifest names; for a privileged container every one of the host's. Raises Refused."""
+    found = {node["path"]: node for node in (_every_node() if spec.privileged else ())}
+    for device in spec.devices:
+        found |= {node["path"]: node for node in _nodes(device.source, device.target)}
+    return list(found.values())
+
+
+def _every_node() -> Iterator[dict[str, Any]]:
+    """Of the host's /dev, without what each container has of its own."""
+    for directory, folders, names in os.walk("/dev"):
+        folders[:] = [name for name in folders if Path(directory, name) not in OWN_PLACES]
+        for path in (Path(directory, name) for name in names):
+            if path not in OWN_PLACES and not path.is_symlink() and (node := _node(path, str(path))) is not None:
+                yield node
+
+
+def _nodes(source: str, target: str) -> list[dict[str, Any]]:
+    """A device, or all of a directory (Docker's `--device /dev/snd`). Raises Refused."""
+    path = Path(source)
+    if path.is_dir():
+        below = ((each, each.relative_to(path)) for each in sorted(path.rglob("*")) if not each.is_symlink())
+        found = [node for each, name in below if (node := _node(each, f"{target}/{name}")) is not None]
+    else:
+        found = [node] if (node := _node(path, target)) is not None else []
+    if not found:
         raise Refused("is no device", step="find the device", path=source)
+    return found
+
+
+def _node(source: Path, target: str) -> dict[str, Any] | None:
+    try:
+        found = source.stat()
+    except OSError as error:
+        raise Refused(
+            f"no device: {error.strerror}", step="find the device", path=str(source), errno=error.errno
+        ) from error
+    if not (stat.S_ISCHR(found.st_mode) or stat.S_ISBLK(found.st_mode)):
+        return None
     return {
         "path": target,
         "type": "c" if stat.S_ISCHR(found.st_mode) else "b",
         "major": os.major(found.st_rdev),
         "minor": os.minor(found.st_rdev),
         "fileMode": stat.S_IMODE(found.st_mode),
-        "uid": 0,
-        "gid": 0,
+        "uid": found.st_uid,
+        "gid": found.st_gid,
     }
 
 

@@ -6,7 +6,7 @@ Sources are host paths found by the caller. Pure.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,25 +20,38 @@ Entry = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Sources:
-    """Host paths behind a container's mounts, by target; and generated files by their target in `/etc`."""
+class Source:
+    """A host path; or with `layers` (highest first) the tree of an image."""
 
-    by_target: Mapping[str, Path]
+    path: Path
+    layers: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Host paths behind a container's mounts, by target: of its volumes, generated files in `/etc`, secrets, devices.
+
+    `shared_memory`: a tmpfs on the host that several containers have as /dev/shm.
+    """
+
+    by_target: Mapping[str, Source]
     files: Mapping[str, Path]
     secrets: Mapping[str, Path]
+    devices: Mapping[str, Path] = field(default_factory=dict)
+    shared_memory: Path | None = None
 
 
 def mounts(spec: ContainerSpec, sources: Sources) -> list[Entry]:
     """Kernel file systems first, then the manifest's mounts by depth, so that a parent never hides its child."""
     wanted = [_mount(mount, sources) for mount in spec.mounts]
-    wanted += [_file(target, path, False) for target, path in sources.files.items()]
-    wanted += [_file(target, path, True) for target, path in sources.secrets.items()]
-    return _kernel(spec) + sorted(wanted, key=lambda entry: entry["destination"].count("/"))
+    wanted += [_file(target, path) for target, path in sources.files.items()]
+    wanted += [_secret(target, path) for target, path in sources.secrets.items()]
+    wanted += [_device(target, path) for target, path in sources.devices.items()]
+    return _kernel(spec, sources) + sorted(wanted, key=lambda entry: entry["destination"].count("/"))
 
 
-def _kernel(spec: ContainerSpec) -> list[Entry]:
+def _kernel(spec: ContainerSpec, sources: Sources) -> list[Entry]:
     access = "rw" if spec.privileged else "ro"
-    shm = spec.shm_size if spec.shm_size is not None else DEFAULT_SHM
     safe = ["nosuid", "noexec", "nodev"]
     entries = [
         _entry("/proc", "proc", "proc", safe),
@@ -50,21 +63,33 @@ def _kernel(spec: ContainerSpec) -> list[Entry]:
         _entry("/sys/fs/cgroup", "cgroup", "cgroup", [*safe, "relatime", access]),
         _entry("/dev/mqueue", "mqueue", "mqueue", safe),
     ]
-    if spec.ipc != "host":
-        entries.append(_entry("/dev/shm", "tmpfs", "shm", [*safe, "mode=1777", f"size={shm}"]))
-    else:
-        entries.append(_entry("/dev/shm", "bind", "/dev/shm", ["rbind", "rw", *safe]))
+    if spec.ipc != "none":
+        entries.append(_shared_memory(spec, sources, safe))
     return entries
+
+
+def _shared_memory(spec: ContainerSpec, sources: Sources, safe: Sequence[str]) -> Entry:
+    """/dev/shm: its own, the host's, or one that it shares with the containers that join its ipc namespace."""
+    if spec.ipc == "host":
+        return _entry("/dev/shm", "bind", "/dev/shm", ["rbind", "rw", *safe])
+    if sources.shared_memory is not None:
+        return _entry("/dev/shm", "bind", str(sources.shared_memory), ["bind", "rprivate", "rw", *safe])
+    size = spec.shm_size if spec.shm_size is not None else DEFAULT_SHM
+    return _entry("/dev/shm", "tmpfs", "shm", [*safe, "mode=1777", f"size={size}"])
 
 
 def _mount(mount: Mount, sources: Sources) -> Entry:
     if mount.type == "tmpfs":
         return _tmpfs(mount.target, mount.tmpfs or TmpfsOptions(), mount.read_only)
+    source = sources.by_target[mount.target]
+    if source.layers:
+        entry = _entry(mount.target, "bind", str(source.path), ["bind", "rprivate", "ro"])
+        return entry | {"layers": [str(layer) for layer in source.layers]}
     propagation = mount.bind.propagation if mount.bind is not None else None
     options = ["rbind", propagation or "rprivate", "idmap"]
-    if mount.read_only or mount.type == "image":
+    if mount.read_only:
         options += ["rro"]
-    return _entry(mount.target, "bind", str(sources.by_target[mount.target]), options)
+    return _entry(mount.target, "bind", str(source.path), options)
 
 
 def _tmpfs(target: str, options: TmpfsOptions, read_only: bool) -> Entry:
@@ -78,10 +103,17 @@ def _tmpfs(target: str, options: TmpfsOptions, read_only: bool) -> Entry:
     return _entry(target, "tmpfs", "tmpfs", words)
 
 
-def _file(target: str, path: Path, read_only: bool) -> Entry:
-    return _entry(
-        target, "bind", str(path), ["bind", "rprivate", "ro" if read_only else "rw", "nosuid", "nodev", "idmap"]
-    )
+def _file(target: str, path: Path) -> Entry:
+    return _entry(target, "bind", str(path), ["bind", "rprivate", "rw", "nosuid", "nodev", "idmap"])
+
+
+def _secret(target: str, path: Path) -> Entry:
+    """Owned by the ids its user namespace has on the host: a tmpfs cannot be id-mapped before Linux 6.3."""
+    return _entry(target, "bind", str(path), ["bind", "rprivate", "ro", "nosuid", "nodev", "noexec"])
+
+
+def _device(target: str, path: Path) -> Entry:
+    return _entry(target, "bind", str(path), ["bind", "rprivate", "dev", "nosuid", "noexec"])
 
 
 def _entry(destination: str, type: str, source: str, options: Sequence[str]) -> Entry:

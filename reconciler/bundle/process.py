@@ -17,13 +17,15 @@ from schemas.errors import Refused
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def process(spec: ContainerSpec, image: ImageConfig, environment: Mapping[str, str], user: User) -> dict[str, Any]:
+def process(
+    spec: ContainerSpec, image: ImageConfig, environment: Mapping[str, str], user: User, hostname: str
+) -> dict[str, Any]:
     """`environment` is the manifest's own, env_file included. Raises Refused when there is nothing to run."""
     made: dict[str, Any] = {
         "terminal": spec.tty,
         "user": {"uid": user.uid, "gid": user.gid, "additionalGids": list(user.groups)},
         "args": arguments(spec, image),
-        "env": _environment(spec, image, environment, user),
+        "env": _environment(spec, image, environment, user, hostname),
         "cwd": spec.working_dir or image.working_dir or "/",
         "capabilities": capability_sets(spec, user),
         "rlimits": [_rlimit(name, limit.soft, limit.hard) for name, limit in sorted(spec.ulimits.items())],
@@ -31,8 +33,6 @@ def process(spec: ContainerSpec, image: ImageConfig, environment: Mapping[str, s
     }
     if spec.oom_score_adj is not None:
         made["oomScoreAdj"] = spec.oom_score_adj
-    if spec.security.apparmor is not None:
-        made["apparmorProfile"] = spec.security.apparmor
     return made
 
 
@@ -48,15 +48,15 @@ def arguments(spec: ContainerSpec, image: ImageConfig) -> list[str]:
     return found
 
 
-def _environment(spec: ContainerSpec, image: ImageConfig, own: Mapping[str, str], user: User) -> list[str]:
-    merged = {"PATH": PATH, "HOSTNAME": spec.hostname or ""}
+def _environment(
+    spec: ContainerSpec, image: ImageConfig, own: Mapping[str, str], user: User, hostname: str
+) -> list[str]:
+    merged = {"PATH": PATH, "HOSTNAME": hostname}
     if spec.tty:
         merged["TERM"] = "xterm"
     merged |= {name: value for name, _, value in (item.partition("=") for item in image.env)}
     merged |= own
     merged.setdefault("HOME", user.home)
-    if not merged["HOSTNAME"]:
-        del merged["HOSTNAME"]
     return [f"{name}={value}" for name, value in merged.items()]
 
 

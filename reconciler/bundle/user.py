@@ -12,10 +12,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from reconciler.bundle.subtree import is_opaque
 from schemas.errors import Refused
 
 LARGEST = 4 << 20
 """Bytes of an account file that are read."""
+
+FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,29 +72,35 @@ def _rows(layers: Sequence[Path], file: str) -> Iterator[list[str]]:
 
 
 def _read_highest(layers: Sequence[Path], file: str) -> str:
-    """The file of the highest layer that says anything about it."""
+    """The file of the highest layer that says anything about it; a whiteout says that there is none."""
     for layer in layers:
-        descriptor = _open(layer, file)
-        if descriptor is None:
-            continue
         try:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            etc = os.open(layer / "etc", FLAGS | os.O_DIRECTORY)
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return ""
+        try:
+            return _read(etc, file)
+        except FileNotFoundError:
+            if is_opaque(etc):
                 return ""
-            return os.pread(descriptor, LARGEST, 0).decode(errors="replace")
         finally:
-            os.close(descriptor)
+            os.close(etc)
     return ""
 
 
-def _open(layer: Path, file: str) -> int | None:
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+def _read(directory: int, file: str) -> str:
+    """Raises FileNotFoundError. Whatever else stands there in place of a file counts as empty."""
     try:
-        etc = os.open(layer / "etc", flags | os.O_DIRECTORY)
+        descriptor = os.open(file, FLAGS, dir_fd=directory)
+    except FileNotFoundError:
+        raise
     except OSError:
-        return None
+        return ""
     try:
-        return os.open(file, flags, dir_fd=etc)
-    except OSError:
-        return None
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return ""
+        return os.pread(descriptor, LARGEST, 0).decode(errors="replace")
     finally:
-        os.close(etc)
+        os.close(descriptor)

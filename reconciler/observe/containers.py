@@ -13,11 +13,13 @@ from reconciler.kinds.endpoints import join
 from reconciler.observe.names import read_names
 from reconciler.observe.shared import Shared
 from reconciler.store.records import Record
+from reconciler.wanted.networks import is_own_bridge
 from runtime.kernel import cgroup
 from runtime.network.observe import read_endpoints
 from runtime.network.records import ObservedEndpoint, Publication
 from runtime.process.client import read_process
 from runtime.process.records import ExitRecord, Phase, ProcessRecord
+from schemas.errors import TrimtabError
 
 
 def read(engine: Engine, record: Record, shared: Shared) -> Mapping[str, Any]:
@@ -30,10 +32,11 @@ def read(engine: Engine, record: Record, shared: Shared) -> Mapping[str, Any]:
     return facts | {
         **_limits(engine, record),
         "mounts": _mounts(process.pid, record.asked.get("mounts", {})),
-        "endpoints": _endpoints(process.pid, record.asked.get("endpoints", {}), shared),
+        **_endpoints(engine, process.pid, record.asked.get("endpoints", {}), shared),
         "published": dict(map(_published, shared.publications.get(name, ()))),
         "names": read_names(shared, name, record.asked.get("names", {})),
         "user_namespace": _id_base(process.pid),
+        "oom_score_adj": _oom_score(process.pid),
     }
 
 
@@ -88,26 +91,40 @@ def _mounts(pid: int, wanted: Mapping[str, Any]) -> Mapping[str, Any]:
     return {target: "mounted" if os.path.normpath(target) in points else None for target in wanted}
 
 
-def _endpoints(pid: int, wanted: Mapping[str, Any], shared: Shared) -> Mapping[str, Any]:
+def _endpoints(engine: Engine, pid: int, wanted: Mapping[str, Any], shared: Shared) -> Mapping[str, Any]:
+    """What was asked for, as the container's network namespace has it; and its links into other bridges of ours."""
     if not wanted:
-        return {}
+        return {"endpoints": {}, "other_endpoints": "none"}
     try:
         found = {endpoint.interface: endpoint for endpoint in read_endpoints(pid, host=shared.links)}
-    except OSError:
-        return {}
-    return {
-        network: _endpoint(found[asked["interface"]]) if asked["interface"] in found else None
+    except (OSError, TrimtabError):
+        return {"endpoints": {}, "other_endpoints": "none"}
+    known = {asked["interface"] for asked in wanted.values()}
+    others = [
+        name for name, each in found.items() if name not in known and is_own_bridge(engine.layout, each.attached_to)
+    ]
+    endpoints = {
+        network: _endpoint(engine, network, asked, found[asked["interface"]]) if asked["interface"] in found else None
         for network, asked in wanted.items()
     }
+    return {"endpoints": endpoints, "other_endpoints": ", ".join(sorted(others)) or "none"}
 
 
-def _endpoint(endpoint: ObservedEndpoint) -> Mapping[str, Any]:
+def _endpoint(engine: Engine, network: str, asked: Mapping[str, Any], endpoint: ObservedEndpoint) -> Mapping[str, Any]:
+    """Addresses that the kernel made of the MAC are nobody's wish and no drift."""
+    bridge = engine.layout.link("b", network)
+    astray = is_own_bridge(engine.layout, endpoint.attached_to) and endpoint.attached_to != bridge
     default = [route for route in endpoint.routes if route.subnet.prefixlen == 0 and route.gateway is not None]
     return {
-        "attached": bool(endpoint.attached_to) and endpoint.up,
+        "attached": bool(endpoint.attached_to) and endpoint.up and not astray,
         "interface": endpoint.interface,
         "mac": endpoint.mac,
-        "addresses": sorted(str(address) for address in endpoint.addresses if not address.ip.is_link_local),
+        "mtu": endpoint.mtu,
+        "addresses": sorted(
+            text
+            for address in endpoint.addresses
+            if (text := str(address)) in asked["addresses"] or not address.ip.is_link_local
+        ),
         "gateways": [str(route.gateway) for route in sorted(default, key=lambda route: route.subnet.version)],
     }
 
@@ -126,3 +143,11 @@ def _id_base(pid: int) -> int | None:
     except OSError:
         return None
     return int(first[1]) if first and (first[1] != "0") else None
+
+
+def _oom_score(pid: int) -> int | None:
+    """proc_pid_oom_score_adj(5)"""
+    try:
+        return int(Path(f"/proc/{pid}/oom_score_adj").read_text())
+    except (OSError, ValueError):
+        return None

@@ -9,7 +9,7 @@ from reconciler.engine import Engine
 from reconciler.observe.names import read_names
 from reconciler.observe.shared import Shared
 from reconciler.store.records import Record
-from reconciler.wanted.networks import balance_name
+from reconciler.wanted.networks import balance_name, port_facts
 from runtime.network.records import ServiceBalance
 
 
@@ -32,5 +32,5 @@ def _balance(balance: ServiceBalance) -> Mapping[str, Any]:
     return {
         "virtual": sorted(map(str, balance.virtual_addresses)),
         "backends": {name: sorted(addresses) for name, addresses in backends.items()},
-        "ports": {f"{port.protocol} {port.host_port}": port.container_port for port in balance.ports},
+        "ports": port_facts(balance),
     }

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,33 +14,25 @@ from reconciler.bundle.mounts import Sources
 from reconciler.bundle.user import resolve_user
 from reconciler.desired import Desired
 from reconciler.perform.context import Context
+from reconciler.perform.devices import make_nodes
 from reconciler.perform.etc import etc_files
 from reconciler.perform.grants import project_grants
 from reconciler.perform.hooks import departure_hooks
-from reconciler.resolve.containers import joined
-from runtime.images.record import ImageRecord
-from runtime.images.store import layer_directories, read_image
-from runtime.layout import Layout
-from runtime.process import client
-from runtime.volumes.populate import populate
-from runtime.volumes.records import VolumeWanted
-from runtime.volumes.subpath import resolve_subpath
-from runtime.volumes.volume import ensure_volume, volume_path
+from reconciler.perform.mount_sources import image_of, image_volumes, mount_sources
+from reconciler.perform.namespaces import entered
+from reconciler.perform.shared_memory import shared_memory
+from reconciler.resolve.expand import container_spec, image_key
+from runtime.images.store import layer_directories
+from runtime.kernel import apparmor
 from schemas.container import ContainerSpec
-from schemas.errors import Refused, RetryLater
-from schemas.mount import Mount
-from schemas.names import Key, Kind
-from schemas.service import ServiceSpec
+from schemas.errors import Refused
+from schemas.names import Key
 
 
 def declared_spec(context: Context, want: Desired) -> ContainerSpec:
     """The container's spec: its manifest's own, or what its Service makes of each replica."""
     assert want.declared is not None
-    spec = want.declared.spec
-    if isinstance(spec, ServiceSpec):
-        return spec.replica()
-    assert isinstance(spec, ContainerSpec)
-    return spec
+    return container_spec(want.declared, context.declared)
 
 
 def _declared_key(want: Desired) -> Key:
@@ -48,21 +40,24 @@ def _declared_key(want: Desired) -> Key:
 
 
 def make_bundle(context: Context, want: Desired) -> None:
-    """Raises Refused for what only shows now: no such user, device, path."""
+    """Raises Refused for what only shows now: no such user, device, path. RetryLater when something beneath is gone."""
     layout, name = context.engine.layout, want.key.name
     spec = declared_spec(context, want)
-    image = _image(context, want)
+    image = image_of(context, want, image_key(spec.image, spec, context.declared))
     layers = layer_directories(layout, image)
     bundle = layout.container(name)
     for directory in ("work", "rootfs", "log"):
         (bundle / directory).mkdir(mode=0o755, parents=True, exist_ok=True)
     _make_upper(bundle / "upper", layers[0])
-    spec = spec.model_copy(update={"volumes": (*spec.volumes, *_image_volumes(spec, image))})
-    user = resolve_user(layers, spec.user or image.config.user, spec.group_add)
+    spec = spec.model_copy(update={"volumes": (*spec.volumes, *image_volumes(spec, image))})
+    joined = entered(context, want, spec)
+    id_base = want.facts.get("user_namespace", joined.id_base)
     sources = Sources(
-        by_target=dict(_mount_sources(context, name, spec, layers)),
+        by_target=mount_sources(context, want, spec, layers),
         files=etc_files(context, want, spec),
-        secrets=project_grants(context, want, spec),
+        secrets=project_grants(context, want, spec, id_base or 0),
+        devices=make_nodes(spec, bundle, id_base) if id_base is not None else {},
+        shared_memory=shared_memory(context, want, spec, id_base or 0),
     )
     materials = Materials(
         name=name,
@@ -71,13 +66,15 @@ def make_bundle(context: Context, want: Desired) -> None:
         image=image.config,
         layers=layers,
         environment=context.environments.get(_declared_key(want), {}),
-        user=user,
+        user=resolve_user(layers, spec.user or image.config.user, spec.group_add),
         sources=sources,
-        id_base=want.facts.get("user_namespace"),
-        joined=_joined(context, want, spec),
+        limits=want.facts["limits"],
+        apparmor=_profile(want, spec),
+        id_base=id_base,
+        joined=joined.paths,
         hooks=departure_hooks(context, want),
     )
-    _write(bundle / "config.json", config(spec, materials))
+    write_config(bundle, config(spec, materials))
 
 
 def _make_upper(upper: Path, layer: Path) -> None:
@@ -92,85 +89,47 @@ def _make_upper(upper: Path, layer: Path) -> None:
     new.rename(upper)
 
 
-def _image(context: Context, want: Desired) -> ImageRecord:
-    key = next(need for need in want.needs if need.kind is Kind.IMAGE)
-    image = read_image(context.engine.layout, key.name)
-    if image is None:
-        raise RetryLater(f"{key} is not there", object=str(want.key), step="find the image")
-    return image
+def _profile(want: Desired, spec: ContainerSpec) -> str | None:
+    """The AppArmor profile to run in, where the kernel has AppArmor. Raises Refused for one that it has not."""
+    chosen = spec.security.apparmor
+    if chosen == apparmor.UNCONFINED or (chosen is None and spec.privileged):
+        return None
+    if chosen is None:
+        return _default_profile()
+    if not apparmor.is_available() or chosen not in apparmor.loaded_profiles():
+        why = "is not loaded" if apparmor.is_available() else "cannot be entered: AppArmor is not enabled here"
+        raise Refused(
+            f"the profile {chosen} {why}",
+            object=str(want.key),
+            step="spec.security_opt apparmor",
+            hint="load it with apparmor_parser, or leave it out",
+        )
+    return chosen
 
 
-def _image_volumes(spec: ContainerSpec, image: ImageRecord) -> Iterator[Mount]:
-    """Unnamed volumes for the paths the image declares and the manifest does not mount (image-spec, Volumes)."""
-    taken = {os.path.normpath(mount.target) for mount in spec.mounts}
-    for path in image.config.volumes:
-        if os.path.normpath(path) not in taken:
-            yield Mount(type="volume", target=path)
+@cache
+def _default_profile() -> str | None:
+    """Loaded at the first container of an apply. A machine with AppArmor and without its parser is told so."""
+    if not apparmor.is_available():
+        return None
+    try:
+        return apparmor.ensure_default_profile()
+    except OSError as error:
+        raise Refused(
+            error.strerror or str(error), step="apparmor", hint="or write security_opt: [apparmor=unconfined]"
+        ) from error
 
 
-def _mount_sources(
-    context: Context, name: str, spec: ContainerSpec, layers: tuple[Path, ...]
-) -> Iterator[tuple[str, Path]]:
-    for mount in spec.volumes:
-        if mount.type == "volume":
-            yield mount.target, _volume_source(context.engine.layout, name, mount, layers)
-        elif mount.type == "bind":
-            yield mount.target, _bind_source(mount)
-        elif mount.type == "image":
-            raise Refused(
-                "mounting an image is not there yet", object=f"Container/{name}", step="mount", path=mount.target
-            )
+def read_config(bundle: Path) -> dict[str, Any] | None:
+    """The bundle's `config.json`; None where there is none that can be read."""
+    try:
+        made: dict[str, Any] = json.loads((bundle / "config.json").read_bytes())
+    except (OSError, ValueError):
+        return None
+    return made
 
 
-def _volume_source(layout: Layout, container: str, mount: Mount, layers: tuple[Path, ...]) -> Path:
-    """A volume's directory, filled at first use from what the image holds at the target, as Docker does."""
-    volume = mount.source or unnamed_volume(container, mount.target)
-    if mount.source is None:
-        ensure_volume(layout, VolumeWanted(name=volume))
-    options = mount.volume
-    if options is None or not options.nocopy:
-        populate(layout, volume, layers, mount.target)
-    if options is not None and options.subpath:
-        return resolve_subpath(layout, volume, options.subpath)
-    return volume_path(layout, volume)
-
-
-def unnamed_volume(container: str, target: str) -> str:
-    """The same each time, so that a replaced container finds its data again, as with Compose."""
-    return f"{container[:40]}-{hashlib.sha256(f'{container}:{target}'.encode()).hexdigest()[:12]}"
-
-
-def _bind_source(mount: Mount) -> Path:
-    path = Path(mount.source or "")
-    if not path.exists():
-        if mount.bind is not None and not mount.bind.create_host_path:
-            raise Refused("the path to mount is not there", step="mount", path=str(path), hint="create it")
-        path.mkdir(parents=True, exist_ok=True)
-    return path
-
-
-def _joined(context: Context, want: Desired, spec: ContainerSpec) -> Mapping[str, Path]:
-    """Namespaces of other containers to enter, and their user namespace, which owns them."""
-    found: dict[str, Path] = {}
-    for field, namespace in (("network_mode", "network"), ("pid", "pid"), ("ipc", "ipc")):
-        peer = joined(getattr(spec, field))
-        if peer is None:
-            continue
-        pid = _pid_of(context, want, peer)
-        found[namespace] = Path(f"/proc/{pid}/ns/{ {'network': 'net'}.get(namespace, namespace) }")
-        if "user_namespace" in context.desired[peer].facts:
-            found["user"] = Path(f"/proc/{pid}/ns/user")
-    return found
-
-
-def _pid_of(context: Context, want: Desired, peer: Key) -> int:
-    process = client.read_process(context.engine.layout, peer.name)
-    if process is None or not process.phase.can_kill:
-        raise RetryLater(f"{peer} does not run", object=str(want.key), step="join its namespaces")
-    return process.pid
-
-
-def _write(path: Path, document: Mapping[str, Any]) -> None:
-    temporary = path.with_suffix(".tmp")
+def write_config(bundle: Path, document: Mapping[str, Any]) -> None:
+    temporary = bundle / "config.tmp"
     temporary.write_text(json.dumps(document))
-    temporary.rename(path)
+    temporary.rename(bundle / "config.json")

@@ -7,35 +7,28 @@ nothing runs before its network is there, and nothing is reachable before its pr
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
-from typing import Any
 
 from reconciler.actions import Action, Effect, Verb
+from reconciler.bundle.config import rotation
 from reconciler.desired import Desired, Observed
 from reconciler.kinds.container import LIVING
-from reconciler.perform.bundles import declared_spec, make_bundle
+from reconciler.perform import plugging, shared_memory
+from reconciler.perform.bundles import declared_spec, make_bundle, read_config
 from reconciler.perform.context import Context
-from reconciler.perform.hooks import incarnation
+from reconciler.perform.etc import write_etc
+from reconciler.perform.limits import ensure_limits, ensure_oom_score, told
+from reconciler.perform.mount_sources import release_unnamed
 from reconciler.perform.stopping import stop
 from reconciler.perform.waiting import wait_for_dependencies
-from reconciler.wanted.networks import endpoint_wanted, publications
-from runtime.kernel import cgroup
-from runtime.network.dns.records import ensure_records, remove_records
-from runtime.network.endpoint import ensure_endpoint, remove_endpoint
-from runtime.network.firewall.publications import publish, unpublish
 from runtime.process import client
-from runtime.process.failure import ProcessFailed
 from runtime.process.records import Phase, ProcessRecord
 from runtime.volumes.secrets import remove_projection
-from schemas.errors import Refused
 from schemas.names import Key
 
 
 def ensure(context: Context, want: Desired, have: Observed | None, action: Action) -> None:
-    try:
+    with told(want):
         _ensure(context, want, have, action)
-    except ProcessFailed as error:
-        raise Refused(str(error), object=str(want.key), step=error.step, path=error.path, errno=error.errno) from error
 
 
 def _ensure(context: Context, want: Desired, have: Observed | None, action: Action) -> None:
@@ -43,17 +36,37 @@ def _ensure(context: Context, want: Desired, have: Observed | None, action: Acti
     process = client.read_process(layout, name)
     living = process is not None and process.phase.value in LIVING
     if want.facts["process"] == "stopped":
-        if living:
-            stop(context, name, have)
-        if not (layout.container(name) / "config.json").exists():
-            make_bundle(context, want)
-        return
-    if living and action.verb is Verb.UPDATE and action.effect is not Effect.RESTART:
-        assert process is not None
+        _stay_stopped(context, want, have, living)
+    elif process is not None and living and not _begins_anew(want, process, action):
         _change(context, want, have, process, action)
-    else:
+        _settle(context, want)
+    elif living or _starts(action):
         _start(context, want, have)
-    _settle(context, want)
+        _settle(context, want)
+
+
+def _stay_stopped(context: Context, want: Desired, have: Observed | None, living: bool) -> None:
+    layout, name = context.engine.layout, want.key.name
+    if living:
+        stop(context, name, have)
+        plugging.withdraw(layout, name, have)
+        client.delete(layout, name)
+    if not (layout.container(name) / "config.json").exists():
+        make_bundle(context, want)
+
+
+def _begins_anew(want: Desired, process: ProcessRecord, action: Action) -> bool:
+    """Whether a living process cannot become what is wanted: `created` is before all others."""
+    if action.verb is not Verb.UPDATE or action.effect is Effect.RESTART:
+        return True
+    return want.facts["process"] == "created" and process.phase is not Phase.CREATED
+
+
+def _starts(action: Action) -> bool:
+    """Whether an ended process is to run again: not for a change of labels of a job that is done."""
+    if action.verb is not Verb.UPDATE or action.effect is Effect.RESTART:
+        return True
+    return any(change.path[0] == "process" or change.path == ("spec", "state") for change in action.changes)
 
 
 def _start(context: Context, want: Desired, have: Observed | None) -> None:
@@ -66,30 +79,39 @@ def _start(context: Context, want: Desired, have: Observed | None) -> None:
     client.create(layout, name)
     process = client.read_process(layout, name)
     assert process is not None
-    _plug(context, want, process)
-    _name(context, want, have)
-    _publish(context, want)
+    plugging.plug(context, want, process)
+    plugging.name(context, want, have)
+    plugging.expose(context, want)
     if want.facts["process"] != "created":
         client.start(layout, name)
 
 
 def _change(context: Context, want: Desired, have: Observed | None, process: ProcessRecord, action: Action) -> None:
     """In place: only what disagrees is touched."""
-    layout, name = context.engine.layout, want.key.name
     touched = {str(change.path[0]) for change in action.changes}
+    fields = {change.path[1] for change in action.changes if change.path[0] == "spec" and len(change.path) > 1}
     asked = have.asked if have is not None else {}
     if touched & {"limits", "other_limits"}:
-        cgroup.ensure_limits(layout.cgroup(name), want.facts["limits"])
-    if touched & {"endpoints", "spec"}:
-        for network, facts in asked.get("endpoints", {}).items():
-            if network not in want.facts["endpoints"]:
-                remove_endpoint(facts["interface"], process.pid, process.start_time)
-    if "endpoints" in touched:
-        _plug(context, want, process)
+        ensure_limits(context, want)
+    if "oom_score_adj" in touched | fields:
+        ensure_oom_score(context, want)
+    if "logging" in fields:
+        _rotate(context, want)
+    if "endpoints" in touched or asked.get("endpoints") != want.facts["endpoints"]:
+        plugging.unplug(process, want, have)
+        plugging.plug(context, want, process)
+        write_etc(context, want, declared_spec(context, want))
+    if "other_endpoints" in touched:
+        plugging.unplug_stray(context, want, process)
     if "names" in touched or asked.get("names") != want.facts["names"]:
-        _name(context, want, have)
+        plugging.name(context, want, have)
     if "published" in touched or asked.get("published") != want.facts["published"]:
-        _publish(context, want)
+        plugging.expose(context, want)
+
+
+def _rotate(context: Context, want: Desired) -> None:
+    max_size, max_file = rotation(declared_spec(context, want))
+    client.rotate(context.engine.layout, want.key.name, max_size, max_file)
 
 
 def _settle(context: Context, want: Desired) -> None:
@@ -107,43 +129,16 @@ def _settle(context: Context, want: Desired) -> None:
         client.pause(layout, name)
 
 
-def _plug(context: Context, want: Desired, process: ProcessRecord) -> None:
-    for network, facts in want.facts["endpoints"].items():
-        wanted = endpoint_wanted(context.network(network), want.key.name, facts)
-        ensure_endpoint(context.engine.layout, wanted, process.pid, process.start_time)
-
-
-def _name(context: Context, want: Desired, have: Observed | None) -> None:
-    layout, name = context.engine.layout, want.key.name
-    for network in have.asked.get("names", {}) if have is not None else ():
-        if network not in want.facts["names"]:
-            remove_records(layout, network, name)
-    resolvers = declared_spec(context, want).dns
-    for network, facts in want.facts["names"].items():
-        ensure_records(layout, network, name, _own_first(name, facts), facts["addresses"], resolvers)
-
-
-def _own_first(name: str, facts: Mapping[str, Any]) -> list[str]:
-    """Reverse look-ups answer with the first name."""
-    return [name, *(other for other in facts["names"] if other != name)]
-
-
-def _publish(context: Context, want: Desired) -> None:
-    layout, name = context.engine.layout, want.key.name
-    wanted = list(publications(name, want.facts["published"], incarnation(layout, name)))
-    unpublish(layout, name, keep=wanted)
-    if wanted:
-        publish(layout, wanted)
-
-
 def remove(context: Context, key: Key, have: Observed | None, action: Action) -> None:
-    """Stop it, then take away what is its alone: names, ports, cgroup, writable layer, logs. Never a volume."""
+    """Stop it, then take away what is its alone: names, ports, cgroup, writable layer, logs. Never a volume's files."""
     layout, name = context.engine.layout, key.name
     stop(context, name, have)
-    for network in have.asked.get("names", {}) if have is not None else ():
-        remove_records(layout, network, name)
-    unpublish(layout, name)
+    plugging.withdraw(layout, name, have)
     client.delete(layout, name, force=True)
     remove_projection(layout, name)
+    shared_memory.remove(layout, name)
+    if not action.replaces:
+        made = read_config(layout.container(name)) or {}
+        release_unnamed(layout, name, (entry["destination"] for entry in made.get("mounts", ())))
     if layout.container(name).exists():
         shutil.rmtree(layout.container(name))

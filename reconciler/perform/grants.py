@@ -12,8 +12,8 @@ from schemas.container import ContainerSpec
 from schemas.names import Kind
 
 
-def project_grants(context: Context, want: Desired, spec: ContainerSpec) -> Mapping[str, Path]:
-    """Target in the container -> file to mount there, read-only."""
+def project_grants(context: Context, want: Desired, spec: ContainerSpec, id_base: int) -> Mapping[str, Path]:
+    """Target in the container -> file to mount there, read-only. `id_base`: the host's id of the container's root."""
     grants = [(Kind.SECRET, grant) for grant in spec.secrets] + [(Kind.CONFIG, grant) for grant in spec.configs]
     if not grants:
         return {}
@@ -21,6 +21,5 @@ def project_grants(context: Context, want: Desired, spec: ContainerSpec) -> Mapp
         Projected(kind.value, grant.source, f"{index}", grant.uid or 0, grant.gid or 0, grant.mode)
         for index, (kind, grant) in enumerate(grants)
     ]
-    offset = want.facts.get("user_namespace") or 0
-    directory = project(context.engine.layout, want.key.name, entries, offset)
+    directory = project(context.engine.layout, want.key.name, entries, id_base)
     return {grant.target: directory / str(index) for index, (_, grant) in enumerate(grants)}

@@ -1,6 +1,8 @@
 """What a container's monitor does when its process has ended, though no process of the engine runs: leave the network.
 
-An OCI poststop hook takes the container's ports and its places in Services' balancing away.
+An OCI poststop hook forgets its names, so that no client is sent to a dead address; and where something on the host led
+to it (published ports, a Service) it is taken out of the firewall. Whether something does is told by a mark in the
+bundle, since ports come and go while the container lives.
 """
 
 from __future__ import annotations
@@ -13,14 +15,36 @@ from reconciler.desired import Desired
 from reconciler.perform.context import Context
 from runtime.layout import Layout
 from runtime.network.depart import hook
+from runtime.network.dns.records import networks_directory
+
+SHELL = "/bin/sh"
+FAREWELL = 'rm -f -- "$1"/*/"$2"; if [ -e "$3" ]; then shift 3; exec "$@"; fi'
+PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def departure_hooks(context: Context, want: Desired) -> Sequence[Mapping[str, Any]]:
-    """Only for what something on the host leads to: published ports, or a Service."""
-    incarnation = new_incarnation(context.engine.layout, want.key.name)
-    if not want.facts["published"] and want.owner is None:
+    """None for a container without a network of ours."""
+    layout, name = context.engine.layout, want.key.name
+    leave = hook(layout, name, new_incarnation(layout, name))
+    if not want.facts["endpoints"]:
         return ()
-    return (hook(context.engine.layout, want.key.name, incarnation),)
+    program = leave["args"]
+    assert isinstance(program, list)
+    arguments = [SHELL, "-c", FAREWELL, SHELL, str(networks_directory(layout)), name, _mark(layout, name), *program]
+    return ({"path": SHELL, "args": arguments, "env": [f"PATH={PATH}"], "timeout": leave["timeout"]},)
+
+
+def mark_reachable(layout: Layout, want: Desired) -> None:
+    """Note whether something on the host leads to the container: then its farewell looks through the firewall."""
+    mark = layout.container(want.key.name) / "reachable"
+    if want.facts["published"] or want.owner is not None:
+        mark.touch()
+    else:
+        mark.unlink(missing_ok=True)
+
+
+def _mark(layout: Layout, name: str) -> str:
+    return str(layout.container(name) / "reachable")
 
 
 def new_incarnation(layout: Layout, name: str) -> str:

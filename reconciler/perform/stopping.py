@@ -6,9 +6,9 @@ import signal as signals
 
 from reconciler.desired import Observed
 from reconciler.perform.context import Context
+from reconciler.resolve.expand import recorded_image
 from runtime.images.store import read_image
 from runtime.process import client
-from schemas.names import Key, Kind
 
 GRACE_SECONDS = 10.0
 """Docker's."""
@@ -27,8 +27,10 @@ def stop(context: Context, name: str, have: Observed | None) -> None:
 
 
 def _image_signal(context: Context, have: Observed | None) -> str:
-    key: Key | None = next((need for need in have.needs if need.kind is Kind.IMAGE), None) if have else None
-    image = read_image(context.engine.layout, key.name) if key is not None else None
+    if have is None or have.fields is None:
+        return ""
+    name = recorded_image(have.fields["spec"], have.needs)
+    image = read_image(context.engine.layout, name)
     return image.config.stop_signal if image is not None else ""
 
 

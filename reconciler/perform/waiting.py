@@ -6,7 +6,10 @@ from reconciler.desired import Desired
 from reconciler.perform.bundles import declared_spec
 from reconciler.perform.context import Context
 from runtime.process import client
-from schemas.errors import RetryLater
+from runtime.process.failure import NotRunning
+from schemas.check import replica_keys
+from schemas.errors import RetryLater, TrimtabError
+from schemas.names import Key, Kind
 
 COMPLETION_SECONDS = 600.0
 """How long a container that others wait for may run until it has completed."""
@@ -15,8 +18,20 @@ COMPLETION_SECONDS = 600.0
 def wait_for_dependencies(context: Context, want: Desired) -> None:
     """That they are started is the plan's order; here is waited for those that must have ended with 0."""
     for name, dependency in declared_spec(context, want).depends_on.items():
-        if dependency.condition == "service_completed_successfully":
-            _wait_completed(context, want, name)
+        if dependency.condition != "service_completed_successfully":
+            continue
+        for container in containers_called(context, name):
+            try:
+                _wait_completed(context, want, container)
+            except TrimtabError:
+                if dependency.required:
+                    raise
+
+
+def containers_called(context: Context, name: str) -> list[str]:
+    """The container of that name, or the replicas of the Service of that name."""
+    service = context.declared.get(Key(Kind.SERVICE, name))
+    return [key.name for key in replica_keys(service)] if service is not None else [name]
 
 
 def _wait_completed(context: Context, want: Desired, name: str) -> None:
@@ -24,6 +39,8 @@ def _wait_completed(context: Context, want: Desired, name: str) -> None:
         ended = client.wait(context.engine.layout, name, COMPLETION_SECONDS)
     except TimeoutError as error:
         raise RetryLater(f"Container/{name} has not completed", object=str(want.key), step="depends_on") from error
+    except NotRunning as error:
+        raise RetryLater(f"Container/{name} was not started", object=str(want.key), step="depends_on") from error
     if ended.exit_code != 0:
         raise RetryLater(
             f"Container/{name} ended with {ended.exit_code}, and must have completed with 0",

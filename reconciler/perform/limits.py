@@ -1,0 +1,83 @@
+"""A container's limits on its living cgroup, and which field of the manifest a refusal of the kernel is about."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from reconciler.desired import Desired
+from reconciler.perform.context import Context
+from runtime.kernel import cgroup
+from runtime.kernel.prctl import set_oom_score_adj
+from runtime.process.failure import ProcessFailed
+from schemas.errors import Refused
+
+FIELDS = (
+    (r"memory\.(memsw|swap)", "mem_limit and memswap_limit"),
+    (r"memory\.(soft_limit|low)", "mem_reservation"),
+    (r"memory\.swappiness", "mem_swappiness"),
+    (r"memory", "mem_limit"),
+    (r"cpu\.(shares|weight)", "cpu_shares"),
+    (r"cpu\.cfs_period", "cpu_period"),
+    (r"cpu\.(cfs_quota|max)", "cpus or cpu_quota"),
+    (r"cpuset", "cpuset"),
+    (r"pids", "pids_limit"),
+    (r"blkio|io\.", "blkio_config"),
+    (r"devices", "devices"),
+)
+"""File or controller of a cgroup -> fields of the manifest that end there."""
+
+DEFAULT_SCORE = 0
+
+
+@contextmanager
+def told(want: Desired) -> Iterator[None]:
+    """Map what stands in the way of a limit, or of a process, to Refused with the field it is about."""
+    try:
+        yield
+    except (cgroup.BadResources, cgroup.MissingController) as error:
+        raise refusal(want, str(error), getattr(error, "errno", None)) from error
+    except ProcessFailed as error:
+        if error.step == "cgroup":
+            raise refusal(want, error.message, error.errno) from error
+        raise Refused(str(error), object=str(want.key), step=error.step, path=error.path, errno=error.errno) from error
+
+
+def refusal(want: Desired, message: str, number: int | None) -> Refused:
+    field = next((fields for pattern, fields in FIELDS if re.search(pattern, message)), "")
+    hint = "see `trimtab system check` for what this machine can limit; leave it out, or write another value"
+    step = f"spec.{field}" if field else "cgroup"
+    return Refused(message, object=str(want.key), step=step, errno=number, hint=hint)
+
+
+def ensure_limits(context: Context, want: Desired) -> None:
+    """Exactly the wanted limits, while the container runs. Raises Refused, OSError."""
+    path = context.engine.layout.cgroup(want.key.name)
+    try:
+        cgroup.ensure_limits(path, want.facts["limits"])
+    except cgroup.MissingController:
+        raise
+    except OSError as error:
+        raise refusal(want, f"{error.strerror}: {error.filename or path}", error.errno) from error
+
+
+def ensure_oom_score(context: Context, want: Desired) -> None:
+    """The wanted score, for every process of the container. Raises Refused where the machine forbids lowering it."""
+    score = want.facts.get("oom_score_adj", DEFAULT_SCORE)
+    for pid in cgroup.processes(context.engine.layout.cgroup(want.key.name)):
+        try:
+            set_oom_score_adj(pid, score)
+        except ProcessLookupError:
+            continue
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            hint = "lowering it needs CAP_SYS_RESOURCE, which this machine does not give"
+            raise Refused(
+                error.strerror or str(error),
+                object=str(want.key),
+                step="spec.oom_score_adj",
+                errno=error.errno,
+                hint=hint,
+            ) from error
