@@ -95,8 +95,10 @@ spec:
 
     def cgroups(self) -> list[str]:
         top = f"trimtab-{self.layout.engine_id}"
-        found = [p for p in Path("/sys/fs/cgroup").glob(f"**/{top}/*") if p.is_dir()]
-        return [str(path) for path in found if path.name not in (".launcher",)]
+        # named, not searched for: other engines' cgroups come and go meanwhile
+        mounts = [Path("/sys/fs/cgroup"), *Path("/sys/fs/cgroup").iterdir()]
+        found = [path for mount in mounts if (mount / top).is_dir() for path in (mount / top).iterdir()]
+        return [str(path) for path in found if path.is_dir() and path.name != ".launcher"]
 
     def links(self) -> list[str]:
         lines = subprocess.run(["ip", "-br", "link"], capture_output=True, text=True, check=True).stdout.splitlines()
