@@ -70,7 +70,7 @@ FLAGS = {
 }
 NEW_LISTENER = 8
 SET_MODE_FILTER = 1
-FORMAT = "2"
+FORMAT = "3"
 """Part of every hash: another way of compiling makes another program."""
 DIGEST_BYTES = 32
 

@@ -31,10 +31,11 @@ def child(path: str, *, as_nobody: bool) -> list[str]:
     os.close(writer)
     for descriptor in entries:
         os.close(descriptor)
-    with open(reader) as file:
-        lines = file.read().splitlines()
-    assert os.waitpid(pid, 0)[1] == 0
-    return lines
+    try:
+        assert os.waitpid(pid, 0)[1] == 0
+        return os.read(reader, 65536).decode().splitlines()
+    finally:
+        os.close(reader)
 
 
 @ONLY_V1
