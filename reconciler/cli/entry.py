@@ -7,6 +7,7 @@ differences), 2 refused before anything was touched or wrong usage.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -19,20 +20,33 @@ FIRST = {
     "diff": "Show what `apply` would change. Exit 0: nothing, 1: something.",
     "apply": "Make the machine as the manifests say.",
     "get": "List objects and how they stand.",
-    "logs": "Print a container's output.",
+    "logs": "Print what a container has written.",
 }
 MORE = {
-    "delete": "Take away what manifests declare.",
-    "describe": "Tell everything about one object.",
-    "exec": "Run a command in a container.",
+    "delete": "Take objects away.",
+    "describe": "Tell all of an object.",
+    "exec": "Run a command inside.",
     "events": "List what happened.",
-    "explain": "Explain a kind or a field: `trimtab explain container.ports`.",
-    "schema": "Print a kind's JSON Schema.",
-    "image": "List, pull, inspect, load, save, import, remove images.",
-    "system": "This engine and machine: info, check, df.",
-    "completion": "Print a shell's completion script.",
+    "explain": "Explain a field.",
+    "schema": "Print a JSON Schema.",
+    "image": "Images by hand.",
+    "system": "info, check, df.",
+    "completion": "For your shell.",
     "version": "Print the version.",
 }
+SURROUNDINGS = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EIO,
+    errno.EMFILE,
+    errno.ENOMEM,
+)
+"""Errors that are the machine's and nobody's fault."""
+NAME_WIDTH, COLUMN_WIDTH = 12, 38
+"""Of the two columns of further commands, so that all of the help fits a screen of 24 lines."""
 
 
 class Commands(click.Group):
@@ -61,9 +75,18 @@ class Commands(click.Group):
             raise click.UsageError(f"there is no command `{args[0]}`.{hint}", ctx) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        for title, commands in (("Start with", FIRST), ("Commands", MORE)):
-            with formatter.section(title):
-                formatter.write_dl(list(commands.items()))
+        with formatter.section("Start with"):
+            formatter.write_dl(list(FIRST.items()))
+        with formatter.section("Commands"):
+            cells = [f"{name:{NAME_WIDTH}}{text}" for name, text in MORE.items()]
+            half = (len(cells) + 1) // 2
+            for left, right in zip(cells[:half], [*cells[half:], ""], strict=False):
+                formatter.write(f"  {left:{COLUMN_WIDTH}}{right}".rstrip() + "\n")
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """What a newcomer needs first, first."""
+        self.format_commands(ctx, formatter)
+        click.Command.format_options(self, ctx, formatter)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -71,11 +94,7 @@ class Commands(click.Group):
 @click.option("--run", type=click.Path(), envvar="TRIMTAB_RUN", help="Live state [/run/trimtab].")
 @click.pass_context
 def cli(ctx: click.Context, root: str | None, run: str | None) -> None:
-    """A container engine driven by manifest files: edit them in git, see what would change, apply.
-
-    \b
-    First steps:  trimtab validate PATH · trimtab diff PATH · trimtab apply PATH
-    """
+    """A container engine driven by manifest files: edit them in git, see what would change, apply."""
     from runtime.layout import DEFAULT_ROOT, DEFAULT_RUN, Layout
 
     ctx.obj = Layout(root=Path(root or DEFAULT_ROOT).absolute(), run=Path(run or DEFAULT_RUN).absolute())
@@ -83,19 +102,33 @@ def cli(ctx: click.Context, root: str | None, run: str | None) -> None:
 
 def main() -> None:
     """Run the command line. Never a traceback for a user's mistake; `TRIMTAB_DEBUG=1` shows them for ours."""
+    status = _run()
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        status = _nobody_reads()
+    sys.exit(status)
+
+
+def _run() -> int:
     try:
         status = cli.main(prog_name="trimtab", standalone_mode=False)
+    except SystemExit as leaving:
+        status = leaving.code
     except click.exceptions.Abort:
-        status = _say("interrupted; what was under way was finished, the next apply does the rest", 130)
+        return _say("interrupted", 130)
     except click.ClickException as error:
         error.show()
-        status = error.exit_code
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        status = 141
+        return error.exit_code
     except Exception as error:
-        status = _unexpected(error)
-    sys.exit(status if isinstance(status, int) else 0)
+        return _unexpected(error)
+    return status if isinstance(status, int) else 0
+
+
+def _nobody_reads() -> int:
+    """Whoever read our output has left (`| head`): leave too, without a word, as click does while a command runs."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 1
 
 
 def _unexpected(error: Exception) -> int:
@@ -107,6 +140,8 @@ def _unexpected(error: Exception) -> int:
         return _say(str(error), 2)
     if isinstance(error, PermissionError) and os.geteuid() != 0:
         return _say(f"{error}; trimtab needs root to drive the kernel: run it with sudo", 2)
+    if isinstance(error, OSError) and error.errno in SURROUNDINGS:
+        return _say(f"{error}; mend that and try again", 1)
     return _say(f"this is a fault of trimtab: {type(error).__name__}: {error}; TRIMTAB_DEBUG=1 shows where", 3)
 
 

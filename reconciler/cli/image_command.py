@@ -16,7 +16,7 @@ def command() -> None:
     """Bring, show and take away images. Containers use one by its name, or by the reference it was pulled by."""
 
 
-@command.command("ls")
+@command.command("ls", short_help="List images, and what uses them.")
 @click.option("-o", "output", type=click.Choice(("table", "json", "name")), default="table", help="Format [table].")
 @click.pass_obj
 def list_(layout: Layout, output: str) -> None:
@@ -26,7 +26,7 @@ def list_(layout: Layout, output: str) -> None:
     print_images(layout, output)
 
 
-@command.command()
+@command.command(short_help="Pull an image from a registry.")
 @click.argument("reference")
 @click.option("--platform", metavar="OS/ARCH[/VARIANT]", help="Pull for another machine [this one's].")
 @QUIET
@@ -38,7 +38,7 @@ def pull(layout: Layout, reference: str, platform: str | None, quiet: bool) -> N
     click.echo(bring(layout, reference, platform, quiet=quiet).name)
 
 
-@command.command()
+@command.command(short_help="Print everything about images as JSON.")
 @click.argument("names", nargs=-1, required=True, metavar="NAME|REFERENCE...", shell_complete=complete_names("Image"))
 @click.pass_obj
 def inspect(layout: Layout, names: tuple[str, ...]) -> None:
@@ -48,7 +48,7 @@ def inspect(layout: Layout, names: tuple[str, ...]) -> None:
     print_details(layout, names)
 
 
-@command.command()
+@command.command(short_help="Take images away that nothing uses.")
 @click.argument("names", nargs=-1, required=True, metavar="NAME|REFERENCE...", shell_complete=complete_names("Image"))
 @click.pass_obj
 def rm(layout: Layout, names: tuple[str, ...]) -> None:
@@ -58,7 +58,7 @@ def rm(layout: Layout, names: tuple[str, ...]) -> None:
     remove(layout, names)
 
 
-@command.command()
+@command.command(short_help="Load images from an archive.")
 @click.argument("file", metavar="FILE|DIRECTORY|-")
 @click.option("--name", metavar="NAME", help="What to call it [after its tag].")
 @QUIET
@@ -71,7 +71,7 @@ def load(layout: Layout, file: str, name: str | None, quiet: bool) -> None:
         click.echo(record.name)
 
 
-@command.command()
+@command.command(short_help="Save an image as an archive.")
 @NAME
 @click.option("--output", "file", default="-", metavar="FILE|-", help="Write it there [standard output].")
 @click.option(
@@ -89,7 +89,7 @@ def save(layout: Layout, name: str, file: str, form: str) -> None:
     write(layout, name, file, form)
 
 
-@command.command("import")
+@command.command("import", short_help="Make an image of a tar of a root file system.")
 @click.argument("name")
 @click.argument("file", metavar="TAR|-")
 @click.option("--cmd", multiple=True, metavar="WORD", help="A word of the command; give it once for each.")

@@ -16,7 +16,7 @@ def command() -> None:
     """Tell about this engine and machine."""
 
 
-@command.command()
+@command.command(short_help="Tell what this engine holds, and what runs of it.")
 @OUTPUT
 @click.pass_obj
 def info(layout: Layout, output: str) -> None:
@@ -26,7 +26,7 @@ def info(layout: Layout, output: str) -> None:
     print_info(layout, output)
 
 
-@command.command()
+@command.command(short_help="Say what this kernel and machine lack.")
 @OUTPUT
 @click.option("--all", "everything", is_flag=True, help="Show what is there, too, not only what is missing.")
 @click.pass_obj
@@ -40,7 +40,7 @@ def check(layout: Layout, output: str, everything: bool) -> None:
     sys.exit(print_check(layout, output, everything=everything))
 
 
-@command.command()
+@command.command(short_help="Tell what is taken of the disk.")
 @OUTPUT
 @click.pass_obj
 def df(layout: Layout, output: str) -> None:
