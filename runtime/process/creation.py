@@ -20,7 +20,7 @@ from runtime.kernel import terminal
 from runtime.kernel.process import start_time, wait_end
 from runtime.process import handover, hooks, protocol
 from runtime.process.birth import Init
-from runtime.process.failure import NotRunning, ProcessFailed
+from runtime.process.failure import NotRunning, ProcessFailed, step
 from runtime.process.handover import Facts, Handover
 from runtime.process.paths import ContainerPaths
 from runtime.process.records import Phase, ProcessRecord, write_state
@@ -38,6 +38,7 @@ class Made:
     server: socket.socket
     monitor: int
     log: dict[str, Any] | None
+    console: str | int | None = None
     descriptors: list[tuple[str, int]] = field(default_factory=list)
 
 
@@ -140,7 +141,20 @@ class Creation:
         elif "namespaces" in message:
             self._run_hooks()
         elif "console" in message:
-            self.terminal = descriptors[0]
+            self._take_terminal(descriptors[0])
+
+    def _take_terminal(self, master: int) -> None:
+        """Keep the container's terminal for the monitor, or give it to whoever wants it."""
+        console = self.made.console
+        if console is None:
+            self.terminal = master
+            return
+        try:
+            give_console(console, master)
+        except ProcessFailed as failure:
+            self.failure = failure
+            self.end_init()
+        os.close(master)
 
     def _on_exit(self) -> None:
         # what init said last still lies in its socket
@@ -249,3 +263,14 @@ def reply(connection: socket.socket, message: protocol.Message, descriptors: tup
     with contextlib.suppress(OSError):
         protocol.send(connection, message, descriptors)
     connection.close()
+
+
+def give_console(console: str | int, master: int) -> None:
+    """Give a terminal's master to the socket at a path, as runc does, or to one of our own descriptors."""
+    if isinstance(console, int):
+        with socket.socket(fileno=os.dup(console)) as channel:
+            protocol.send(channel, {"console": True}, (master,))
+        return
+    with step("console socket", console), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stream:
+        stream.connect(console)
+        socket.send_fds(stream, [b"/dev/ptmx"], [master])

@@ -52,6 +52,7 @@ def run_creator(monitor: socket.socket, monitor_pid: int, message: protocol.Mess
         _refuse(connection, error)
         return
     made.monitor = monitor_pid
+    made.console = message.get("console")
     _see_through(Creation(made, connection), monitor, early=bool(message.get("early")))
 
 
@@ -101,12 +102,12 @@ def _make(paths: ContainerPaths, message: protocol.Message, given: list[int], lo
     state = hooks.oci_state(paths.name, "creating", 0, paths.bundle, spec)
     init = bear(Birth(spec, plan, streams, seccomp, state), paths, sibling=True)
     descriptors = [(handover.BUNDLE, config), (handover.LOCK, lock), (handover.LOG_LOCK, log_lock)]
-    return Made(paths, spec, init, streams, server, 0, log, descriptors)
+    return Made(paths, spec, init, streams, server, 0, log, descriptors=descriptors)
 
 
 def _listen(paths: ContainerPaths) -> socket.socket:
     with contextlib.suppress(FileNotFoundError):
-        os.unlink(f"{paths.bundle}/exit.json")
+        os.unlink(f"{paths.record}/exit.json")
     with step("socket", paths.socket):
         return protocol.listen(paths.socket)
 

@@ -34,7 +34,7 @@ def start(paths: ContainerPaths) -> None:
     try:
         ask_monitor(paths, {"verb": "start"})
     except NotRunning:
-        record = read_exit(paths.bundle)
+        record = read_exit(paths.record)
         if record is None or not record.error:
             raise
         # init failed after an early answer, and before it was asked to start
@@ -54,7 +54,7 @@ def rotate(paths: ContainerPaths, max_size: int, max_file: int) -> None:
 def read_process(paths: ContainerPaths) -> ProcessRecord | None:
     """What is true now; None where the container never was made, or nothing of it is left."""
     state = read_state(paths.live)
-    ended = read_exit(paths.bundle)
+    ended = read_exit(paths.record)
     if state is None:
         return _only_ended(paths, ended) if ended else None
     if ended is not None:
@@ -81,7 +81,7 @@ def _late_exit(paths: ContainerPaths, state: ProcessRecord) -> ExitRecord:
         try:
             deadline = time.monotonic() + END_SECONDS
             while time.monotonic() < deadline:
-                record = read_exit(paths.bundle)
+                record = read_exit(paths.record)
                 if record is not None:
                     return record
                 # usually a millisecond; a full disk leaves no record at all
@@ -90,7 +90,7 @@ def _late_exit(paths: ContainerPaths, state: ProcessRecord) -> ExitRecord:
                 time.sleep(LOOK_SECONDS)
         finally:
             os.close(monitor)
-    return read_exit(paths.bundle) or UNKNOWN_END
+    return read_exit(paths.record) or UNKNOWN_END
 
 
 @contextlib.contextmanager

@@ -19,12 +19,16 @@ VANISHED = {errno.ENOENT, errno.ENODEV}
 
 @dataclass(frozen=True, slots=True)
 class ContainerPaths:
-    """A container's bundle, live directory and cgroup (a path below each hierarchy's root)."""
+    """A container's bundle, live directory and cgroup (a path below each hierarchy's root).
+
+    `record` is the directory of its exit record: the bundle, unless the bundle is somebody else's.
+    """
 
     name: str
     bundle: str
     live: str
     cgroup: str
+    record: str
 
     @property
     def socket(self) -> str:
@@ -44,16 +48,23 @@ class ContainerPaths:
     @classmethod
     def of(cls, layout: Layout, name: str) -> ContainerPaths:
         """By the engine's layout."""
-        return cls(name, str(layout.container(name)), str(layout.live(name)), layout.cgroup(name))
+        bundle = str(layout.container(name))
+        return cls(name, bundle, str(layout.live(name)), layout.cgroup(name), bundle)
 
     @classmethod
     def from_message(cls, message: dict[str, Any]) -> ContainerPaths:
-        """From the four strings of a request."""
-        return cls(message["name"], message["bundle"], message["live"], message["cgroup"])
+        """From the strings of a request."""
+        return cls(message["name"], message["bundle"], message["live"], message["cgroup"], message["record"])
 
     def to_message(self) -> dict[str, Any]:
-        """The four strings of a request."""
-        return {"name": self.name, "bundle": self.bundle, "live": self.live, "cgroup": self.cgroup}
+        """The strings of a request."""
+        return {
+            "name": self.name,
+            "bundle": self.bundle,
+            "live": self.live,
+            "cgroup": self.cgroup,
+            "record": self.record,
+        }
 
 
 def is_paused(paths: ContainerPaths) -> bool:

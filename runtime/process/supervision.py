@@ -27,6 +27,8 @@ from runtime.process.loop import Loop
 from runtime.process.output import Output
 from runtime.process.records import ExitRecord, write_exit
 
+REAP_SECONDS = 1.0
+
 
 class Supervision:
     """One container under its monitor's eyes, from its program's start (or its init's failure) to its end."""
@@ -79,8 +81,18 @@ class Supervision:
     def _on_exit(self) -> None:
         pidfd = self.what.get(handover.PIDFD)
         self.loop.forget(pidfd)
-        self.status = exit_status(pidfd)
+        self.status = _patient_status(pidfd)
         self.ended = True
+
+
+def _patient_status(pidfd: int) -> int | None:
+    """How init ended. Where it is somebody else's child, the kernel tells once that one has reaped it."""
+    deadline = time.monotonic() + REAP_SECONDS
+    status = exit_status(pidfd)
+    while status is None and time.monotonic() < deadline:
+        time.sleep(0.002)
+        status = exit_status(pidfd)
+    return status
 
 
 def _kill_rest(facts: Facts) -> None:
@@ -107,7 +119,7 @@ def _exit_record(facts: Facts, status: int | None) -> ExitRecord:
 
 def _write_down(facts: Facts, record: ExitRecord) -> None:
     try:
-        write_exit(facts.paths.bundle, record)
+        write_exit(facts.paths.record, record)
     except OSError:
         # a full disk, or a bundle removed under us: our log says why there is no record
         traceback.print_exc()
