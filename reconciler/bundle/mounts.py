@@ -31,7 +31,8 @@ class Source:
 class Sources:
     """Host paths behind a container's mounts, by target: of its volumes, generated files in `/etc`, secrets, devices.
 
-    `shared_memory`: a tmpfs on the host that several containers have as /dev/shm.
+    `shared_memory`: a tmpfs on the host that several containers have as /dev/shm. `host_queues`: the host's mqueue file
+    system, None where it has none mounted.
     """
 
     by_target: Mapping[str, Source]
@@ -39,6 +40,7 @@ class Sources:
     secrets: Mapping[str, Path]
     devices: Mapping[str, Path] = field(default_factory=dict)
     shared_memory: Path | None = None
+    host_queues: Path | None = None
 
 
 def mounts(spec: ContainerSpec, sources: Sources) -> list[Entry]:
@@ -61,8 +63,11 @@ def _kernel(spec: ContainerSpec, sources: Sources) -> list[Entry]:
         ),
         _entry("/sys", "sysfs", "sysfs", [*safe, access]),
         _entry("/sys/fs/cgroup", "cgroup", "cgroup", [*safe, "relatime", access]),
-        _entry("/dev/mqueue", "mqueue", "mqueue", safe),
     ]
+    if spec.ipc != "host":
+        entries.append(_entry("/dev/mqueue", "mqueue", "mqueue", safe))
+    elif sources.host_queues is not None:
+        entries.append(_entry("/dev/mqueue", "bind", str(sources.host_queues), ["bind", "rprivate", *safe]))
     if spec.ipc != "none":
         entries.append(_shared_memory(spec, sources, safe))
     return entries

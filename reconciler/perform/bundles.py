@@ -28,6 +28,8 @@ from schemas.container import ContainerSpec
 from schemas.errors import Refused
 from schemas.names import Key
 
+HOST_QUEUES = Path("/dev/mqueue")
+
 
 def declared_spec(context: Context, want: Desired) -> ContainerSpec:
     """The container's spec: its manifest's own, or what its Service makes of each replica."""
@@ -58,6 +60,7 @@ def make_bundle(context: Context, want: Desired) -> None:
         secrets=project_grants(context, want, spec, id_base or 0),
         devices=make_nodes(spec, bundle, id_base) if id_base is not None else {},
         shared_memory=shared_memory(context, want, spec, id_base or 0),
+        host_queues=HOST_QUEUES if HOST_QUEUES.is_dir() else None,
     )
     materials = Materials(
         name=name,

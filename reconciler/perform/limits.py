@@ -28,6 +28,20 @@ FIELDS = (
 )
 """File or controller of a cgroup -> fields of the manifest that end there."""
 
+STEPS = {
+    "rlimits": "ulimits",
+    "sysctl": "sysctls",
+    "oom_score_adj": "oom_score_adj",
+    "capabilities": "cap_add",
+    "seccomp": "security_opt",
+    "apparmor": "security_opt",
+    "device": "devices",
+    "cwd": "working_dir",
+    "user": "user",
+    "exec": "command",
+}
+"""Step of making a container -> field of the manifest it is about."""
+
 DEFAULT_SCORE = 0
 
 
@@ -41,7 +55,8 @@ def told(want: Desired) -> Iterator[None]:
     except ProcessFailed as error:
         if error.step == "cgroup":
             raise refusal(want, error.message, error.errno) from error
-        raise Refused(str(error), object=str(want.key), step=error.step, path=error.path, errno=error.errno) from error
+        where = f"spec.{STEPS[error.step]}" if error.step in STEPS else error.step
+        raise Refused(error.message, object=str(want.key), step=where, path=error.path, errno=error.errno) from error
 
 
 def refusal(want: Desired, message: str, number: int | None) -> Refused:

@@ -19,7 +19,7 @@ from runtime.process.failure import step
 from runtime.process.mount_options import MountOptions, options_of
 from runtime.process.sources import is_mapped
 
-HOST_COPIES = {"sysfs": "/sys", "mqueue": "/dev/mqueue"}
+HOST_COPIES = {"proc": "/proc", "sysfs": "/sys", "mqueue": "/dev/mqueue"}
 """File systems that show a namespace: where that is not ours to mount, the host's own is shown, as it is there."""
 
 
