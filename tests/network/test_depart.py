@@ -77,6 +77,7 @@ def test_the_farewell_of_an_old_incarnation_takes_nothing_from_the_new(world: Wo
     assert read_firewall(world.layout).services == {"shop": balance()}
 
 
+@pytest.mark.vm
 @pytest.mark.parametrize("version", [4, 6])
 def test_a_client_that_keeps_its_udp_port_is_sent_to_the_living(world: World, version: int) -> None:
     front = world.network()

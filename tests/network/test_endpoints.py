@@ -40,6 +40,7 @@ def differences(world: World, wanted: EndpointWanted, machine: Machine) -> tuple
     return endpoint_differences(world.layout, wanted, found.get(wanted.interface))
 
 
+@pytest.mark.vm
 def test_a_plugged_container_has_what_was_asked_for_and_nothing_else(world: World) -> None:
     wanted = endpoint(world.network(mtu=1400), "web", 2, interface="net0", mac="02:AA:00:00:00:01")
     web = world.machine("web")
@@ -70,6 +71,7 @@ def test_plugging_again_changes_nothing(world: World) -> None:
     assert read_host_links() == links
 
 
+@pytest.mark.vm
 def test_the_first_packet_after_plugging_is_not_lost(world: World) -> None:
     front = world.network()
     world.host.listen(80, Protocol.UDP, 4, "10.1.0.1")
@@ -351,6 +353,7 @@ def test_macvlan_without_its_parent_says_so(world: World) -> None:
         ensure_network(world.layout, macvlan())
 
 
+@pytest.mark.vm
 def test_ipvlan_works_or_is_refused_by_name(world: World) -> None:
     outside = lan(world)
     wanted = replace(macvlan(), driver=Driver.IPVLAN, mode="l2")

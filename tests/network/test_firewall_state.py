@@ -41,6 +41,7 @@ def test_nothing_was_made_yet_and_that_is_no_error(world: World) -> None:
     assert (observed.networks, observed.publications, observed.services) == ({}, frozenset(), {})
 
 
+@pytest.mark.vm
 def test_a_made_table_is_whole_and_making_it_again_changes_nothing(world: World) -> None:
     ensure_table(world.layout)
     before = nftables.run("list ruleset")
@@ -147,6 +148,7 @@ PUBLICATIONS = [
 ]
 
 
+@pytest.mark.vm
 def test_publications_read_back_as_they_were_asked_for(world: World) -> None:
     publish(world.layout, PUBLICATIONS)
     publish(world.layout, PUBLICATIONS[:2])

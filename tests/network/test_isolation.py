@@ -37,6 +37,7 @@ def test_without_masquerade_it_goes_out_in_its_own_name(world: World, version: i
     assert web.ask(OUTSIDE[version], 80) == f"outside1 {address(front, version, 2)}"
 
 
+@pytest.mark.vm
 @both
 @transports
 def test_networks_are_kept_apart(any_world: World, version: int, protocol: Protocol) -> None:
@@ -72,6 +73,7 @@ def test_containers_of_one_network_talk(any_world: World, version: int, protocol
     assert web.ask(address(front, version, 3), 80, protocol) == f"db {address(front, version, 2)}"
 
 
+@pytest.mark.vm
 @both
 @transports
 def test_without_icc_they_do_not_but_by_published_ports(any_world: World, version: int, protocol: Protocol) -> None:

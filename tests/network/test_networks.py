@@ -146,6 +146,7 @@ def setting(name: str) -> str:
     return (SYSCTL / name).read_text().strip()
 
 
+@pytest.mark.vm
 def test_a_host_that_did_not_forward_still_does_not_between_its_own_links(world: World) -> None:
     first, second = world.outside(1), world.outside(2)
     second.listen(80)

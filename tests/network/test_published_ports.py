@@ -30,6 +30,7 @@ LOOPBACK = {4: "127.0.0.1", 6: "::1"}
 both = pytest.mark.parametrize("version", [4, 6], ids=["ipv4", "ipv6"])
 
 
+@pytest.mark.vm
 @both
 @pytest.mark.parametrize("protocol", [Protocol.TCP, Protocol.UDP])
 def test_outside_reaches_a_published_port_and_the_container_sees_who_asks(
@@ -72,6 +73,7 @@ def test_the_host_reaches_a_published_port_at_each_of_its_addresses(
         assert any_world.host.ask(place, 8080, protocol).startswith("web "), place
 
 
+@pytest.mark.vm
 def test_the_host_reaches_a_published_port_at_the_ipv6_loopback(world: World) -> None:
     front = world.network()
     world.container("web", front, 2)

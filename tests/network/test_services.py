@@ -49,6 +49,7 @@ def answers(asker: Machine, where: Address | str, count: int, protocol: Protocol
     return Counter(asker.ask(where, 80, protocol) for _ in range(count))
 
 
+@pytest.mark.vm
 @both
 @transports
 def test_connections_go_round_the_replicas_and_each_sees_the_client(
@@ -108,6 +109,7 @@ def test_another_network_does_not_reach_a_service(world: World, version: int) ->
     assert stranger.ask(address(front, version, VIRTUAL), 80) == "refused"
 
 
+@pytest.mark.vm
 @both
 def test_a_service_without_a_replica_refuses_and_never_offers_the_hosts_own_port(world: World, version: int) -> None:
     front = world.network()
