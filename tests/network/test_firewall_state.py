@@ -94,6 +94,7 @@ NETWORK_DAMAGE = [
     "delete element inet {table} isolated {{ {link} }}",
     "delete element inet {table} masqueraded {{ {link} }}",
     "delete element inet {table} gateways4 {{ {link} . 10.1.0.1 }}",
+    "delete element inet {table} all-gateways4 {{ 10.1.0.1 }}",
     "delete element inet {table} subnets6 {{ {link} . fd01:1::/64 }}",
     "add element inet {table} internal {{ {link} }}",
     "flush map bridge {table} routers",

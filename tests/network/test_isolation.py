@@ -159,6 +159,18 @@ def test_an_internal_network_reaches_the_hosts_name_server_and_nothing_else_of_i
     assert world.host.ask(str(address(inner, version, 2)), 80).startswith("web ")
 
 
+@both
+@transports
+def test_a_networks_gateway_is_for_its_own_containers(any_world: World, version: int, protocol: Protocol) -> None:
+    """The name server there tells of that network."""
+    front, back = any_world.network(), any_world.network("back", 2)
+    mine, stranger = any_world.container("mine", front, 2), any_world.container("stranger", back, 2)
+    gateway = str(address(front, version, 1))
+    any_world.host.listen(53, protocol, version, gateway)
+    assert mine.ask(gateway, 53, protocol) == f"host {address(front, version, 2)}"
+    assert stranger.ask(gateway, 53, protocol) == "refused"
+
+
 LIES = [
     ("10.1.0.2", "10.1.0.1", True, "the truth"),
     ("127.0.0.1", "10.1.0.1", False, "from the loopback"),

@@ -30,6 +30,8 @@ SETS = (
     ("set", "internal", "type ifname"),
     ("set", "isolated", "type ifname"),
     ("set", "masqueraded", "type ifname"),
+    ("set", "all-gateways4", "type ipv4_addr"),
+    ("set", "all-gateways6", "type ipv6_addr"),
     ("set", "subnets4", "type ifname . ipv4_addr; flags interval"),
     ("set", "subnets6", "type ifname . ipv6_addr; flags interval"),
     ("map", "within", "type ifname . ifname : verdict"),
@@ -202,6 +204,9 @@ CHAINS = (
             # a Service without a replica: never what the host happens to serve at that port
             "ip daddr @virtual4 ct state new goto refuse",
             "ip6 daddr @virtual6 ct state new goto refuse",
+            # another network's gateway, where our name server would tell of that network
+            "iifname @links ip daddr @all-gateways4 iifname . ip daddr != @gateways4 ct state new goto refuse",
+            "iifname @links ip6 daddr @all-gateways6 iifname . ip6 daddr != @gateways6 ct state new goto refuse",
             "iifname @internal goto confined",
         ),
     ),

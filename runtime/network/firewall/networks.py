@@ -18,6 +18,7 @@ from runtime.network.naming import bridge_mac, bridge_name, port_group
 from runtime.network.records import NetworkRules, NetworkWanted
 
 _SETS = ("links", "internal", "isolated", "masqueraded", "within", "gateways4", "gateways6", "subnets4", "subnets6")
+_ALL_GATEWAYS = ("all-gateways4", "all-gateways6")
 _APART = ("goto", "apart")
 
 
@@ -88,7 +89,7 @@ def _rules(inet: Listing, bridge: Listing, link: str) -> NetworkRules:
         masquerade="masqueraded" in names,
         gateways=frozenset(address_of(one.element.key[1]) for one in mine if one.name.startswith("gateways")),
         subnets=frozenset(ip_network(one.element.key[1]) for one in mine if one.name.startswith("subnets")),
-        whole=apart or verdict == ("accept",),
+        whole=(apart or verdict == ("accept",)) and _has_all_gateways(mine),
     )
 
 
@@ -102,13 +103,15 @@ def _elements(name: str, rules: NetworkRules) -> frozenset[Placed]:
             *(() if rules.icc else (_apart(link),)),
             *(placed(switch, link) for switch, on in switches.items() if on),
             *(placed(versioned("gateways", address), link, address) for address in rules.gateways),
+            *(placed(versioned("all-gateways", address), address, comment=link) for address in rules.gateways),
             *(placed(f"subnets{subnet.version}", link, subnet) for subnet in rules.subnets),
         }
     )
 
 
 def _of_link(inet: Listing, link: str) -> frozenset[Placed]:
-    return frozenset(one for one in all_of(inet, _SETS) if one.element.key[0] == link)
+    mine = frozenset(one for one in all_of(inet, _SETS) if one.element.key[0] == link)
+    return mine | {one for one in all_of(inet, _ALL_GATEWAYS) if one.element.comment == link}
 
 
 def _ports_of(bridge: Listing, link: str) -> frozenset[Placed]:
@@ -118,6 +121,11 @@ def _ports_of(bridge: Listing, link: str) -> frozenset[Placed]:
 
 def _apart(link: str) -> Placed:
     return placed("apart", port_group(link), family="bridge")
+
+
+def _has_all_gateways(mine: frozenset[Placed]) -> bool:
+    named = {one.element.key[1] for one in mine if one.name.startswith("gateways")}
+    return named == {one.element.key[0] for one in mine if one.name in _ALL_GATEWAYS}
 
 
 def _has_service(inet: Listing, link: str) -> bool:
