@@ -87,8 +87,11 @@ class Layout:
         return f"trimtab-{self.engine_id}"
 
     def cgroup(self, name: str) -> str:
-        """Path below each cgroup hierarchy's root (runtime-spec `linux.cgroupsPath`)."""
-        return f"/trimtab-{self.engine_id}/{name}"
+        """Path below each cgroup hierarchy's root (runtime-spec `linux.cgroupsPath`).
+
+        A directory beside the kernel's own files: the suffix keeps a container called `tasks` from being one of them.
+        """
+        return f"/trimtab-{self.engine_id}/{name}{'' if name.startswith('.') else '.container'}"
 
     def link(self, kind: str, name: str) -> str:
         """An interface name of at most 15 bytes: `tt<kind><engine><hash of name>`, kind one letter."""

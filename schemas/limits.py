@@ -173,7 +173,7 @@ class LimitFields(Spec):
         Swappiness, live("How readily its memory is swapped out, 0 to 100.", unit="percent", default="the kernel's")
     ] = None
     oom_score_adj: Annotated[
-        OomScore | None, restart("Likelihood to be killed when memory runs out, -1000 to 1000.", default="0")
+        OomScore | None, live("Likelihood to be killed when memory runs out, -1000 to 1000.", default="0")
     ] = None
     pids_limit: Annotated[Pids | None, live("Processes and threads; -1 is no limit.", default="4096")] = None
     blkio_config: Annotated[BlkioConfig | None, live("Shares and limits of block devices.")] = None

@@ -16,6 +16,9 @@ from schemas.faults import Fault, refuse
 from schemas.field import live
 from schemas.limits import limit_faults
 
+SHARES_OF_ONE, LEAST_SHARES, MOST_SHARES = 1024, 2, 262_144
+"""cpu.shares of one processor, and the kernel's bounds (scheduler/sched-design-CFS)."""
+
 
 class ServiceSpec(ContainerTemplate):
     """Replicas of one container behind one name and one address."""
@@ -25,6 +28,8 @@ class ServiceSpec(ContainerTemplate):
     def replica(self) -> ContainerSpec:
         """The container that each replica is."""
         fields = self.model_dump(exclude={"deploy"}) | from_deploy(self.deploy)
+        if self.cpu_shares is None:
+            fields["cpu_shares"] = shares_of(self.deploy.resources.reservations.cpus)
         return ContainerSpec.model_validate(fields)
 
     @model_validator(mode="after")
@@ -44,6 +49,11 @@ def from_deploy(deploy: Deploy) -> dict[str, Any]:
         "restart": restart_of(deploy.restart_policy),
     }
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def shares_of(cpus: float | None) -> int | None:
+    """A reserved number of processors as a weight: one is the kernel's default of 1024 shares."""
+    return None if cpus is None else min(max(round(cpus * SHARES_OF_ONE), LEAST_SHARES), MOST_SHARES)
 
 
 def restart_of(policy: RestartConfig | None) -> str | None:

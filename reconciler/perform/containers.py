@@ -91,7 +91,7 @@ def _change(context: Context, want: Desired, have: Observed | None, process: Pro
     touched = {str(change.path[0]) for change in action.changes}
     fields = {change.path[1] for change in action.changes if change.path[0] == "spec" and len(change.path) > 1}
     asked = have.asked if have is not None else {}
-    if touched & {"limits", "other_limits"}:
+    if touched & {"limits", "other_limits"} or asked.get("limits") != want.facts["limits"]:
         ensure_limits(context, want)
     if "oom_score_adj" in touched | fields:
         ensure_oom_score(context, want)

@@ -54,7 +54,8 @@ def told(want: Desired) -> Iterator[None]:
         raise refusal(want, str(error), getattr(error, "errno", None)) from error
     except ProcessFailed as error:
         if error.step == "cgroup":
-            raise refusal(want, error.message, error.errno) from error
+            file = f": {error.path}" if error.path.startswith("/sys/") else ""
+            raise refusal(want, f"{error.message}{file}", error.errno) from error
         where = f"spec.{STEPS[error.step]}" if error.step in STEPS else error.step
         raise Refused(error.message, object=str(want.key), step=where, path=error.path, errno=error.errno) from error
 

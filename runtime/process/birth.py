@@ -94,7 +94,7 @@ def end(init: Init) -> None:
 
 
 def _make_cgroup(spec: Spec, paths: ContainerPaths) -> None:
-    with step("cgroup", paths.cgroup):
+    with step("cgroup"):
         try:
             cgroup.create(paths.cgroup, (spec.get("linux") or {}).get("resources") or {})
         except cgroup.BadResources as error:
