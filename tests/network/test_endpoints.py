@@ -21,7 +21,7 @@ from runtime.network.network import ensure_network
 from runtime.network.observe import read_endpoints, read_host_links
 from runtime.network.records import Driver, EndpointWanted, Gateway, NetworkWanted, ObservedEndpoint, Protocol
 from schemas.errors import Refused, RetryLater
-from tests.network.world import PATIENCE, Machine, World, ask, batch, endpoint, network
+from tests.network.world import Machine, World, batch, endpoint, network
 
 pytestmark = pytest.mark.kernel
 
@@ -288,85 +288,6 @@ def test_the_drivers_none_and_host_ask_nothing_of_the_host(world: World) -> None
     assert read_host_links() == before
     assert read_endpoints(alone.tid) == ()
     assert "LOOPBACK,UP" in alone.run("ip", "link", "show", "lo")
-
-
-def macvlan(mode: str = "bridge") -> NetworkWanted:
-    return replace(network("lan", 1), driver=Driver.MACVLAN, parent="up1", mode=mode)
-
-
-def lan(world: World) -> Machine:
-    """A wire to an outside machine that has 10.1.0.200 and fd01:1::c8."""
-    outside = world.outside()
-    outside.run("ip", "address", "add", "10.1.0.200/24", "dev", "up0")
-    outside.run("ip", "address", "add", "fd01:1::c8/64", "dev", "up0", "nodad")
-    return outside
-
-
-@pytest.mark.parametrize("mode", ["", "bridge", "private", "vepa"])
-def test_macvlan_puts_containers_on_the_parents_wire(world: World, mode: str) -> None:
-    outside = lan(world)
-    wanted = macvlan(mode)
-    ensure_network(world.layout, wanted)
-    first, second = world.machine("first"), world.machine("second")
-    for number, machine in enumerate((first, second), 2):
-        ensure_endpoint(world.layout, endpoint(wanted, machine.name, number), machine.tid)
-        ensure_endpoint(world.layout, endpoint(wanted, machine.name, number), machine.tid)
-        assert differences(world, endpoint(wanted, machine.name, number), machine) == ()
-        machine.listen(80)
-        machine.listen(80, version=6)
-    assert only(first).kind == "macvlan"
-    assert only(first).attached_to == "up1"
-    assert outside.ask("10.1.0.2", 80) == "first 10.1.0.200"
-    assert outside.ask("fd01:1::3", 80) == "second fd01:1::c8"
-    expected = "first 10.1.0.3" if mode in ("", "bridge") else "silence"
-    with second.within():
-        assert ask("10.1.0.2", 80, Protocol.TCP, PATIENCE if mode in ("", "bridge") else 0.3) in (
-            expected,
-            "unreachable: No route to host",
-        )
-
-
-def test_macvlan_passthru_takes_the_parent_whole(world: World) -> None:
-    lan(world)
-    wanted = macvlan("passthru")
-    first, second = world.machine("first"), world.machine("second")
-    ensure_endpoint(world.layout, endpoint(wanted, "first", 2), first.tid)
-    assert differences(world, endpoint(wanted, "first", 2), first) == ()
-    with pytest.raises(Refused):
-        ensure_endpoint(world.layout, endpoint(wanted, "second", 3), second.tid)
-
-
-def test_macvlan_drift_shows_and_is_corrected(world: World) -> None:
-    lan(world)
-    wanted = endpoint(macvlan(), "first", 2)
-    first = world.machine("first")
-    ensure_endpoint(world.layout, wanted, first.tid)
-    with first.within():
-        batch("link del eth0", "link add eth0 type bridge")
-    assert differences(world, wanted, first)[0] == "eth0 is a bridge, not a macvlan"
-    ensure_endpoint(world.layout, wanted, first.tid)
-    assert differences(world, wanted, first) == ()
-
-
-def test_macvlan_without_its_parent_says_so(world: World) -> None:
-    with pytest.raises(RetryLater, match="the host needs a link up1"):
-        ensure_network(world.layout, macvlan())
-
-
-@pytest.mark.vm
-def test_ipvlan_works_or_is_refused_by_name(world: World) -> None:
-    outside = lan(world)
-    wanted = replace(macvlan(), driver=Driver.IPVLAN, mode="l2")
-    first = world.machine("first")
-    try:
-        ensure_endpoint(world.layout, endpoint(wanted, "first", 2), first.tid)
-    except Refused as refusal:
-        assert "this kernel has no ipvlan" in str(refusal)
-        assert read_endpoints(first.tid) == ()
-        return
-    first.listen(80)
-    assert differences(world, endpoint(wanted, "first", 2), first) == ()
-    assert outside.ask("10.1.0.2", 80) == "first 10.1.0.200"
 
 
 def test_an_address_is_announced_once_it_is_there(world: World) -> None:
