@@ -20,6 +20,9 @@ AUTOMATIC_V4 = ipaddress.IPv4Network("10.210.0.0/15")
 AUTOMATIC_V4_PREFIX = 24
 AUTOMATIC_V6_PREFIX = 64
 
+NARROWEST_ROUTE = 4
+"""Prefix length; a wider route is a default route, also in halves, as VPNs set it."""
+
 ID_RANGE = 65_536
 """Ids of one container's user namespace (user_namespaces(7))."""
 
@@ -52,7 +55,7 @@ def choose_subnet(version: int, leased: str | None, taken: Iterable[Subnet], see
     `seed` (six hexadecimal digits) makes the IPv6 prefix a unique local one of this engine (RFC 4193).
     Raises Refused when the pool is used up.
     """
-    busy = [net for net in taken if net.version == version and net.prefixlen > 0]
+    busy = [net for net in taken if net.version == version and net.prefixlen >= NARROWEST_ROUTE]
     candidates = _candidates(version, seed)
     if leased is not None:
         candidates = _chain(ipaddress.ip_network(leased), candidates)

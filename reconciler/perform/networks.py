@@ -7,6 +7,7 @@ from reconciler.desired import Desired, Observed
 from reconciler.perform.context import Context
 from runtime.network.dns.process import ensure_dns, stop_dns
 from runtime.network.dns.records import ensure_listen, read_records, remove_listen
+from runtime.network.firewall.table import remove_table
 from runtime.network.network import ensure_network, remove_network
 from schemas.names import Key
 
@@ -21,9 +22,10 @@ def ensure(context: Context, want: Desired, have: Observed | None, action: Actio
 
 
 def remove(context: Context, key: Key, have: Observed | None, action: Action) -> None:
-    """The last network takes the DNS server along."""
+    """The last network takes the DNS server and the firewall's tables along."""
     layout = context.engine.layout
     remove_network(layout, key.name)
     remove_listen(layout, key.name)
     if not read_records(layout):
         stop_dns(layout)
+        remove_table(layout)
