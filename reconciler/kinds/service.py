@@ -5,16 +5,17 @@ The replicas are containers with rules of their own; this object is only what st
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from reconciler.actions import Action, Change, Effect
-from reconciler.desired import Desired
+from reconciler.desired import Desired, Observed
 from reconciler.kinds.container import restarts
 from reconciler.kinds.fields import metadata_fields, spec_fields
 from reconciler.kinds.rules import Rules
 from schemas.envelope import Declared
 from schemas.names import Key, Kind
+from schemas.service import ServiceSpec
 
 
 def follow(want: Desired, needs: Mapping[Key, Sequence[Action]]) -> tuple[Change, ...]:
@@ -30,7 +31,32 @@ def _replicas(want: Desired) -> set[str]:
     return {name for balance in want.facts["balance"].values() for name in balance["backends"]}
 
 
-RULES = Rules(Kind.SERVICE, effects={"balance": Effect.LIVE, "names": Effect.LIVE}, most=Effect.LIVE, follow=follow)
+def relevant(want: Desired, have: Observed) -> Mapping[str, Any]:
+    """Replicas whose job is done take no connections, and are not missed."""
+    done = have.facts.get("completed") or ()
+    if not done or _starts_again(want):
+        return want.facts
+    balance = {network: _without(facts, done) for network, facts in want.facts["balance"].items()}
+    return {**want.facts, "balance": balance}
+
+
+def _without(facts: Mapping[str, Any], done: Collection[str]) -> Mapping[str, Any]:
+    return {**facts, "backends": {name: at for name, at in facts["backends"].items() if name not in done}}
+
+
+def _starts_again(want: Desired) -> bool:
+    """Whether a replica that ended with 0 is started again (Docker's restart policies)."""
+    spec = want.declared.spec if want.declared is not None else None
+    return isinstance(spec, ServiceSpec) and spec.replica().restart in ("always", "unless-stopped")
+
+
+RULES = Rules(
+    Kind.SERVICE,
+    effects={"balance": Effect.LIVE, "names": Effect.LIVE},
+    most=Effect.LIVE,
+    follow=follow,
+    relevant=relevant,
+)
 
 
 def desire(item: Declared, needs: tuple[Key, ...], balance: Mapping[str, Any], names: Mapping[str, Any]) -> Desired:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from reconciler.engine import Engine
+from reconciler.kinds.container import COMPLETED
+from reconciler.observe.containers import process_word
 from reconciler.observe.names import read_names
 from reconciler.observe.shared import Shared
 from reconciler.store.records import Record
 from reconciler.wanted.networks import balance_name, port_facts
 from runtime.network.records import ServiceBalance
+from runtime.process.client import read_process
+
+Balances = Mapping[str, Mapping[str, Any]]
+"""By network."""
 
 
 def read(engine: Engine, record: Record, shared: Shared) -> Mapping[str, Any]:
@@ -21,8 +27,17 @@ def read(engine: Engine, record: Record, shared: Shared) -> Mapping[str, Any]:
     }
     return {
         "balance": {network: balances.get(network) for network in wanted},
+        "completed": sorted(_completed(engine, wanted, balances)),
         "names": read_names(shared, f"service:{name}", record.asked.get("names", {})),
     }
+
+
+def _completed(engine: Engine, wanted: Balances, balances: Balances) -> Iterator[str]:
+    """Of the replicas that are missing in the balancing, those that ended with 0."""
+    asked, found = ({name for facts in each.values() for name in facts["backends"]} for each in (wanted, balances))
+    for name in asked - found:
+        if process_word(read_process(engine.layout, name)) == COMPLETED:
+            yield name
 
 
 def _balance(balance: ServiceBalance) -> Mapping[str, Any]:
