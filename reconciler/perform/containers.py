@@ -81,7 +81,7 @@ def _start(context: Context, want: Desired, have: Observed | None) -> None:
     assert process is not None
     plugging.plug(context, want, process)
     plugging.name(context, want, have)
-    plugging.expose(context, want)
+    plugging.expose(context, want, have)
     if want.facts["process"] != "created":
         client.start(layout, name)
 
@@ -106,7 +106,7 @@ def _change(context: Context, want: Desired, have: Observed | None, process: Pro
     if "names" in touched or asked.get("names") != want.facts["names"]:
         plugging.name(context, want, have)
     if "published" in touched or asked.get("published") != want.facts["published"]:
-        plugging.expose(context, want)
+        plugging.expose(context, want, have)
 
 
 def _rotate(context: Context, want: Desired) -> None:

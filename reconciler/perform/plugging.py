@@ -61,11 +61,13 @@ def _own_first(owner: str, facts: Mapping[str, Any]) -> list[str]:
     return [owner, *(other for other in facts["names"] if other != owner)]
 
 
-def expose(context: Context, want: Desired) -> None:
-    """Exactly the wanted ports, for this incarnation."""
+def expose(context: Context, want: Desired, have: Observed | None) -> None:
+    """Exactly the wanted ports, for this incarnation. What never asked for one has none to withdraw."""
     layout, owner = context.engine.layout, want.key.name
-    wanted = list(publications(owner, want.facts["published"], incarnation(layout, owner)))
     mark_reachable(layout, want)
+    if not want.facts["published"] and (have is None or not have.asked.get("published")):
+        return
+    wanted = list(publications(owner, want.facts["published"], incarnation(layout, owner)))
     unpublish(layout, owner, keep=wanted)
     if wanted:
         publish(layout, wanted)
@@ -75,4 +77,5 @@ def withdraw(layout: Layout, owner: str, have: Observed | None) -> None:
     """Names and ports of a container that has no process any more. None is no error."""
     for network in have.asked.get("names", {}) if have is not None else ():
         remove_records(layout, network, owner)
-    unpublish(layout, owner)
+    if have is None or have.asked.get("published"):
+        unpublish(layout, owner)
