@@ -20,6 +20,7 @@ from schemas.process_fields import ProcessFields
 from schemas.security_fields import SecurityFields
 from schemas.storage_fields import StorageFields
 
+ANSWER = "write rslave, or userns_mode: host"
 State = Annotated[str, one_of("running", "stopped", "paused", "created")]
 
 
@@ -49,4 +50,10 @@ def template_faults(spec: ContainerTemplate) -> list[Fault]:
         faults.append((("hostname",), "would rename the host with uts: host; leave one of them out"))
     if spec.shm_size is not None and spec.ipc and spec.ipc not in ("private", "shareable"):
         faults.append((("shm_size",), f"has no /dev/shm of its own with ipc: {spec.ipc}; leave one of them out"))
+    if spec.userns_mode != "host" and not spec.privileged:
+        faults += [
+            (("volumes", index, "bind", "propagation"), f"{shared} would need the host's user namespace; {ANSWER}")
+            for index, mount in enumerate(spec.volumes)
+            if mount.bind is not None and (shared := mount.bind.propagation) in ("shared", "rshared")
+        ]
     return faults

@@ -62,7 +62,8 @@ def linux(
         "resources": {**limits, "devices": device_rules(spec)},
         "devices": device_nodes(spec) if id_base is None else [],
         "sysctl": {name: value for name, value in spec.sysctls.items() if interface_of(name) is None},
-        "rootfsPropagation": "rprivate",
+        # of / alone: what is mounted below has each its own
+        "rootfsPropagation": "private",
     }
     if id_base is not None:
         mapping = [{"containerID": 0, "hostID": id_base, "size": IDS}]

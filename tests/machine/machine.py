@@ -24,6 +24,8 @@ from schemas.load import Text, load
 class Machine:
     def __init__(self, layout: Layout, tree: Path) -> None:
         self.layout = layout
+        self.file = "shop.yaml"
+        """Where manifests seem to stand: relative paths count from there."""
         self.image = f"""
 apiVersion: trimtab/v1
 kind: Image
@@ -34,8 +36,8 @@ spec:
 """
 
     def asked(self, text: str, set_name: str = "shop", pruning: Pruning = NO_PRUNING) -> Asked:
-        declared = [locate(item) for item in load([Text("shop.yaml", text)], dict(os.environ), set=set_name)]
-        return Asked(declared, set_name, "shop.yaml", dict(os.environ), pruning)
+        declared = [locate(item) for item in load([Text(self.file, text)], dict(os.environ), set=set_name)]
+        return Asked(declared, set_name, self.file, dict(os.environ), pruning)
 
     def diff(self, text: str, set_name: str = "shop", pruning: Pruning = NO_PRUNING) -> Plan:
         with open_engine(self.layout) as engine:

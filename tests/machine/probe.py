@@ -18,6 +18,7 @@ from typing import Any
 from runtime.kernel.namespaces import CLONE_NEWNET, setns, unshare
 from runtime.layout import Layout
 from runtime.process import client
+from runtime.process.failure import ProcessFailed
 from runtime.process.logs import read_logs
 from schemas.errors import Refused
 from tests.conftest import unmount_below
@@ -93,7 +94,10 @@ def attempt(machine: Machine, name: str, *command: str, **process: Any) -> tuple
     bundle = json.loads((machine.layout.container(name) / "config.json").read_text())
     wanted = {**bundle["process"], "args": list(command), **process}
     with tempfile.TemporaryFile() as output, Path(os.devnull).open("rb") as empty:
-        code = client.exec_(machine.layout, name, wanted, empty.fileno(), output.fileno(), output.fileno())
+        try:
+            code = client.exec_(machine.layout, name, wanted, empty.fileno(), output.fileno(), output.fileno())
+        except ProcessFailed as error:
+            return error.exit_code or 1, str(error)
         output.seek(0)
         return code, output.read().decode(errors="replace")
 
