@@ -13,6 +13,9 @@ import sys
 import time
 from collections.abc import Sequence
 
+if __name__ == "__main__":
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+
 from runtime.process import oci_exec, oci_make, oci_verbs
 from runtime.process.failure import ProcessFailed
 
@@ -153,5 +156,4 @@ def _add_asking(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
     sys.exit(main())
