@@ -5,11 +5,13 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 APT_RUN  := python3-venv busybox-static nftables libnftables1 libseccomp2 iproute2 netbase git ca-certificates
 APT_TEST := $(APT_RUN) docker-registry skopeo e2fsprogs xfsprogs openssl apparmor gcc libc6-dev
+APT_PEERS := docker.io docker-compose podman runc skopeo docker-registry iptables
+BENCH_ROUNDS ?= 5
 APT_VM   := qemu-system-x86 debootstrap cpio kmod e2fsprogs
 VM_TESTS ?= tests -m kernel
 VM_LIMIT ?= 3600
 
-.PHONY: help setup setup-test run clean-run check test test-vm bench docs format clean
+.PHONY: help setup setup-test run clean-run check test test-vm bench bench-peers docs format clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -57,6 +59,17 @@ test-vm: setup-test
 	@./.ci/apt-ensure $(APT_VM)
 	.ci/vm/build .cache/vm
 	.ci/vm/run .cache/vm $(VM_LIMIT) $(VM_TESTS)
+
+## bench      measure against the C floor and the peers that are installed; writes docs/benchmarks.{md,json,svg} (root)
+bench: setup-test
+	@for package in $(APT_PEERS); do dpkg-query -W -f='$${Status}' $$package 2>/dev/null | grep -q 'ok installed' \
+	  || echo "no $$package: its rows will say so; \`make bench-peers\` installs it"; done
+	$(BIN)/python -m benchmarks --rounds $(BENCH_ROUNDS) \
+	  --json docs/benchmarks.json --svg docs/benchmarks.svg --markdown docs/benchmarks.md
+
+## bench-peers install the peers of `make bench` from Debian (their services are not needed: the run starts its own)
+bench-peers:
+	@./.ci/apt-ensure $(APT_PEERS)
 
 ## format     write what the formatter and the linter's safe fixes want
 format: setup-test

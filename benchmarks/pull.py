@@ -32,6 +32,7 @@ from isal import igzip
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.timing import tell
 from runtime.images.ensure import ensure_image
 from runtime.images.registry.settings import HostSettings, RegistrySettings
 from runtime.images.wanted import ImageWanted
@@ -138,6 +139,19 @@ def measure(tool: Tool, scratch: Path, size: int, reference: str) -> float:
         return time.perf_counter() - started
 
 
+def pull_times(scratch: Path, total: int, rounds: int) -> dict[str, list[float]]:
+    """Seconds of each round by tool, for an image of `total` bytes."""
+    scratch.mkdir(exist_ok=True)
+    with docker_registry(scratch / "registry") as address:
+        sample = make_image(total)
+        push(address, "bench", "latest", sample)
+        packed = sum(map(len, sample.blobs.values()))
+        layers = len(LAYER_SHARES)
+        tell(f"  {total / 1e6:.0f} MB in {FILES} files and {layers} layers, {packed / 1e6:.0f} MB compressed")
+        del sample
+        return compare(address, scratch, total, rounds)
+
+
 def compare(address: Address, scratch: Path, total: int, rounds: int) -> dict[str, list[float]]:
     reference = f"{address.host}/bench:latest"
     times: dict[str, list[float]] = {tool.name: [] for tool in installed()}
@@ -145,7 +159,7 @@ def compare(address: Address, scratch: Path, total: int, rounds: int) -> dict[st
         for tool in installed():
             seconds = measure(tool, scratch, DISK_FACTOR * total, reference)
             times[tool.name].append(seconds)
-            print(f"round {number + 1}: {tool.name} {seconds:.2f} s", flush=True)
+            tell(f"  round {number + 1}: {tool.name} {seconds:.2f} s")
     return times
 
 
@@ -166,18 +180,9 @@ def main() -> None:
     arguments.add_argument("--json", type=Path, help="where the times are written to")
     told = arguments.parse_args()
 
-    total = told.megabytes * 1_000_000
     scratch = Path(tempfile.mkdtemp(prefix="tt-pull-", dir=told.scratch or "/dev/shm"))
     try:
-        with docker_registry(scratch / "registry") as address:
-            sample = make_image(total)
-            push(address, "bench", "latest", sample)
-            packed = sum(map(len, sample.blobs.values()))
-            print(
-                f"{told.megabytes} MB in {FILES} files and {len(LAYER_SHARES)} layers, {packed / 1e6:.0f} MB compressed"
-            )
-            del sample
-            times = compare(address, scratch, total, told.rounds)
+        times = pull_times(scratch, told.megabytes * 1_000_000, told.rounds)
     finally:
         shutil.rmtree(scratch)
     print(table(times))

@@ -1,0 +1,60 @@
+"""The same container on a network: bridge, address, route, DNS name, firewall. Against `docker run --rm`.
+
+Ours is what an API server would do for such a request, all of it: manifest read, plan against a fresh observation,
+records kept durably, network plugged, the process run; then the object deleted by another whole pass. Peers are asked
+through their commands, as people ask them.
+"""
+
+from __future__ import annotations
+
+from benchmarks.engine import Ours, container, network, own_engine
+from benchmarks.ground import Ground
+from benchmarks.peers import docker as docker_peer
+from benchmarks.peers import podman as podman_peer
+from benchmarks.records import OURS, Row, Target, absent
+from benchmarks.timing import Sample, milliseconds, take_turns
+from runtime.process import client
+
+NAME = "bench"
+LIMITS = ("--memory=64m", "--cpus=1", "--pids-limit=64")
+DOCKER, DOCKER_ALONE = "docker run --rm", "docker run --rm --network none"
+PODMAN, PODMAN_ALONE = "podman run --rm", "podman run --rm --network none"
+
+
+def measure(ground: Ground, rounds: int) -> list[Row]:
+    with own_engine(ground) as ours, docker_peer.docker(ground) as docker, podman_peer.podman(ground) as podman:
+        ours.apply(network(NAME), "network")
+        samples: dict[str, Sample] = {OURS: lambda: milliseconds(lambda: run_once(ours))}
+        if docker is not None:
+            docker_peer.import_busybox(docker, ground.tree)
+            docker("network", "create", NAME)
+            samples[DOCKER] = lambda: milliseconds(lambda: docker(*command(NAME)))
+            samples[DOCKER_ALONE] = lambda: milliseconds(lambda: docker(*command("none")))
+        if podman is not None:
+            podman("network", "create", NAME)
+            options = podman.run_options()
+            samples[PODMAN] = lambda: milliseconds(lambda: podman(*command(NAME, *options)))
+            samples[PODMAN_ALONE] = lambda: milliseconds(lambda: podman(*command("none", *options)))
+        series = take_turns(samples, 3 * rounds)
+    missing = [(name, docker_peer.why_not()) for name in (DOCKER, DOCKER_ALONE) if name not in samples]
+    missing += [(name, podman_peer.why_not()) for name in (PODMAN, PODMAN_ALONE) if name not in samples]
+    return [
+        Row(
+            "network",
+            "The same with bridge, address, DNS name, nft",
+            "ms",
+            (*series, *absent(missing)),
+            (Target(0.05, DOCKER),),
+        )
+    ]
+
+
+def command(network_name: str, *options: str) -> list[str]:
+    return ["run", "--rm", "--name", NAME, "--network", network_name, *LIMITS, *options, "busybox", "true"]
+
+
+def run_once(ours: Ours) -> None:
+    ours.apply(container(NAME, ["true"], f"networks: [{NAME}]"), "one")
+    ended = client.wait(ours.layout, NAME, 10)
+    ours.delete("one")
+    assert ended.exit_code == 0, ended
