@@ -59,6 +59,7 @@ def tell_failure(channel: socket.socket, error: BaseException, step_name: str) -
 
 def _live(channel: socket.socket, birth: Birth, entries: tuple[int, ...]) -> NoReturn:
     spec, plan = birth.spec, birth.plan
+    prctl.set_dumpable(False)
     os.setsid()
     os.umask(0o022)
     _expect(channel, "mapped")

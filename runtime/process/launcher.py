@@ -1,6 +1,6 @@
 """The launcher: one small resident process per engine, from which every monitor is forked.
 
-Started by a client on first need (`python3 -S -I launcher.py SOCKET CGROUP READY_FD`), detached, it outlives whoever
+Started by a client on first need (`launch.py SOCKET CGROUP READY_FD`), detached, it outlives whoever
 started it. It imports once what monitor, creator and init need, so that a fork costs a page table and little more. It
 decides nothing about containers: a request is handed, with its connection, to a creator that waits for one.
 """
@@ -14,11 +14,7 @@ import os
 import select
 import signal
 import socket
-import sys
 from typing import NoReturn
-
-if __name__ == "__main__":
-    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
 from runtime.kernel import cgroup
 from runtime.kernel.process import close_all_but
@@ -172,7 +168,3 @@ class Launcher:
 def _answer(connection: socket.socket, message: protocol.Message) -> None:
     with contextlib.suppress(OSError):
         protocol.send(connection, message)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

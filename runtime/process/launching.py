@@ -13,7 +13,7 @@ from runtime.kernel import process as kernel_process
 from runtime.process import protocol
 from runtime.process.failure import ProcessFailed
 
-LAUNCHER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "launcher.py")
+LAUNCHER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "launch.py")
 
 START_SECONDS = 10.0
 """How long a new launcher may take to answer, and an old one to go."""

@@ -18,6 +18,7 @@ if __name__ == "__main__":
 
 from runtime.process import oci_exec, oci_make, oci_verbs
 from runtime.process.failure import ProcessFailed
+from runtime.process.sealing import ensure_sealed
 
 DEFAULT_ROOT = "/run/trimtab-oci"
 REFUSED_CODE = 1
@@ -26,6 +27,8 @@ REFUSED_CODE = 1
 def main(arguments: Sequence[str] | None = None) -> int:
     """Obey one command line; the exit code."""
     options = _parser().parse_args(arguments)
+    if arguments is None and options.verb in {oci_make.create, oci_make.run, oci_exec.run_exec}:
+        ensure_sealed([os.path.abspath(__file__), *sys.argv[1:]])
     try:
         if options.systemd_cgroup:
             raise ProcessFailed("systemd cgroups are not supported: use cgroupfs", step="--systemd-cgroup")
