@@ -7,10 +7,10 @@ refused in `prepare`, before the first effect.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from reconciler.actions import Plan
+from reconciler.actions import Plan, Verb
 from reconciler.apply import Outcome, Stop, Watch, apply, never
 from reconciler.claims import declared_elsewhere, refuse_claimed
 from reconciler.desired import Desired
@@ -19,6 +19,7 @@ from reconciler.external import exists_on_disk, own_objects
 from reconciler.observe import observe
 from reconciler.perform import perform
 from reconciler.perform.context import Context
+from reconciler.perform.images import collect_unused
 from reconciler.plan import plan
 from reconciler.preflight import refuse_conflicts
 from reconciler.prune import NO_PRUNING, Pruning, to_delete
@@ -38,8 +39,8 @@ from runtime.network.host import read_host_routes
 from runtime.volumes.secrets import content_digest
 from schemas.check import check
 from schemas.envelope import Declared
-from schemas.errors import Invalid
-from schemas.names import Key
+from schemas.errors import Invalid, TrimtabError
+from schemas.names import Key, Kind
 
 Report = Callable[[Progress], None]
 
@@ -139,11 +140,23 @@ def carry_out(prepared: Prepared, watch: Watch, parallel: int, stop: Stop = neve
     record_set(database, asked.set, asked.source, entries, context.now)
     record_leases(database, prepared.resolved.leases)
     outcomes = apply(prepared.plan, lambda action: perform(context, action), watch, parallel, stop)
-    record_events(database, [event for outcome in outcomes if (event := _event(outcome)) is not None])
+    events = [event for outcome in outcomes if (event := _event(outcome)) is not None]
+    record_events(database, [*events, *_collect(context, outcomes)])
     if asked.declared:
         manifests = [entry.manifest for entry in entries]
         record_revision(database, asked.set, asked.commit, manifests, _summary(outcomes), context.now)
     return outcomes
+
+
+def _collect(context: Context, outcomes: Sequence[Outcome]) -> Iterator[Event]:
+    """Images that changed or went leave layers behind. That they cannot be freed now is no failure of the apply."""
+    actions = [outcome.action for outcome in outcomes if outcome.ok and outcome.action.key.kind is Kind.IMAGE]
+    if not any(action.verb in (Verb.UPDATE, Verb.DELETE) for action in actions):
+        return
+    try:
+        collect_unused(context.engine.layout)
+    except TrimtabError as error:
+        yield Event(time.time(), "", "Warning", "Collect", str(error))
 
 
 def _entry(item: Declared, asked: Asked) -> Entry:

@@ -88,7 +88,7 @@ def joined_networks(instance: Instance, world: World, allotment: Allotment) -> l
 
 
 def published(instance: Instance, attached: Sequence[Joined], world: World, allotment: Allotment) -> dict[str, str]:
-    """The container's own ports; those a Service balances belong to the Service. Raises Invalid for unreachable ones."""
+    """The container's own ports; those a Service balances belong to it. Raises Invalid for what nobody could reach."""
     out = ways_out(instance.spec, attached)
     found: dict[str, str] = {}
     for number, port in enumerate(instance.spec.ports):
