@@ -31,23 +31,24 @@ class Init:
     pidfd: int
     start_time: int
     channel: socket.socket
+    joiner: int
 
 
-def bear(birth: Birth, paths: ContainerPaths, *, sibling: bool) -> Init:
-    """Make init in its cgroup and namespaces; with `sibling` as a child of our own parent.
+def bear(birth: Birth, paths: ContainerPaths) -> Init:
+    """Make init in its cgroup and namespaces, as a child of our own parent.
 
     On failure nothing of it is left but the cgroup.
     """
     _make_cgroup(birth.spec, paths)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with _ways_in(paths) as (directory, entries):
-        pid, pidfd = clone_init(birth.plan, birth.spec, namespaces.CLONE_PARENT if sibling else 0, directory)
-        if pid == 0:
+        cloned = clone_init(birth.plan, birth.spec, directory)
+        if cloned.pid == 0:
             ours.close()
             run_init(theirs, birth, entries)
     theirs.close()
     birth.streams.close_inner()
-    init = Init(pid, pidfd, start_time(pid) or 0, ours)
+    init = Init(cloned.pid, cloned.pidfd, start_time(cloned.pid) or 0, ours, cloned.joiner)
     try:
         _equip(init, birth, paths)
     except (ConnectionResetError, BrokenPipeError):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+from dataclasses import dataclass
 
 from runtime.kernel import namespaces
 from runtime.process import protocol
@@ -16,31 +17,37 @@ from runtime.process.failure import ProcessFailed, step
 from runtime.process.namespace_plan import NamespacePlan, join_all
 
 
-def clone_init(plan: NamespacePlan, spec: Spec, flags: int, cgroup: int | None) -> tuple[int, int]:
-    """Like clone3 with `flags` besides the plan's: (0, -1) in the new init; its pid and pidfd in the caller.
+@dataclass(frozen=True, slots=True)
+class Cloned:
+    """A new init, 0 in itself; `joiner` is the pidfd of the process that made it, -1 where that was the caller."""
 
-    `cgroup` is the descriptor of a v2 cgroup for init to be born in.
-    """
+    pid: int
+    pidfd: int = -1
+    joiner: int = -1
+
+
+def clone_init(plan: NamespacePlan, spec: Spec, cgroup: int | None) -> Cloned:
+    """Make init as a child of the caller's parent. `cgroup` is the descriptor of a v2 cgroup for it to be born in."""
     if not plan.joins and not plan.makes("time"):
         with step("clone"):
-            return namespaces.clone3(plan.flags | flags, cgroup)
+            return Cloned(*namespaces.clone3(plan.flags | namespaces.CLONE_PARENT, cgroup))
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours:
-        joiner = os.fork()
+        # a sibling of ours too, so that its own sibling, init, is a child of our parent
+        joiner, joiner_pidfd = namespaces.clone3(namespaces.CLONE_PARENT)
         if joiner == 0:
             if _join(ours, theirs, plan, spec, cgroup) == 0:
-                return 0, -1
+                return Cloned(0)
             os._exit(0)
         theirs.close()
         received = protocol.receive(ours)
-        os.waitid(os.P_PID, joiner, os.WEXITED)
     if received is None:
         raise ProcessFailed("the joining process died", step="join namespaces")
     message = received[0]
     if "failed" in message:
         raise ProcessFailed.from_message(message["failed"])
     pid = int(message["pid"])
-    return pid, os.pidfd_open(pid)
+    return Cloned(pid, os.pidfd_open(pid), joiner_pidfd)
 
 
 def _join(ours: socket.socket, theirs: socket.socket, plan: NamespacePlan, spec: Spec, cgroup: int | None) -> int:

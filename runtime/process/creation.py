@@ -104,6 +104,7 @@ class Creation:
         named = [
             *made.descriptors,
             (handover.PIDFD, made.init.pidfd),
+            (handover.JOINER, made.init.joiner),
             (handover.SERVER, made.server.fileno()),
             (handover.STDOUT, streams.stdout),
             (handover.STDERR, streams.stderr),

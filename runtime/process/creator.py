@@ -100,7 +100,7 @@ def _make(paths: ContainerPaths, message: protocol.Message, given: list[int], lo
     seccomp = read_filter(spec, paths.seccomp)
     streams = _open_streams(spec, given)
     state = hooks.oci_state(paths.name, "creating", 0, paths.bundle, spec)
-    init = bear(Birth(spec, plan, streams, seccomp, state), paths, sibling=True)
+    init = bear(Birth(spec, plan, streams, seccomp, state), paths)
     descriptors = [(handover.BUNDLE, config), (handover.LOCK, lock), (handover.LOG_LOCK, log_lock)]
     return Made(paths, spec, init, streams, server, 0, log, descriptors=descriptors)
 

@@ -21,7 +21,9 @@ from runtime.process.protocol import INLINE_BYTES, MAX_DESCRIPTORS
 PIDFD, SERVER, BUNDLE, LOCK, LOG_LOCK = "p", "s", "b", "l", "L"
 STDOUT, STDERR, STDIN, TERMINAL = "o", "e", "i", "t"
 STARTER, LISTENER, FEEDER = "S", "a", "A"
-"""The letters: the client that waits for `start`, attached clients that only listen, and those that may write too."""
+JOINER = "j"
+"""The letters: the client that waits for `start`, attached clients that only listen, those that may write too, and the
+process that joined namespaces for init and has to be reaped."""
 
 
 @dataclass(slots=True)

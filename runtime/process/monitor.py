@@ -27,18 +27,21 @@ def run_monitor(creator: socket.socket, child: int) -> None:
         return
     supervision = Supervision(what)
     if child:
-        _reap_when_ended(supervision.loop, child)
+        _reap_when_ended(supervision.loop, os.pidfd_open(child))
+    if what.get(handover.JOINER) >= 0:
+        _reap_when_ended(supervision.loop, what.get(handover.JOINER))
     serve(socket.socket(fileno=what.get(handover.SERVER)), supervision)
     supervision.run()
     _clean_up(what)
 
 
-def _reap_when_ended(loop: Loop, child: int) -> None:
-    descriptor = os.pidfd_open(child)
+def _reap_when_ended(loop: Loop, descriptor: int) -> None:
+    """Reap the child behind a pidfd once it has ended; somebody else's is not ours to reap."""
 
     def on_end() -> None:
         loop.forget(descriptor)
-        os.waitid(os.P_PIDFD, descriptor, os.WEXITED)
+        with contextlib.suppress(ChildProcessError):
+            os.waitid(os.P_PIDFD, descriptor, os.WEXITED)
         os.close(descriptor)
 
     loop.watch(descriptor, on_end)
