@@ -23,15 +23,7 @@ def diff_fields(
 ) -> Iterator[Change]:
     """Fields of the manifest that differ from those recorded. Nested mappings are told field by field."""
     for path, new, old in _leaves((), want, have):
-        yield Change(path, old, new, _reach(path, new, old, effect_of), place=place_of(path), secret=secret)
-
-
-def _reach(path: Path, new: Any, old: Any, effect_of: EffectOf) -> Effect:
-    """A part that comes or goes as a whole reaches as far as the farthest of its own fields."""
-    whole = next((side for side, other in ((new, old), (old, new)) if side and other is None), None)
-    if not isinstance(whole, Mapping):
-        return effect_of(path)
-    return max(_reach((*path, name), value, None, effect_of) for name, value in whole.items())
+        yield Change(path, old, new, effect_of(path), place=place_of(path), secret=secret)
 
 
 def diff_facts(
@@ -50,8 +42,8 @@ def diff_facts(
 def _leaves(path: Path, new: Any, old: Any) -> Iterator[tuple[Path, Any, Any]]:
     if new == old:
         return
-    if _is_mapping_or_none(new) and _is_mapping_or_none(old):
-        # a mapping that was not there had none of its fields: each counts for itself
+    if (new or old) and _is_mapping_or_none(new) and _is_mapping_or_none(old):
+        # a mapping that was not there had none of its fields: each counts for itself; an empty one counts as a whole
         for name in sorted((new or {}).keys() | (old or {}).keys()):
             yield from _leaves((*path, name), (new or {}).get(name), (old or {}).get(name))
         return

@@ -25,6 +25,7 @@ from reconciler.preflight import refuse_conflicts
 from reconciler.prune import NO_PRUNING, Pruning, to_delete
 from reconciler.registries import read_registries
 from reconciler.resolve import resolve
+from reconciler.resolve.expand import DEFAULT_NETWORK
 from reconciler.resolve.world import Resolved, World
 from reconciler.sources.contents import read_contents, read_environments
 from reconciler.sources.host import busy_ports, can_limit_swap, read_block_devices
@@ -81,7 +82,7 @@ def prepare(engine: Engine, asked: Asked, progress: Report = ignore) -> Prepared
     environments = read_environments(own, asked.environment)
     records = read_records(engine.database)
     world = replace(
-        _world(engine, others, records),
+        _world(engine, own, others, records),
         contents={key: content_digest(engine.layout, content) for key, content in contents.items()},
         environments=environments,
         devices=read_block_devices(own),
@@ -111,8 +112,12 @@ def prepare(engine: Engine, asked: Asked, progress: Report = ignore) -> Prepared
     return Prepared(asked, made, context, resolved)
 
 
-def _world(engine: Engine, others: Mapping[Key, Declared], records: Mapping[Key, Record]) -> World:
-    own_links = {engine.layout.link("b", key.name) for key in records}
+def _world(
+    engine: Engine, own: Sequence[Declared], others: Mapping[Key, Declared], records: Mapping[Key, Record]
+) -> World:
+    """Routes of bridges whose networks are declared are no obstacle: they follow from what is declared."""
+    declared = {*others, *(item.key for item in own), DEFAULT_NETWORK}
+    own_links = {engine.layout.link("b", key.name) for key in declared if key.kind is Kind.NETWORK}
     return World(
         seed=engine.layout.engine_id,
         others=others,

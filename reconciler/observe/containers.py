@@ -104,14 +104,13 @@ def _endpoints(engine: Engine, pid: int, wanted: Mapping[str, Any], shared: Shar
         name for name, each in found.items() if name not in known and is_own_bridge(engine.layout, each.attached_to)
     ]
     endpoints = {
-        network: _endpoint(engine, network, asked, found[asked["interface"]]) if asked["interface"] in found else None
+        network: _endpoint(engine, network, found[asked["interface"]]) if asked["interface"] in found else None
         for network, asked in wanted.items()
     }
     return {"endpoints": endpoints, "other_endpoints": ", ".join(sorted(others)) or "none"}
 
 
-def _endpoint(engine: Engine, network: str, asked: Mapping[str, Any], endpoint: ObservedEndpoint) -> Mapping[str, Any]:
-    """Addresses that the kernel made of the MAC are nobody's wish and no drift."""
+def _endpoint(engine: Engine, network: str, endpoint: ObservedEndpoint) -> Mapping[str, Any]:
     bridge = engine.layout.link("b", network)
     astray = is_own_bridge(engine.layout, endpoint.attached_to) and endpoint.attached_to != bridge
     default = [route for route in endpoint.routes if route.subnet.prefixlen == 0 and route.gateway is not None]
@@ -120,11 +119,7 @@ def _endpoint(engine: Engine, network: str, asked: Mapping[str, Any], endpoint: 
         "interface": endpoint.interface,
         "mac": endpoint.mac,
         "mtu": endpoint.mtu,
-        "addresses": sorted(
-            text
-            for address in endpoint.addresses
-            if (text := str(address)) in asked["addresses"] or not address.ip.is_link_local
-        ),
+        "addresses": sorted(map(str, endpoint.addresses)),
         "gateways": [str(route.gateway) for route in sorted(default, key=lambda route: route.subnet.version)],
     }
 

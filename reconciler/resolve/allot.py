@@ -50,16 +50,21 @@ class Allotment:
 
 
 def allot_pools(networks: Mapping[Key, Declared], world: World, allotment: Allotment) -> None:
-    """Every network's pools: those declared first, then automatic ones that collide with nothing."""
+    """Every network's pools: those declared first, then automatic ones that collide with nothing.
+
+    What a living network was given nobody new takes, whether it is declared this time or not.
+    """
     taken: list[Subnet] = list(world.routes)
+    leased = {
+        owner: ipaddress.ip_network(value)
+        for owner, value in world.leases.get("subnets", {}).items()
+        if owner.partition("/")[0] in world.living
+    }
     ordered = sorted(networks.values(), key=lambda item: (not _spec(item).ipam.config, item.key))
     for item in ordered:
-        own = {
-            ipaddress.ip_network(v)
-            for o, v in world.leases.get("subnets", {}).items()
-            if o.startswith(f"{item.key.name}/")
-        }
-        pools = list(_pools(item, world, [net for net in taken if net not in own], allotment))
+        own = {net for owner, net in leased.items() if owner.partition("/")[0] == item.key.name}
+        busy = [net for net in (*taken, *leased.values()) if net not in own]
+        pools = list(_pools(item, world, busy, allotment))
         taken += [pool.subnet for pool in pools]
         allotment.pools[item.key.name] = tuple(pools)
         allotment.networks[item.key.name] = _spec(item)

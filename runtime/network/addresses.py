@@ -20,6 +20,8 @@ _ROUTE = struct.Struct("=BBBBBBBBI")
 _HOP = struct.Struct("=HBBi")
 """`struct rtnexthop`: length, flags, hops, index."""
 _IFA_ADDRESS, _IFA_LOCAL = 1, 2
+_IFA_PROTO, _OF_THE_KERNEL = 11, b"\x03"
+"""IFAPROT_KERNEL_LL of if_addr.h, since Linux 5.18."""
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_MULTIPATH, _RTA_VIA = 1, 4, 5, 6, 9, 18
 _RT_TABLE_MAIN, _RTN_UNICAST, _RTM_F_CLONED = 254, 1, 0x200
 _TYPES: dict[int, type[IPv4Address] | type[IPv6Address]] = {socket.AF_INET: IPv4Address, socket.AF_INET6: IPv6Address}
@@ -27,12 +29,12 @@ Attributes = Mapping[int, bytes]
 
 
 def read_addresses(opened: socket.socket, index: int) -> frozenset[Interface]:
-    """The addresses of link `index`, link-local ones left out. Raises OSError."""
+    """The addresses of link `index`, without the link-local one that the kernel makes itself. Raises OSError."""
     return all_addresses(opened, index).get(index, frozenset())
 
 
 def all_addresses(opened: socket.socket, index: int = 0) -> dict[int, frozenset[Interface]]:
-    """The addresses of every link (or of `index`), by link index, link-local ones left out. Raises OSError."""
+    """The addresses of every link (or of `index`), by link index, likewise. Raises OSError."""
     found: dict[int, set[Interface]] = {}
     for body in netlink.dump(opened, netlink.RTM_GETADDR, _ADDRESS.pack(0, 0, 0, 0, index)):
         family, length, _, _, link = _ADDRESS.unpack_from(body)
@@ -41,7 +43,8 @@ def all_addresses(opened: socket.socket, index: int = 0) -> dict[int, frozenset[
         attributes = dict(netlink.attributes_of(body[_ADDRESS.size :]))
         raw = attributes.get(_IFA_LOCAL) or attributes[_IFA_ADDRESS]
         address = ip_interface((_TYPES[family](raw), length))
-        if not address.is_link_local:
+        # a link-local address that somebody gave counts as any other
+        if attributes.get(_IFA_PROTO) != _OF_THE_KERNEL:
             found.setdefault(link, set()).add(address)
     return {link: frozenset(addresses) for link, addresses in found.items()}
 

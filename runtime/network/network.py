@@ -6,6 +6,8 @@ their parent and nothing else of the host; host and none need nothing.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from runtime.layout import Layout
 from runtime.network import netlink
 from runtime.network.border import border
@@ -17,6 +19,7 @@ from runtime.network.naming import bridge_name
 from runtime.network.records import Driver, NetworkWanted, ObservedNetwork
 from runtime.network.settings import BRIDGE_BEHIND_RULES
 from runtime.network.sysctl import ensure_interface_settings
+from schemas.errors import Refused
 
 
 def ensure_network(layout: Layout, wanted: NetworkWanted) -> None:
@@ -26,6 +29,7 @@ def ensure_network(layout: Layout, wanted: NetworkWanted) -> None:
         if wanted.driver is Driver.BRIDGE:
             _ensure_bridged(layout, wanted)
         elif wanted.driver in (Driver.MACVLAN, Driver.IPVLAN):
+            _check_driver(wanted)
             _check_parent(wanted.parent)
 
 
@@ -57,3 +61,19 @@ def _ensure_bridged(layout: Layout, wanted: NetworkWanted) -> None:
 def _check_parent(name: str) -> None:
     with netlink.route_socket() as opened:
         link_index(opened, name)
+
+
+def _check_driver(wanted: NetworkWanted) -> None:
+    """Refuse here what else every container would meet."""
+    from runtime.kernel.features.links import link_kind
+
+    try:
+        link_kind(wanted.driver.value, Path("/"))
+    except OSError as error:
+        raise Refused(
+            f"this kernel has no {wanted.driver.value}",
+            object=f"Network/{wanted.name}",
+            step="network",
+            errno=error.errno,
+            hint="use the driver bridge, or a kernel that has it",
+        ) from error

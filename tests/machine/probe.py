@@ -23,6 +23,8 @@ from runtime.process.logs import read_logs
 from schemas.errors import Refused
 from tests.conftest import unmount_below
 from tests.machine.machine import Machine, until
+from tests.network.world import Machine as Seat
+from tests.network.world import World
 
 FOREVER = ["sleep", "2147483647"]
 
@@ -127,3 +129,11 @@ def refusal(machine: Machine, text: str, set_name: str = "shop") -> str:
     failed = [str(outcome.error) for outcome in outcomes if outcome.error is not None]
     assert failed, [outcome.action.describe() for outcome in outcomes]
     return "\n".join(failed)
+
+
+def seat(world: World, machine: Machine, name: str) -> Seat:
+    """The network namespace of a container as the world's: to listen and to ask from where the container is."""
+    descriptor = os.open(f"/proc/{machine.process(name).pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    made = Seat(name, world.servers, namespace=descriptor)
+    world.machines.append(made)
+    return made
