@@ -25,7 +25,10 @@ def ensure(context: Context, want: Desired, have: Observed | None, action: Actio
         running = _running(context, facts["backends"])
         ensure_service(layout, context.network(network), balance(balance_name(name, network), network, facts, running))
     for network, names in want.facts["names"].items():
-        ensure_records(layout, network, f"service:{name}", names["names"], names["addresses"])
+        if names is None:
+            remove_records(layout, network, f"service:{name}")
+        else:
+            ensure_records(layout, network, f"service:{name}", names["names"], names["addresses"])
 
 
 def _running(context: Context, replicas: Iterable[str]) -> dict[str, str]:

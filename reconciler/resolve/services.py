@@ -81,9 +81,9 @@ def _families(allotment: Allotment, network: str) -> dict[int, str]:
 
 
 def _names(item: Declared, networks: Sequence[str], balance: dict[str, Any]) -> dict[str, Any]:
-    """The service's name is its virtual address. Names that replicas share (`tasks.NAME`) they bring themselves."""
+    """The service's name is its virtual address; without one it brings no name, None. Names that replicas share
+    (`tasks.NAME`) they bring themselves."""
     return {
-        network: {"names": [item.key.name], "addresses": balance[network]["virtual"]}
+        network: {"names": [item.key.name], "addresses": virtual} if (virtual := balance[network]["virtual"]) else None
         for network in networks
-        if balance[network]["virtual"]
     }
