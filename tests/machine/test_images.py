@@ -84,6 +84,8 @@ def shop(busybox_tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 def tidy(shop: Shop) -> Iterator[None]:
     """Each test with an engine that has no images."""
     yield
+    for set_name in reversed(shop.machine.sets()):
+        shop.machine.delete(set_name)
     shop.machine.delete()
     assert list_images(shop.machine.layout) == ()
     assert list_layers(shop.machine.layout) == ()
