@@ -67,7 +67,7 @@ def killed_apply(machine: Machine, text: str, boundary: int, *flags: str) -> int
 def expect_exactly(machine: Machine, *names: str) -> None:
     """These containers run, and neither a process, a cgroup nor a link of another."""
     assert machine.containers() == sorted(names)
-    assert {Path(path).name for path in machine.cgroups()} == set(names)
+    assert {Path(path).name.removesuffix(".container") for path in machine.cgroups()} == set(names)
     until(lambda: len([line for line in machine.links() if line.startswith("ttv")]) == len(names))
     for name in names:
         assert machine.process(name).phase.value == "running"
