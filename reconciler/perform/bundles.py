@@ -55,7 +55,7 @@ def make_bundle(context: Context, want: Desired) -> None:
     joined = entered(context, want, spec)
     id_base = want.facts.get("user_namespace", joined.id_base)
     sources = Sources(
-        by_target=mount_sources(context, want, spec, layers),
+        by_target=mount_sources(context, want, spec, layers, id_base or 0),
         files=etc_files(context, want, spec),
         secrets=project_grants(context, want, spec, id_base or 0),
         devices=make_nodes(spec, bundle, id_base) if id_base is not None else {},

@@ -14,11 +14,12 @@ from reconciler.perform.context import Context
 from reconciler.resolve.expand import image_key
 from runtime.images.record import ImageRecord
 from runtime.images.store import layer_directories, read_image
+from runtime.kernel.features.mounts import can_map_ids
 from runtime.layout import Layout
 from runtime.volumes.populate import populate
 from runtime.volumes.records import VolumeWanted
 from runtime.volumes.subpath import resolve_subpath
-from runtime.volumes.volume import ensure_volume, remove_volume, volume_path
+from runtime.volumes.volume import ensure_volume, read_volume, remove_volume, volume_path
 from schemas.container import ContainerSpec
 from schemas.errors import Refused, RetryLater
 from schemas.mount import Mount
@@ -37,13 +38,13 @@ def image_volumes(spec: ContainerSpec, image: ImageRecord) -> Iterator[Mount]:
 
 
 def mount_sources(
-    context: Context, want: Desired, spec: ContainerSpec, layers: tuple[Path, ...]
+    context: Context, want: Desired, spec: ContainerSpec, layers: tuple[Path, ...], id_base: int
 ) -> Mapping[str, Source]:
-    """Target -> what is mounted there. Raises Refused, RetryLater."""
+    """Target -> what is mounted there. `id_base`: the host's id of the container's root. Raises Refused, RetryLater."""
     found: dict[str, Source] = {}
     for mount in spec.volumes:
         if mount.type == "volume":
-            found[mount.target] = Source(_volume_source(context.engine.layout, want.key.name, mount, layers))
+            found[mount.target] = Source(_volume_source(context.engine.layout, want.key.name, mount, layers, id_base))
         elif mount.type == "bind":
             found[mount.target] = Source(_bind_source(want, mount))
         elif mount.type == "image":
@@ -51,7 +52,7 @@ def mount_sources(
     return found
 
 
-def _volume_source(layout: Layout, container: str, mount: Mount, layers: tuple[Path, ...]) -> Path:
+def _volume_source(layout: Layout, container: str, mount: Mount, layers: tuple[Path, ...], id_base: int) -> Path:
     """A volume's directory, filled at first use from what the image holds at the target, as Docker does."""
     volume = mount.source or unnamed_volume(container, mount.target)
     if mount.source is None:
@@ -59,10 +60,18 @@ def _volume_source(layout: Layout, container: str, mount: Mount, layers: tuple[P
         ensure_volume(layout, VolumeWanted(name=volume, labels=labels))
     options = mount.volume
     if options is None or not options.nocopy:
-        populate(layout, volume, layers, mount.target)
+        offset = id_base if id_base and not _takes_ids(layout, volume) else 0
+        populate(layout, volume, layers, mount.target, id_offset=offset)
     if options is not None and options.subpath:
         return resolve_subpath(layout, volume, options.subpath)
     return volume_path(layout, volume)
+
+
+def _takes_ids(layout: Layout, volume: str) -> bool:
+    """Whether the volume can be id-mapped into a user namespace (mount_setattr(2)). A plain directory can, since the
+    engine's own files can; of what is mounted not every file system."""
+    seen = read_volume(layout, volume)
+    return seen is None or not seen.driver_opts or can_map_ids(seen.path)
 
 
 def unnamed_volume(container: str, target: str) -> str:

@@ -67,9 +67,18 @@ def volumes(directory: Path) -> str:
             document("Volume", "filled"),
             document("Volume", "parts"),
             document("Volume", "bound", driver_opts={"type": "none", "o": "bind", "device": str(directory / "host")}),
+            document("Volume", "stacked", driver_opts={"type": "overlay", "device": "overlay", "o": stack(directory)}),
             document("Volume", "memory", driver_opts={"type": "tmpfs", "device": "tmpfs", "o": "size=2m,mode=0700"}),
         ]
     )
+
+
+def stack(directory: Path) -> str:
+    """Options of an overlay: a file system that cannot be id-mapped."""
+    places = {name: directory / "stack" / name for name in ("lower", "upper", "work")}
+    for place in places.values():
+        place.mkdir(parents=True, exist_ok=True)
+    return ",".join(f"{name}dir={place}" for name, place in places.items())
 
 
 def bind(source: str, target: str, **more: Any) -> dict[str, Any]:
@@ -82,6 +91,7 @@ def manifests(machine: Machine, directory: Path) -> str:
         container("writer", volumes=["named:/data", "memory:/memory"]),
         container("reader", volumes=["named:/data:ro", bind("./host", "/host", read_only=True)]),
         container("filler", image="files", volumes=["filled:/srv"]),
+        container("stacker", image="files", volumes=["stacked:/srv"]),
         container("unfilled", image="files", volumes=["named:/srv:nocopy"]),
         container("binder", volumes=["./host:/host", "./made/new:/new", bind("./host/note", "/etc/note")]),
         container("by-driver", volumes=["bound:/data"]),
@@ -135,6 +145,11 @@ def test_a_volume_is_filled_from_the_image_at_its_first_use(machine: Machine) ->
     assert run(machine, "filler", "cat", "/srv/page", "/srv/deep/page") == "from the image\ndeep\n"
     assert run(machine, "filler", "stat", "-c", "%u %g", "/srv/page") == "1000 1000\n"
     assert run(machine, "filler", "stat", "-c", "%a", "/srv") == "750\n"
+
+
+def test_a_volume_that_cannot_be_id_mapped_is_filled_with_the_containers_ids(machine: Machine) -> None:
+    assert run(machine, "stacker", "stat", "-c", "%u %g", "/srv/page") == "1000 1000\n"
+    assert attempt(machine, "stacker", "touch", "/srv/new") == (0, "")
 
 
 def test_a_volume_is_not_filled_where_it_is_said(machine: Machine) -> None:

@@ -56,6 +56,12 @@ def idmapped_mounts(root: Path) -> str:
     return f"on {file_system(root)}" + (f", not on {', '.join(without)}" if without else "")
 
 
+def can_map_ids(place: Path) -> bool:
+    """Whether what is mounted at `place` can be id-mapped."""
+    with user_namespace() as mapping:
+        return _tries(place, mapping)
+
+
 def _tries(place: Path, mapping: int) -> bool:
     try:
         _idmap(place, mapping)
