@@ -19,8 +19,10 @@ from runtime.process.bundle import Spec
 from runtime.process.cloning import clone_init
 from runtime.process.failure import ProcessFailed, step
 from runtime.process.identity import limit
-from runtime.process.init import Birth, run_init
+from runtime.process.init import Birth, run_init, send_birth
 from runtime.process.paths import ContainerPaths
+from runtime.process.seccomp_filter import read_filter
+from runtime.process.standby import Standby
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,23 +36,18 @@ class Init:
     joiner: int
 
 
-def bear(birth: Birth, paths: ContainerPaths) -> Init:
-    """Make init in its cgroup and namespaces, as a child of our own parent.
+def bear(birth: Birth, paths: ContainerPaths, config: int, standby: Standby | None) -> Init:
+    """Make init in its cgroup and namespaces, as a child of our own parent; from `standby` where that one fits.
 
-    On failure nothing of it is left but the cgroup.
+    `config` is a descriptor of the specification. On failure nothing of init is left but the cgroup.
     """
-    _make_cgroup(birth.spec, paths)
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with _ways_in(paths) as (directory, entries):
-        cloned = clone_init(birth.plan, birth.spec, directory)
-        if cloned.pid == 0:
-            ours.close()
-            run_init(theirs, birth, entries)
-    theirs.close()
-    birth.streams.close_inner()
-    init = Init(cloned.pid, cloned.pidfd, start_time(cloned.pid) or 0, ours, cloned.joiner)
+    if standby is not None and Standby.fits(birth.plan):
+        init = Init(standby.pid, standby.pidfd, start_time(standby.pid) or 0, standby.channel, -1)
+    else:
+        init = _clone(birth, paths, standby)
+        standby = None
     try:
-        _equip(init, birth, paths)
+        _equip(init, birth, paths, config, waiting=standby is not None)
     except (ConnectionResetError, BrokenPipeError):
         failure = last_words(init)
         end(init)
@@ -58,7 +55,24 @@ def bear(birth: Birth, paths: ContainerPaths) -> Init:
     except BaseException:
         end(init)
         raise
+    birth.streams.close_inner()
     return init
+
+
+def _clone(birth: Birth, paths: ContainerPaths, unused: Standby | None) -> Init:
+    _make_cgroup(birth.spec, paths)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with _birthplace(paths) as directory:
+        cloned = clone_init(birth.plan, birth.spec, directory)
+    if cloned.pid == 0:
+        ours.close()
+        run_init(theirs, birth)
+    theirs.close()
+    joiner = cloned.joiner
+    if unused is not None:
+        # it ends by itself, and its parent reaps it
+        unused.channel.close()
+    return Init(cloned.pid, cloned.pidfd, start_time(cloned.pid) or 0, ours, joiner)
 
 
 def last_words(init: Init) -> ProcessFailed:
@@ -71,19 +85,16 @@ def last_words(init: Init) -> ProcessFailed:
 
 
 @contextmanager
-def _ways_in(paths: ContainerPaths) -> Iterator[tuple[int | None, tuple[int, ...]]]:
-    """The v2 directory to be born in, or descriptors by which init enters v1's by itself."""
-    directory: int | None = None
-    entries: tuple[int, ...] = ()
-    if cgroup.detect() is cgroup.Version.V2:
-        directory = cgroup.open_directory(paths.cgroup)
-    else:
-        entries = cgroup.open_entries(paths.cgroup)
+def _birthplace(paths: ContainerPaths) -> Iterator[int | None]:
+    """The v2 directory to be born in; None where init enters its cgroups by itself."""
+    if cgroup.detect() is not cgroup.Version.V2:
+        yield None
+        return
+    directory = cgroup.open_directory(paths.cgroup)
     try:
-        yield directory, entries
+        yield directory
     finally:
-        for descriptor in entries if directory is None else (directory,):
-            os.close(descriptor)
+        os.close(directory)
 
 
 def end(init: Init) -> None:
@@ -102,14 +113,19 @@ def _make_cgroup(spec: Spec, paths: ContainerPaths) -> None:
             raise ProcessFailed(str(error), step="cgroup", path=paths.cgroup) from error
 
 
-def _equip(init: Init, birth: Birth, paths: ContainerPaths) -> None:
+def _equip(init: Init, birth: Birth, paths: ContainerPaths, config: int, *, waiting: bool) -> None:
     spec = birth.spec
     # those of a joined namespace are written already; the spec tells them for what is mounted
     if birth.plan.makes("user"):
         _write_maps(init.pid, spec)
-    protocol.send(init.channel, {"mapped": True})
+    if waiting:
+        send_birth(init.channel, birth, config)
+        _make_cgroup(spec, paths)
+    else:
+        protocol.send(init.channel, {"mapped": True})
     limit(init.pid, spec["process"])
-    _give_mounts(init, spec, paths)
+    entries = () if cgroup.detect() is cgroup.Version.V2 else cgroup.open_entries(paths.cgroup)
+    _give_mounts(init, spec, paths, entries)
 
 
 def _write_maps(pid: int, spec: Spec) -> None:
@@ -120,17 +136,12 @@ def _write_maps(pid: int, spec: Spec) -> None:
                 namespaces.write_map(pid, file, ranges)
 
 
-def _give_mounts(init: Init, spec: Spec, paths: ContainerPaths) -> None:
+def _give_mounts(init: Init, spec: Spec, paths: ContainerPaths, entries: tuple[int, ...]) -> None:
     mapped = bool(sources.id_ranges(spec, "uidMappings"))
     user_namespace = namespaces.open_namespace(init.pid, "user") if mapped else None
-    opened: list[int] = []
-    try:
-        opened.append(sources.open_root(spec, paths.bundle, user_namespace))
-        binds = sources.open_binds(spec, paths.bundle, user_namespace)
-        opened.extend(binds.values())
-        protocol.send(init.channel, {"mounts": True, "binds": list(binds)}, tuple(opened))
-    finally:
-        for descriptor in opened:
-            os.close(descriptor)
-        if user_namespace is not None:
-            os.close(user_namespace)
+    root = sources.open_root(spec, paths.bundle, user_namespace)
+    binds = sources.open_binds(spec, paths.bundle, user_namespace)
+    seccomp = read_filter(spec, paths.seccomp)
+    message = {"mounts": True, "binds": list(binds), "seccomp": seccomp.to_message() if seccomp else None}
+    protocol.send(init.channel, message, (root, *binds.values(), *entries))
+    # nothing is closed here: the creator ends soon, and the last close of a detached mount waits for all processors

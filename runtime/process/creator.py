@@ -25,17 +25,24 @@ from runtime.process.log_write import lock_log, log_settings
 from runtime.process.namespace_plan import plan_namespaces
 from runtime.process.paths import ContainerPaths, undo
 from runtime.process.records import read_state
-from runtime.process.seccomp_filter import read_filter
 from runtime.process.sources import host_id
+from runtime.process.standby import Standby
 from runtime.process.stdio import Streams, make_pipes
 
 STDIN_ANNOTATION = "trimtab/stdin_open"
 
 
-def run_creator(monitor: socket.socket, monitor_pid: int, message: protocol.Message, descriptors: list[int]) -> None:
+def run_creator(
+    monitor: socket.socket,
+    monitor_pid: int,
+    message: protocol.Message,
+    descriptors: list[int],
+    standby: Standby | None = None,
+) -> None:
     """Make the container a request asks for, and hand it over to the monitor once its program runs.
 
-    `descriptors` are the connection to answer on, then given streams. Init becomes a child of the caller's parent.
+    `descriptors` are the connection to answer on, then given streams. Init becomes a child of the caller's parent: it
+    is `standby`, if that one fits.
     """
     prctl.set_name("trimtab-creator")
     connection = socket.socket(fileno=descriptors[0])
@@ -46,7 +53,7 @@ def run_creator(monitor: socket.socket, monitor_pid: int, message: protocol.Mess
         _refuse(connection, failure)
         return
     try:
-        made = _make(paths, message, descriptors[1:], lock)
+        made = _make(paths, descriptors[1:], lock, standby)
     except BaseException as error:
         undo(paths)
         _refuse(connection, error)
@@ -62,6 +69,9 @@ def _see_through(creation: Creation, monitor: socket.socket, *, early: bool) -> 
     what = creation.run()
     if what is not None:
         hand_over(monitor, what)
+        # the locks above all: they must fall with the monitor, and our own end may take a while
+        for _, descriptor in what.descriptors:
+            os.close(descriptor)
         creation.after_start()
         return
     creation.end_init()
@@ -91,17 +101,18 @@ def _claim(paths: ContainerPaths) -> int:
     return lock
 
 
-def _make(paths: ContainerPaths, message: protocol.Message, given: list[int], lock: int) -> Made:
+def _make(paths: ContainerPaths, given: list[int], lock: int, standby: Standby | None) -> Made:
     spec, config = open_bundle(paths.bundle)
     log = log_settings(spec)
     log_lock = lock_log(log) if log else -1
     plan = plan_namespaces(spec)
     server = _listen(paths)
-    seccomp = read_filter(spec, paths.seccomp)
     streams = _open_streams(spec, given)
     state = hooks.oci_state(paths.name, "creating", 0, paths.bundle, spec)
-    init = bear(Birth(spec, plan, streams, seccomp, state), paths)
+    init = bear(Birth(spec, plan, streams, state), paths, config, standby)
     descriptors = [(handover.BUNDLE, config), (handover.LOCK, lock), (handover.LOG_LOCK, log_lock)]
+    if standby is not None and init.pidfd != standby.pidfd:
+        descriptors.append((handover.JOINER, standby.pidfd))
     return Made(paths, spec, init, streams, server, 0, log, descriptors=descriptors)
 
 

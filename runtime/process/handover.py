@@ -22,8 +22,8 @@ PIDFD, SERVER, BUNDLE, LOCK, LOG_LOCK = "p", "s", "b", "l", "L"
 STDOUT, STDERR, STDIN, TERMINAL = "o", "e", "i", "t"
 STARTER, LISTENER, FEEDER = "S", "a", "A"
 JOINER = "j"
-"""The letters: the client that waits for `start`, attached clients that only listen, those that may write too, and the
-process that joined namespaces for init and has to be reaped."""
+"""The letters: the client that waits for `start`, attached clients that only listen, those that may write too, and what
+is to be reaped: whoever joined namespaces for init, an init that waited in vain."""
 
 
 @dataclass(slots=True)

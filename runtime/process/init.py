@@ -1,26 +1,30 @@
 """Init: from the clone to the container's program, inside the new namespaces.
 
-Made by the monitor with clone3(2), it talks to it over one socket. It is told `mapped` (its ids are known), `mounts`
-(with the root and the bind sources) and at last `start`; with hooks also `hooked`. It says `console` (with the
-terminal), `namespaces` (where hooks wait for it) and `created` when only execve is left to do. What fails is said as
-`failed` and ends it; when execve succeeds the socket closes by itself.
+Cloned by the creator, it talks to it over one socket. It is told `mapped` (its ids are known; `birth`, with all it
+needs, where it waited before there was a container), `mounts` (with the root, the bind sources and the ways into its
+cgroup) and at last `start`; with hooks also `hooked`. It says `console` (with the terminal), `namespaces` (where hooks
+wait for it) and `created` when only execve is left to do. What fails is said as `failed` and ends it; when execve
+succeeds the socket closes by itself.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import socket
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from runtime.kernel import cgroup, loopback, mount, namespaces, prctl, terminal
+from runtime.kernel.process import populate_memory
 from runtime.process import devices, hooks, mounts, protocol, reaper, rootfs, stdio
 from runtime.process.failure import ProcessFailed, step
 from runtime.process.identity import become, keep_only, label
-from runtime.process.namespace_plan import NamespacePlan
+from runtime.process.namespace_plan import NamespacePlan, plan_namespaces
 from runtime.process.seccomp_filter import Filter
 from runtime.process.signals import reset_signals
+from runtime.process.standby import forget_host_tree
 from runtime.process.sysctl import write_sysctls
 
 Spec = dict[str, Any]
@@ -30,21 +34,59 @@ PERSONALITIES = {"LINUX": 0x0000, "LINUX32": 0x0008}
 
 @dataclass(frozen=True, slots=True)
 class Birth:
-    """What init is born with: everything the monitor knew before the clone."""
+    """What init is born with, or told first where it waited for a container to become."""
 
     spec: Spec
     plan: NamespacePlan
     streams: stdio.Streams
-    seccomp: Filter | None
     state: dict[str, Any]
 
 
-def run_init(channel: socket.socket, birth: Birth, entries: tuple[int, ...]) -> NoReturn:
-    """The whole life of init before its program. `entries` lead into its cgroup, where it was not born in it."""
+def run_init(channel: socket.socket, birth: Birth) -> NoReturn:
+    """The whole life of init before its program, once it is cloned for a container."""
     try:
-        _live(channel, birth, entries)
+        _settle_down()
+        _expect(channel, "mapped")
+        _live(channel, birth)
     except BaseException as error:
         tell_failure(channel, error, "init")
+
+
+def run_standby(channel: socket.socket) -> NoReturn:
+    """The same for an init that is cloned before there is a container."""
+    try:
+        _settle_down()
+        forget_host_tree()
+        populate_memory()
+        message, descriptors = _expect(channel, "birth")
+        _live(channel, _read_birth(message, descriptors))
+    except BaseException as error:
+        tell_failure(channel, error, "init")
+
+
+def send_birth(channel: socket.socket, birth: Birth, config: int) -> None:
+    """Tell a waiting init, whose ids are mapped, what it will be; `config` is a descriptor of the specification."""
+    streams = birth.streams
+    message = {"birth": True, "state": birth.state, "piped": streams.inner[0] >= 0}
+    inner = streams.inner if streams.inner[0] >= 0 else ()
+    protocol.send(channel, message, (config, *inner, *streams.preserved))
+
+
+def _read_birth(message: protocol.Message, descriptors: list[int]) -> Birth:
+    config, *others = descriptors
+    spec: Spec = json.loads(os.pread(config, os.fstat(config).st_size, 0))
+    streams = stdio.Streams()
+    if message["piped"]:
+        streams.inner = (others[0], others[1], others[2])
+        others = others[3:]
+    streams.preserved = tuple(others)
+    return Birth(spec, plan_namespaces(spec), streams, message["state"])
+
+
+def _settle_down() -> None:
+    prctl.set_dumpable(False)
+    os.setsid()
+    os.umask(0o022)
 
 
 def tell_failure(channel: socket.socket, error: BaseException, step_name: str) -> NoReturn:
@@ -57,16 +99,12 @@ def tell_failure(channel: socket.socket, error: BaseException, step_name: str) -
     os._exit(failure.exit_code)
 
 
-def _live(channel: socket.socket, birth: Birth, entries: tuple[int, ...]) -> NoReturn:
+def _live(channel: socket.socket, birth: Birth) -> NoReturn:
     spec, plan = birth.spec, birth.plan
-    prctl.set_dumpable(False)
-    os.setsid()
-    os.umask(0o022)
-    _expect(channel, "mapped")
     if plan.has("user"):
         become_root()
     _name_things(spec, plan)
-    root = _build_root(channel, birth, entries)
+    root, seccomp = _build_root(channel, birth)
     slave = _open_console(channel, root, spec["process"])
     stdio.put_in_place(birth.streams.inner if slave < 0 else (slave, slave, slave))
     _wait_for_hooks(channel, birth)
@@ -74,9 +112,12 @@ def _live(channel: socket.socket, birth: Birth, entries: tuple[int, ...]) -> NoR
     rootfs.enter_root(root)
     rootfs.finish_root(root, spec)
     protocol.send(channel, {"created": True})
+    # while the client says `start`: what is left to close and to reset
+    reset_signals()
+    channel = socket.socket(fileno=keep_only(channel.detach(), birth.streams.preserved))
     _expect(channel, "start")
     hooks.run_hooks(spec, "startContainer", {**birth.state, "status": "created", "pid": os.getpid()})
-    _execute(channel, birth)
+    _execute(channel, birth, seccomp)
 
 
 def _expect(channel: socket.socket, word: str) -> tuple[protocol.Message, list[int]]:
@@ -113,19 +154,19 @@ def _name_things(spec: Spec, plan: NamespacePlan) -> None:
         prctl.join_session_keyring("_ses")
 
 
-def _build_root(channel: socket.socket, birth: Birth, entries: tuple[int, ...]) -> int:
-    """Everything below the new root; returns the descriptor of its mount."""
+def _build_root(channel: socket.socket, birth: Birth) -> tuple[int, Filter | None]:
+    """Everything below the new root: the descriptor of its mount; and the seccomp filter, which comes along."""
     spec = birth.spec
-    # what needs nothing from the monitor comes first: it is opening the root meanwhile
+    # what needs nothing from the creator comes first: it is opening the root meanwhile
     works = mounts.prepare_mounts(spec)
     nodes = devices.prepare_devices(spec) if birth.plan.has("user") else {}
     null = mount.open_tree(mount.AT_FDCWD, "/dev/null")
     write_sysctls(spec)
     rootfs.detach_from_host(spec)
     message, descriptors = _expect(channel, "mounts")
-    root = descriptors[0]
+    count = len(message["binds"])
+    root, sources, entries = descriptors[0], descriptors[1 : 1 + count], tuple(descriptors[1 + count :])
     rootfs.attach_root(root)
-    binds = dict(zip(message["binds"], descriptors[1:], strict=True))
 
     def enter_cgroup() -> None:
         with step("cgroup"):
@@ -133,13 +174,13 @@ def _build_root(channel: socket.socket, birth: Birth, entries: tuple[int, ...]) 
         if birth.plan.makes("cgroup"):
             namespaces.unshare(namespaces.CLONE_NEWCGROUP)
 
-    mounts.attach_mounts(root, works, binds, enter_cgroup)
+    mounts.attach_mounts(root, works, dict(zip(message["binds"], sources, strict=True)), enter_cgroup)
     devices.attach_devices(root, spec, nodes)
     devices.make_links(root)
     rootfs.make_directory(root, spec["process"]["cwd"])
     rootfs.cover_paths(root, spec, null)
     mounts.seal_mounts(works)
-    return root
+    return root, Filter.from_message(message.get("seccomp"))
 
 
 def _open_console(channel: socket.socket, root: int, process: dict[str, Any]) -> int:
@@ -162,10 +203,8 @@ def _wait_for_hooks(channel: socket.socket, birth: Birth) -> None:
     hooks.run_hooks(spec, "createContainer", {**birth.state, "status": "creating", "pid": os.getpid()})
 
 
-def _execute(channel: socket.socket, birth: Birth) -> NoReturn:
+def _execute(channel: socket.socket, birth: Birth, seccomp: Filter | None) -> NoReturn:
     process = birth.spec["process"]
-    reset_signals()
-    channel = socket.socket(fileno=keep_only(channel.detach(), birth.streams.preserved))
     if (birth.spec.get("annotations") or {}).get(reaper.ANNOTATION) == "true":
         child = os.fork()
         if child:
@@ -175,6 +214,6 @@ def _execute(channel: socket.socket, birth: Birth) -> NoReturn:
     try:
         if process.get("terminal"):
             terminal.make_controlling(0)
-        become(process, birth.seccomp)
+        become(process, seccomp)
     except BaseException as error:
         tell_failure(channel, error, "exec")

@@ -23,8 +23,8 @@ from runtime.process.records import ExitRecord, Phase, ProcessRecord, read_exit,
 END_SECONDS = 10.0
 """How long the kernel may take to end what was killed, and a monitor to write down that it ended."""
 
-LOOK_SECONDS = 0.0003
-"""How often to look for the exit record of an init that has just ended."""
+FIRST_LOOK_SECONDS, SLOWEST_LOOK_SECONDS = 0.0001, 0.01
+"""How often to look for the exit record of an init that has just ended: less and less often."""
 
 UNKNOWN_END = ExitRecord(exit_code=None, error="how it ended is unknown: its monitor was killed before it could see")
 
@@ -80,6 +80,7 @@ def _late_exit(paths: ContainerPaths, state: ProcessRecord) -> ExitRecord:
     if monitor is not None:
         try:
             deadline = time.monotonic() + END_SECONDS
+            pause = FIRST_LOOK_SECONDS
             while time.monotonic() < deadline:
                 record = read_exit(paths.record)
                 if record is not None:
@@ -87,7 +88,8 @@ def _late_exit(paths: ContainerPaths, state: ProcessRecord) -> ExitRecord:
                 # usually a millisecond; a full disk leaves no record at all
                 if kernel_process.wait_end(monitor, 0):
                     break
-                time.sleep(LOOK_SECONDS)
+                time.sleep(pause)
+                pause = min(pause * 1.5, SLOWEST_LOOK_SECONDS)
         finally:
             os.close(monitor)
     return read_exit(paths.record) or UNKNOWN_END

@@ -28,8 +28,9 @@ def run_monitor(creator: socket.socket, child: int) -> None:
     supervision = Supervision(what)
     if child:
         _reap_when_ended(supervision.loop, os.pidfd_open(child))
-    if what.get(handover.JOINER) >= 0:
-        _reap_when_ended(supervision.loop, what.get(handover.JOINER))
+    for letter, descriptor in what.descriptors:
+        if letter == handover.JOINER:
+            _reap_when_ended(supervision.loop, descriptor)
     serve(socket.socket(fileno=what.get(handover.SERVER)), supervision)
     supervision.run()
     _clean_up(what)

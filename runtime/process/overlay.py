@@ -24,12 +24,19 @@ FIRST_KERNEL_WITH_DETACHED_LAYERS = (6, 15)
 
 
 def overlay_root(
-    lower: Sequence[str], upper: str, work: str, user_namespace: int | None, root_ids: tuple[int, int] = (0, 0)
+    lower: Sequence[str],
+    upper: str,
+    work: str,
+    user_namespace: int | None,
+    root_ids: tuple[int, int] = (0, 0),
+    *,
+    leave_open: bool = False,
 ) -> int:
     """A detached overlay of `lower` (highest first) under `upper`.
 
     `user_namespace` is the descriptor whose maps the layers get, None for none; `root_ids` are the host's uid and gid
-    of the container's root: overlay makes its working directory as this user, whom the mapped layers know.
+    of the container's root: overlay makes its working directory as this user, whom the mapped layers know. The last
+    close of a layer's mount waits for all processors: with `leave_open`, a process about to end leaves it to its end.
     """
     if not lower:
         raise ProcessFailed("an overlay needs at least one layer", step="overlay")
@@ -39,12 +46,13 @@ def overlay_root(
         try:
             prctl.set_securebits(prctl.SECBIT_NO_SETUID_FIXUP)
             prctl.set_file_system_ids(*root_ids)
-            if has_detached_layers():
-                return _mount_detached(trees, parts)
-            return _mount_attached(trees, parts)
+            mounted = _mount_detached(trees, parts) if has_detached_layers() else _mount_attached(trees, parts)
         finally:
             prctl.set_file_system_ids(0, 0)
             prctl.set_securebits(0)
+        if leave_open:
+            stack.pop_all()
+        return mounted
 
 
 def overlay_image(layers: Sequence[str], user_namespace: int | None) -> int:
@@ -72,6 +80,8 @@ def has_detached_layers() -> bool:
 
 def _split_common(upper: str, work: str) -> tuple[str, tuple[str, str]]:
     # upper and work must lie on one mount, hence one mapped copy of their common parent
+    if os.path.dirname(upper) == os.path.dirname(work):
+        return os.path.dirname(upper), (os.path.basename(upper), os.path.basename(work))
     base = os.path.commonpath((upper, work))
     return base, (os.path.relpath(upper, base), os.path.relpath(work, base))
 

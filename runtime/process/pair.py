@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import socket
 import sys
 import traceback
 from collections.abc import Callable
 
-from runtime.kernel.process import close_all_but, wait_end
+from runtime.kernel.process import close_all_but, populate_memory, wait_end
 from runtime.process import protocol
 from runtime.process.creator import run_creator
+from runtime.process.init import run_standby
 from runtime.process.monitor import run_monitor
+from runtime.process.standby import make_standby
 
 DISMISS_SECONDS = 2.0
 
@@ -86,8 +89,13 @@ def _become_monitor(launcher: socket.socket, requests: socket.socket) -> None:
 
 
 def _become_creator(requests: socket.socket, monitor: socket.socket, monitor_pid: int) -> None:
+    standby = None
+    # asked for already: whoever asked must not wait for what would make it faster another time
+    if not select.select([requests], [], [], 0)[0]:
+        standby = make_standby(run_standby)
+        populate_memory()
     received = protocol.receive(requests)
     requests.close()
-    # the launcher has ended, or was never asked
+    # else the launcher has ended, or was never asked
     if received is not None:
-        run_creator(monitor, monitor_pid, *received)
+        run_creator(monitor, monitor_pid, *received, standby)

@@ -1,6 +1,6 @@
 """A specification's seccomp profile as something init can install: compiled outside, kept by its hash.
 
-Compiled in the monitor before the clone; a profile seen before is read from the engine's live directory.
+Compiled by the creator; a profile seen before is read from the engine's live directory.
 """
 
 from __future__ import annotations
@@ -19,6 +19,15 @@ class Filter:
 
     program: bytes
     flags: int
+
+    def to_message(self) -> dict[str, Any]:
+        """As JSON can carry it."""
+        return {"program": self.program.decode("latin-1"), "flags": self.flags}
+
+    @classmethod
+    def from_message(cls, message: dict[str, Any] | None) -> Filter | None:
+        """The inverse of `to_message`; None for None."""
+        return cls(message["program"].encode("latin-1"), message["flags"]) if message else None
 
     def install(self) -> None:
         """Bind the caller to it, and all it becomes."""

@@ -30,7 +30,8 @@ def open_root(spec: dict[str, Any], bundle: str, user_namespace: int | None) -> 
             mount.mount_setattr(root, propagation=mount.MS_PRIVATE, recursive=True)
         return root
     parts = json.loads(described)
-    return overlay_root(parts["lower"], parts["upper"], parts["work"], user_namespace, root_ids(spec))
+    layers = (parts["lower"], parts["upper"], parts["work"])
+    return overlay_root(*layers, user_namespace, root_ids(spec), leave_open=True)
 
 
 def root_ids(spec: dict[str, Any]) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -32,17 +33,14 @@ def counts(box: Box) -> dict[str, int]:
 
 
 def settle(box: Box) -> dict[str, int]:
-    """The counts once the launcher waits again with a pair in hand."""
-    import time
-
-    before: dict[str, int] = {}
-    for _ in range(100):
-        now = counts(box)
-        if now == before and now["launcher's children"] == 1:
-            return now
-        before = now
-        time.sleep(0.05)
-    return before
+    """The counts once the launcher waits again with a pair in hand, and they have been the same for a while."""
+    seen: list[dict[str, int]] = []
+    while len(seen) < 100:
+        seen.append(counts(box))
+        if seen[-1]["launcher's children"] == 1 and seen[-4:] == [seen[-1]] * 4:
+            break
+        time.sleep(0.03)
+    return seen[-1]
 
 
 def test_two_hundred_rounds_leave_nothing(box: Box) -> None:
