@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 import click
 
-from reconciler.cli.quantities import time_text
+from reconciler.cli.quantities import PRECISION, time_text
 from runtime.layout import Layout
 from runtime.process.logs import LogLine, read_logs
 
@@ -69,7 +69,7 @@ def _chosen(layout: Layout, name: str, wanted: Wanted) -> Iterator[LogLine]:
 
 
 def _is_wanted(line: LogLine, wanted: Wanted) -> bool:
-    return wanted.stream in (None, line.stream) and (wanted.until is None or line.time <= wanted.until)
+    return wanted.stream in (None, line.stream) and (wanted.until is None or line.time < wanted.until + PRECISION)
 
 
 def _following(layout: Layout, names: Sequence[str], wanted: Wanted) -> Iterator[Told]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 
 from schemas.errors import Refused
 
+PRECISION = 1e-6
+"""Seconds: what is printed of a time says no more."""
 UNITS = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
 SIZES = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
@@ -32,8 +35,9 @@ def size_text(count: int) -> str:
 
 
 def time_text(moment: float) -> str:
-    """RFC 3339 in UTC with microseconds; every one is as long as the next."""
-    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    """RFC 3339 in UTC with microseconds, never later than the moment; every one is as long as the next."""
+    seconds, microseconds = divmod(math.floor(moment * 1_000_000), 1_000_000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{microseconds:06}Z"
 
 
 def read_moment(text: str, now: float) -> float:

@@ -74,14 +74,17 @@ def select(selection: Selection, known: Collection[Key]) -> list[Key]:
 
 
 def unknown(key: Key, known: Iterable[Key]) -> Refused:
-    """There is no such object; the hint names the nearest one of its kind, else the same name of another kind."""
+    """There is no such object; the hint names the nearest one of its kind, else of any kind."""
+    everything = sorted(known, key=in_order)
+    near = _nearest(key.name, [each for each in everything if each.kind is key.kind]) or _nearest(key.name, everything)
+    return Refused(f"there is no {key}", hint=f"did you mean {near}?" if near else "`trimtab get` lists what there is")
+
+
+def _nearest(name: str, keys: Sequence[Key]) -> Key | None:
     from schemas.nearest import nearest
 
-    everything = list(known)
-    near = nearest(key.name, (each.name for each in everything if each.kind is key.kind))
-    meant = [Key(key.kind, near)] if near else [each for each in everything if each.name == key.name]
-    hint = f"did you mean {meant[0]}?" if meant else "`trimtab get` lists what there is"
-    return Refused(f"there is no {key}", hint=hint)
+    found = nearest(name, (key.name for key in keys))
+    return next((key for key in keys if key.name == found), None)
 
 
 def in_order(key: Key) -> tuple[int, list[tuple[int, str]]]:

@@ -92,6 +92,8 @@ class Engine:
                 cgroup.remove(self.layout.cgroup(bundle.name))
         unmount_below(self.base)
         shutil.rmtree(self.base)
+        left = [str(path) for path in Path("/sys/fs/cgroup").glob(f"*/trimtab-{self.layout.engine_id}")]
+        assert left == [], f"cgroups are left: {left}"
 
 
 @dataclass
