@@ -111,6 +111,16 @@ def test_the_out_of_memory_score_is_set(machine: Machine) -> None:
     assert Path(f"/proc/{workload(machine, 'score')}/oom_score_adj").read_text() == "300\n"
 
 
+def test_a_score_edited_by_hand_is_drift_and_set_back(machine: Machine) -> None:
+    text = machine.image + container("score", **FIRST["score"])
+    for pid in cgroup.processes(machine.layout.cgroup("score")):
+        Path(f"/proc/{pid}/oom_score_adj").write_text("400")
+    plan = machine.diff(text)
+    assert any("drift: oom_score_adj: 400 → 300" in line for line in told(plan)), told(plan)
+    machine.converge(text)
+    assert Path(f"/proc/{workload(machine, 'score')}/oom_score_adj").read_text() == "300\n"
+
+
 def test_a_memory_hog_is_killed_in_its_container(machine: Machine) -> None:
     from runtime.process import client
 

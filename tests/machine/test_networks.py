@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from runtime.kernel.features.links import link_kind
+from runtime.network.naming import port_group
 from runtime.network.observe import read_endpoints
 from runtime.network.records import ObservedEndpoint, Protocol
 from schemas.errors import Invalid
@@ -546,6 +547,20 @@ def test_networks_are_joined_and_left_while_the_container_runs(town: Town) -> No
     machine.converge(text + container("wanderer", networks=["front"]))
     assert machine.process("wanderer").pid == before
     assert set(town.endpoints("wanderer")) == {"eth0"}
+
+
+def test_a_link_into_a_network_that_nobody_asked_for_is_drift_and_taken_away(town: Town) -> None:
+    machine, bridge = town.machine, town.machine.layout.link("b", "back")
+    text = machine.image + document("Network", "front") + document("Network", "back")
+    text += container("linked", networks={"front": {"link_local_ips": ["169.254.7.7"]}})
+    pid = str(machine.process("linked").pid)
+    ip = ["ip", "link"]
+    subprocess.run([*ip, "add", "stray0", "type", "veth", "peer", "name", "eth9", "netns", pid], check=True)
+    group = str(port_group(bridge))
+    subprocess.run([*ip, "set", "stray0", "master", bridge, "group", group, "up"], check=True)
+    assert any("drift: other_endpoints: eth9 → none" in line for line in told(machine.diff(text)))
+    machine.converge(text)
+    assert set(town.endpoints("linked")) == {"eth0"}
 
 
 def test_an_alias_and_a_fixed_address_change_in_place(town: Town) -> None:
