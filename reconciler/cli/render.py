@@ -1,8 +1,8 @@
 """A plan as text or JSON, the same for `diff` and `apply --dry-run`.
 
 The JSON is `trimtab/v1` `Plan`: {"apiVersion", "kind", "set", "actions": [{"action", "object", "reason", "place",
-"after", "changes": [{"field", "old", "new", "effect", "cause", "place"}]}], "summary": {"create": n, …}}, documented in
-docs/diff.md. Secret values never show. Nothing is decided here.
+"after", "changes": [{"field", "old", "new", "effect", "cause", "place"}]}], "notes": [{"object", "text"}], "summary":
+{"create": n, …}}, documented in docs/diff.md. Secret values never show. Nothing is decided here.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ def plan_lines(plan: Plan) -> Iterator[tuple[str, str | None]]:
             if change.implied:
                 continue
             yield f"    {change_line(change)}", None
+    for note in plan.notes:
+        yield f"note: {note.describe()}", "cyan"
     yield summary(plan), None
 
 
@@ -54,6 +56,7 @@ def plan_document(plan: Plan, set_name: str) -> dict[str, Any]:
         "kind": "Plan",
         "set": set_name,
         "actions": [_action(action) for action in plan.actions],
+        "notes": [{"object": str(note.key), "text": note.text} for note in plan.notes],
         "summary": dict(plan.counts()),
     }
 
