@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,16 +21,17 @@ from runtime.images.ensure import ensure_image
 from runtime.images.load import import_tar, load_archive
 from runtime.images.platforms import Platform
 from runtime.images.record import ImageRecord
-from runtime.images.store import image_path
+from runtime.images.store import image_path, write_image
 from runtime.images.wanted import ImageWanted
 from runtime.layout import Layout
 from schemas.errors import Refused
+from schemas.reference import Reference
 
 
 def pull(layout: Layout, reference: str, platform: str | None, *, quiet: bool) -> ImageRecord:
     """Under the name that a manifest implies which names the reference. Raises Refused, RetryLater."""
     wanted = ImageWanted(
-        implicit_name(reference),
+        _implicit_name(reference, platform),
         ref=reference,
         pull_policy="always",
         platform=Platform.parse(platform) if platform else None,
@@ -39,12 +41,31 @@ def pull(layout: Layout, reference: str, platform: str | None, *, quiet: bool) -
         return ensure_image(layout, wanted, read_registries(layout), shown.report)
 
 
+def _implicit_name(reference: str, platform: str | None) -> str:
+    try:
+        return implicit_name(reference, platform)
+    except ValueError as error:
+        raise Refused(str(error), step="read reference") from error
+
+
 def load(layout: Layout, file: str, name: str | None, *, quiet: bool) -> tuple[ImageRecord, ...]:
     """Raises Refused for what is no archive."""
     if name is not None:
         refuse_declared(layout, name)
     with _archive(layout, file) as path, display(quiet=quiet) as shown:
-        return load_archive(layout, path, name, progress=shown.report)
+        records = load_archive(layout, path, name, progress=shown.report)
+    return tuple(_known_by_name(layout, record) if name else record for record in records)
+
+
+def _known_by_name(layout: Layout, record: ImageRecord) -> ImageRecord:
+    """Known by its name as a reference, too, as with Docker: so that a manifest may say `image: NAME`."""
+    try:
+        tag = str(Reference.parse(record.name))
+    except ValueError:
+        return record
+    named = replace(record, tags=tuple(dict.fromkeys((*record.tags, tag))))
+    write_image(layout, named)
+    return named
 
 
 @contextmanager
@@ -67,7 +88,8 @@ def import_rootfs(layout: Layout, name: str, file: str, config: ImageConfig, *, 
     image_path(layout, name)
     refuse_declared(layout, name)
     with _tar(file) as source, display(quiet=quiet) as shown:
-        return import_tar(layout, name, source, config, progress=shown.report)
+        record = import_tar(layout, name, source, config, progress=shown.report)
+    return _known_by_name(layout, record)
 
 
 @contextmanager

@@ -87,9 +87,10 @@ class Engine:
                 client.delete(self.layout, directory.name, force=True)
         client.stop_launcher(self.layout)
         stop_dns(self.layout)
-        for bundle in (self.layout.root / "containers").glob("*"):
+        # monitors that are just leaving still stand in the launcher's cgroup: this waits for them
+        for name in (*(path.name for path in (self.layout.root / "containers").glob("*")), client.LAUNCHER_CGROUP):
             with contextlib.suppress(OSError):
-                cgroup.remove(self.layout.cgroup(bundle.name))
+                cgroup.remove(self.layout.cgroup(name))
         unmount_below(self.base)
         shutil.rmtree(self.base)
         left = [str(path) for path in Path("/sys/fs/cgroup").glob(f"*/trimtab-{self.layout.engine_id}")]
