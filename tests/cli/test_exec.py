@@ -128,6 +128,18 @@ def test_detached_and_a_terminal_exclude_each_other(shop: Engine) -> None:
 
 
 @kernel
+@pytest.mark.parametrize("name", ["db", "web-1", "web-2"])
+def test_a_command_sees_the_containers_root_and_nothing_of_the_host(
+    shop: Engine, busybox_tree: Path, name: str
+) -> None:
+    made = {"dev", "proc", "sys", *(["pages", "run"] if name == "db" else [])}
+    allowed = {path.name for path in busybox_tree.iterdir()} | made
+    assert set(shop.ok("exec", name, "ls", "-A", "/").lines) <= allowed
+    mounts = shop.ok("exec", name, "cat", "/proc/self/mountinfo").lines
+    assert [line.split()[3:5] for line in mounts if line.split()[4] == "/"] == [["/", "/"]]
+
+
+@kernel
 def test_a_terminal_must_be_one(shop: Engine) -> None:
     said = shop.run("exec", "-t", "db", "sh")
     assert (said.code, said.err) == (2, "trimtab: exec: standard input is not a terminal; leave out -t\n")
@@ -145,6 +157,8 @@ class Terminal:
         )
         self.slave = slave
         self.seen = b""
+        self.last = b""
+        """What came before the text waited for last."""
 
     def resize(self, rows: int, columns: int) -> None:
         fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
@@ -162,7 +176,7 @@ class Terminal:
             assert time.monotonic() < end, self.seen
             if select.select([self.master], [], [], 0.1)[0]:
                 self.seen += os.read(self.master, 65536)
-        self.seen = self.seen.split(text.encode(), 1)[1]
+        self.last, self.seen = self.seen.split(text.encode(), 1)
 
     def close(self) -> None:
         self.process.kill()

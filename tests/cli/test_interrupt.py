@@ -1,0 +1,138 @@
+"""Ctrl-C and --timeout: what is under way is finished, the rest is skipped, the next apply does it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from reconciler.actions import Action, Plan, Step, Verb
+from reconciler.apply import Result, apply
+from reconciler.cli.interrupt import interruptible
+from schemas.names import Key, Kind
+from tests.cli.engine import Engine
+from tests.cli.test_logs import until
+
+FIRST, SECOND, OTHER = (Key(Kind.CONTAINER, name) for name in ("first", "second", "other"))
+
+CHAIN = """\
+apiVersion: trimtab/v1
+kind: Container
+metadata: {name: setup}
+spec: {image: busybox, command: [sleep, "SECONDS"], restart: "no", stop_grace_period: 0s}
+---
+apiVersion: trimtab/v1
+kind: Container
+metadata: {name: middle}
+spec:
+  image: busybox
+  command: [sleep, "100000"]
+  stop_grace_period: 0s
+  depends_on: {setup: {condition: service_completed_successfully}}
+---
+apiVersion: trimtab/v1
+kind: Container
+metadata: {name: last}
+spec: {image: busybox, command: [sleep, "100000"], stop_grace_period: 0s, depends_on: [middle]}
+"""
+
+
+def chain() -> Plan:
+    return Plan(
+        (
+            Action(Verb.CREATE, FIRST, "does not exist"),
+            Action(Verb.CREATE, OTHER, "does not exist"),
+            Action(Verb.CREATE, SECOND, "does not exist", after=(Step(Verb.CREATE, FIRST),)),
+        )
+    )
+
+
+def test_what_is_under_way_finishes_and_the_rest_is_skipped() -> None:
+    done: list[Key] = []
+    outcomes = apply(chain(), lambda action: done.append(action.key), lambda *_: None, 1, lambda: bool(done))
+    assert done == [FIRST]
+    assert {outcome.action.key: outcome.result for outcome in outcomes} == {
+        FIRST: Result.CREATED,
+        OTHER: Result.SKIPPED,
+        SECOND: Result.SKIPPED,
+    }
+
+
+def test_nobody_interrupts_in_another_thread_than_the_main_one() -> None:
+    seen: list[bool] = []
+
+    def run() -> None:
+        with interruptible() as interrupted:
+            seen.append(interrupted())
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert seen == [False]
+
+
+@pytest.fixture
+def chained(image_only: Engine) -> Iterator[Engine]:
+    """Afterwards nothing of CHAIN is left."""
+    try:
+        yield image_only
+    finally:
+        image_only.ok("delete", "--set", "chain")
+
+
+def names(engine: Engine) -> set[str]:
+    return set(engine.ok("get", "containers", "-o", "name").lines)
+
+
+@pytest.mark.kernel
+def test_ctrl_c_skips_the_rest_and_the_next_apply_finishes(chained: Engine) -> None:
+    chained.write("chain.yaml", CHAIN.replace("SECONDS", "3"))
+    running = chained.start("apply", "--set", "chain", "chain.yaml")
+    until(lambda: "+ Container/setup create" in running.so_far().out)
+    running.interrupt()
+    said = running.wait(30)
+    assert said.code == 130
+    assert "interrupted: what is under way is finished, the rest is skipped" in said.err
+    assert "interrupted; the next apply does the rest" in said.err
+    assert "! Container/last skipped" in said.out
+    assert "Container/middle create: does not exist" in said.out
+    assert "Traceback" not in said.err
+    again = chained.ok("apply", "--set", "chain", "chain.yaml")
+    assert "+ Container/last create: does not exist" in again.out
+    assert chained.run("diff", "--set", "chain", "chain.yaml").code == 0
+
+
+@pytest.mark.kernel
+def test_a_second_ctrl_c_leaves_at_once_and_the_next_apply_still_finishes(chained: Engine) -> None:
+    chained.write("chain.yaml", CHAIN.replace("SECONDS", "6"))
+    running = chained.start("apply", "--set", "chain", "chain.yaml")
+    until(lambda: "+ Container/setup create" in running.so_far().out)
+    running.interrupt()
+    until(lambda: "Ctrl-C again leaves at once" in running.so_far().err)
+    before = time.monotonic()
+    running.interrupt()
+    said = running.wait(30)
+    assert said.code == 130
+    assert time.monotonic() - before < 3
+    assert "left at once; the next apply finishes" in said.err
+    chained.ok("apply", "--set", "chain", "chain.yaml")
+    assert {"Container/setup", "Container/middle", "Container/last"} <= names(chained)
+
+
+@pytest.mark.kernel
+def test_after_the_timeout_no_action_begins(chained: Engine) -> None:
+    chained.write("chain.yaml", CHAIN.replace("SECONDS", "2"))
+    said = chained.run("apply", "--set", "chain", "--timeout", "1s", "chain.yaml")
+    assert said.code == 1
+    assert "the 1 s of --timeout have passed; the next apply does the rest" in said.err
+    assert "! Container/last skipped" in said.out
+    chained.ok("apply", "--set", "chain", "chain.yaml")
+
+
+@pytest.mark.kernel
+def test_what_is_no_duration_is_wrong_usage(engine: Engine) -> None:
+    said = engine.run("apply", "--timeout", "soon", "x.yaml")
+    assert said.code == 2
+    assert "'soon' is no duration" in said.err
