@@ -16,7 +16,7 @@ import socket
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from runtime.kernel import cgroup, loopback, mount, namespaces, prctl, terminal
+from runtime.kernel import cgroup, loopback, namespaces, prctl, terminal
 from runtime.kernel.process import populate_memory
 from runtime.process import devices, hooks, mounts, protocol, reaper, rootfs, stdio
 from runtime.process.failure import ProcessFailed, step
@@ -52,11 +52,11 @@ def run_init(channel: socket.socket, birth: Birth) -> NoReturn:
         tell_failure(channel, error, "init")
 
 
-def run_standby(channel: socket.socket) -> NoReturn:
+def run_standby(channel: socket.socket, top: int) -> NoReturn:
     """The same for an init that is cloned before there is a container."""
     try:
         _settle_down()
-        forget_host_tree()
+        forget_host_tree(top)
         populate_memory()
         message, descriptors = _expect(channel, "birth")
         _live(channel, _read_birth(message, descriptors))
@@ -160,7 +160,7 @@ def _build_root(channel: socket.socket, birth: Birth) -> tuple[int, Filter | Non
     # what needs nothing from the creator comes first: it is opening the root meanwhile
     works = mounts.prepare_mounts(spec)
     nodes = devices.prepare_devices(spec) if birth.plan.has("user") else {}
-    null = mount.open_tree(mount.AT_FDCWD, "/dev/null")
+    null = os.open("/dev/null", os.O_PATH | os.O_CLOEXEC)
     write_sysctls(spec)
     rootfs.detach_from_host(spec)
     message, descriptors = _expect(channel, "mounts")

@@ -36,6 +36,9 @@ def enter_root(root: int) -> None:
         mount.pivot_root(".", ".")
         mount.umount2(".", mount.MNT_DETACH)
         os.chdir("/")
+        if not os.path.samestat(os.fstat(root), os.stat("/")):
+            # never run anything above what may be the host's tree
+            raise OSError(errno.EXDEV, "another root lies above the container's")
 
 
 def make_directory(root: int, path: str) -> None:
@@ -45,7 +48,9 @@ def make_directory(root: int, path: str) -> None:
 
 
 def cover_paths(root: int, spec: dict[str, Any], null: int) -> None:
-    """`linux.maskedPaths` and `readonlyPaths`. `null` is the descriptor of an attached mount of the null device."""
+    """`linux.maskedPaths` and `readonlyPaths`. `null` is the null device where it is attached: before Linux 6.15 only
+    what is attached in our own mount namespace can be cloned.
+    """
     linux = spec.get("linux") or {}
     empty = -1
     for path in linux.get("readonlyPaths") or ():

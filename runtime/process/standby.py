@@ -7,7 +7,6 @@ Only where a process can enter its cgroup by itself: on v2 it has to be born in 
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
 from collections.abc import Callable
@@ -37,11 +36,15 @@ class Standby:
         return plan.made - {"cgroup"} == KINDS and not plan.joins
 
 
-def make_standby(live: Callable[[socket.socket], None]) -> Standby | None:
-    """Clone one; its life is `live`, which never returns. None where init must be born in its cgroup."""
+def make_standby(live: Callable[[socket.socket, int], None]) -> Standby | None:
+    """Clone one; its life is `live`, which never returns and is given the small root of `forget_host_tree`.
+
+    None where init must be born in its cgroup.
+    """
     if cgroup.detect() is cgroup.Version.V2:
         return None
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    top = _small_root()
     flags = sum(namespaces.KINDS[kind][0] for kind in KINDS)
     try:
         pid, pidfd = namespaces.clone3(flags | namespaces.CLONE_PARENT)
@@ -49,34 +52,42 @@ def make_standby(live: Callable[[socket.socket], None]) -> Standby | None:
         # no user namespaces here, or too many: whoever asks for one is told so
         ours.close()
         theirs.close()
+        os.close(top)
         return None
     if pid == 0:
         ours.close()
-        live(theirs)
+        live(theirs, top)
         os._exit(1)
     theirs.close()
+    os.close(top)
     return Standby(pid, pidfd, ours)
 
 
-def forget_host_tree() -> None:
+def _small_root() -> int:
+    """A detached tmpfs with the directories of `KEPT`. Made in the initial user namespace: while its ids are not
+    mapped, an init can make no file at all (EOVERFLOW)."""
+    top = mount.new_mount("tmpfs", {"source": "tmpfs", "mode": "755", "size": "64k"})
+    for path in KEPT:
+        os.mkdir(path[1:], 0o755, dir_fd=top)
+    return top
+
+
+def forget_host_tree(top: int) -> None:
     """Keep of the host's mounts only what an init needs: what waits here must keep nobody from unmounting.
 
-    What fails leaves the whole tree, which is as good for the container.
+    Raises OSError: half done, the root that comes later would not be the only one, so nothing is let pass.
     """
-    with contextlib.suppress(OSError):
-        mount.mount("", "/", flags=mount.MS_REC | mount.MS_SLAVE)
-        kept = [(path, mount.open_tree(mount.AT_FDCWD, path, _COPY)) for path in KEPT]
-        top = mount.new_mount("tmpfs", {"source": "tmpfs", "mode": "755", "size": "64k"})
-        mount.move_mount(top, mount.AT_FDCWD, "/")
-        for path, tree in kept:
-            os.mkdir(path[1:], 0o755, dir_fd=top)
-            mount.move_mount(tree, top, path[1:])
-            os.close(tree)
-        os.fchdir(top)
-        mount.pivot_root(".", ".")
-        mount.umount2(".", mount.MNT_DETACH)
-        os.chdir("/")
-        os.close(top)
+    mount.mount("", "/", flags=mount.MS_REC | mount.MS_SLAVE)
+    kept = [(path, mount.open_tree(mount.AT_FDCWD, path, _COPY)) for path in KEPT]
+    mount.move_mount(top, mount.AT_FDCWD, "/")
+    for path, tree in kept:
+        mount.move_mount(tree, top, path[1:])
+        os.close(tree)
+    os.fchdir(top)
+    mount.pivot_root(".", ".")
+    mount.umount2(".", mount.MNT_DETACH)
+    os.chdir("/")
+    os.close(top)
 
 
 _COPY = mount.OPEN_TREE_CLONE | mount.AT_RECURSIVE
