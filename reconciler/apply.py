@@ -73,7 +73,9 @@ def apply(plan: Plan, perform: Perform, watch: Watch, parallel: int, stop: Stop 
 
 def _run(plan: Plan, pool: ThreadPoolExecutor, perform: Perform, watch: Watch, stop: Stop) -> Iterator[Outcome]:
     actions = {action.step: action for action in plan.effective}
-    order = TopologicalSorter({step: [s for s in (*action.after, *action.behind) if s in actions] for step, action in actions.items()})
+    order = TopologicalSorter(
+        {step: [s for s in (*action.after, *action.behind) if s in actions] for step, action in actions.items()}
+    )
     order.prepare()
     done: dict[Step, Outcome] = {}
     running: set[Future[Outcome]] = set()
