@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import fcntl
 import os
 import select
@@ -44,10 +45,21 @@ def is_alive(pid: int, started: int) -> bool:
     return start_time(pid) == started
 
 
+def pidfd_open(pid: int) -> int:
+    """pidfd_open(2). ProcessLookupError once the process is gone."""
+    try:
+        return os.pidfd_open(pid)
+    except OSError as error:
+        # so older kernels name a pid that has no process but is a session's or a group's yet, and one being reaped
+        if error.errno == errno.EINVAL:
+            raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH)) from None
+        raise
+
+
 def open_process(pid: int, started: int) -> int | None:
     """A pidfd of the process `pid` that started at `started`; None once it is gone."""
     try:
-        descriptor = os.pidfd_open(pid)
+        descriptor = pidfd_open(pid)
     except ProcessLookupError:
         return None
     # looked at after opening: a pid reused before shows another start time, one reused after cannot hurt

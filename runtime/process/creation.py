@@ -1,17 +1,19 @@
-"""A container between the birth of its init and its program: what the creator does until it can hand over.
+"""A container between the birth of its init and its program: what is done until the monitor can take over.
 
 It answers who asked for the container, runs the creation hooks, serves the container's socket, and lets init start.
-When init has executed its program, or has failed, nothing is left to do here: `run` returns what the monitor needs.
+When init has executed its program, or has failed, nothing is left to do here but to hand over. Lives in a loop, the
+launcher's or its own, and can move from the one to the other.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import select
 import signal
 import socket
+import sys
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,12 +21,15 @@ from typing import Any
 from runtime.kernel import terminal
 from runtime.kernel.process import start_time, wait_end
 from runtime.process import handover, hooks, protocol
-from runtime.process.birth import Init
 from runtime.process.failure import NotRunning, ProcessFailed, step
-from runtime.process.handover import Facts, Handover
-from runtime.process.paths import ContainerPaths
+from runtime.process.handover import Facts, Handover, hand_over
+from runtime.process.loop import Loop
+from runtime.process.pair import Init, Pair
+from runtime.process.paths import ContainerPaths, undo
 from runtime.process.records import Phase, ProcessRecord, write_state
 from runtime.process.stdio import Streams
+
+END_SECONDS = 5.0
 
 
 @dataclass(slots=True)
@@ -36,48 +41,114 @@ class Made:
     init: Init
     streams: Streams
     server: socket.socket
-    monitor: int
+    pair: Pair
     log: dict[str, Any] | None
-    console: str | int | None = None
+    console: str | int | None
     descriptors: list[tuple[str, int]] = field(default_factory=list)
 
 
 class Creation:
     """One container that does not run yet."""
 
-    def __init__(self, made: Made, creator: socket.socket) -> None:
+    def __init__(self, made: Made, creator: socket.socket, on_end: Callable[[Creation], None]) -> None:
         self.made = made
+        self.on_end = on_end
         self.creator: socket.socket | None = creator
         self.starter: socket.socket | None = None
         self.attached: list[tuple[str, socket.socket]] = []
+        self.asking: dict[int, socket.socket] = {}
         self.terminal = -1
         self.created_at = time.time()
         self.started_at: float | None = None
         self.failure: ProcessFailed | None = None
         self.over = False
-        self.orphaned = False
-        self.callbacks: dict[int, Callable[[], None]] = {}
-        self.poll = select.poll()
-
-    def run(self) -> Handover | None:
-        """Until init has executed its program or has failed. None where nobody was ever told of the container."""
+        self.loop: Loop | None = None
+        self.init_started = start_time(made.init.pid) or 0
+        self.monitor_started = start_time(made.pair.monitor) or 0
         self._keep_state(Phase.CREATED)
-        self._watch(self.made.init.channel.fileno(), self._on_init)
-        self._watch(self.made.init.pidfd, self._on_exit)
-        self._watch(self.made.server.fileno(), self._on_connection)
-        monitor = os.pidfd_open(self.made.monitor)
-        self._watch(monitor, self._on_monitor_end)
-        while not self.over:
-            for descriptor, _ in self.poll.poll():
-                callback = self.callbacks.get(descriptor)
-                if callback is not None and not self.over:
-                    callback()
-        if self.creator is not None or self.orphaned:
-            return None
+
+    def watch(self, loop: Loop) -> None:
+        """Live in `loop` from now on."""
+        self.loop = loop
+        loop.watch(self.made.init.channel.fileno(), self._guarded(self._on_init))
+        loop.watch(self.made.init.pidfd, self._guarded(self._on_exit))
+        loop.watch(self.made.pair.channel.fileno(), self._guarded(self._on_monitor_end))
+        loop.watch(self.made.server.fileno(), self._guarded(self._on_connection))
+        for connection in self.asking.values():
+            self._listen_to(connection)
+
+    def _guarded(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """A mistake of ours ends this container, and no other that lives in the same loop."""
+
+        def call() -> None:
+            try:
+                callback()
+            except Exception as error:
+                traceback.print_exc()
+                sys.stderr.flush()
+                if not self.over:
+                    self.failure = ProcessFailed(repr(error), step="create")
+                    self.end_init()
+                    self._finish()
+
+        return call
+
+    def leave_loop(self) -> None:
+        """Stop living in the loop: another process goes on."""
+        if self.loop is not None:
+            for descriptor in self.descriptors():
+                self.loop.forget(descriptor)
+
+    def descriptors(self) -> set[int]:
+        """Everything this container needs to stay open."""
+        made, streams = self.made, self.made.streams
+        sockets = [made.init.channel, made.server, made.pair.channel, self.creator, self.starter]
+        sockets += [*self.asking.values(), *(connection for _, connection in self.attached)]
+        numbers = {one.fileno() for one in sockets if one is not None}
+        numbers |= {made.init.pidfd, self.terminal, streams.stdin, streams.stdout, streams.stderr}
+        numbers |= {number for _, number in made.descriptors}
+        if isinstance(made.console, int):
+            numbers.add(made.console)
+        return {number for number in numbers if number >= 0}
+
+    def _finish(self) -> None:
+        """Hand over, or take away what could not be made; nothing of this is open here afterwards."""
+        self.over = True
+        self.leave_loop()
         if self.failure is None and self.starter is not None:
             self.started_at = time.time()
             self._keep_state(Phase.RUNNING)
-        return self._handover()
+        if self.creator is None:
+            with contextlib.suppress(OSError):
+                hand_over(self.made.pair.channel, self._handover())
+            self._after_start()
+        else:
+            self.end_init()
+            undo(self.made.paths)
+            reply(self.creator, {"failed": self.why_not().to_message()})
+            self.creator = None
+        self._close()
+        self.on_end(self)
+
+    def abandon(self) -> None:
+        """Another process has it: close everything here, and nothing more."""
+        self.over = True
+        if self.creator is not None:
+            self.creator.close()
+        self._close()
+
+    def _close(self) -> None:
+        made, streams = self.made, self.made.streams
+        numbers = {made.init.pidfd, self.terminal, streams.stdin, streams.stdout, streams.stderr}
+        numbers |= {number for _, number in made.descriptors}
+        for number in numbers:
+            if number >= 0:
+                os.close(number)
+        for one in (made.init.channel, made.server, made.pair.channel, self.starter, *self.asking.values()):
+            if one is not None:
+                one.close()
+        for _, connection in self.attached:
+            connection.close()
 
     def why_not(self) -> ProcessFailed:
         """Why there is no container."""
@@ -86,10 +157,10 @@ class Creation:
     def answer_creator(self) -> None:
         """Tell whoever asked for the container that init is there. Once."""
         if self.creator is not None:
-            reply(self.creator, {"pid": self.made.init.pid, "start_time": self.made.init.start_time})
+            reply(self.creator, {"pid": self.made.init.pid, "start_time": self.init_started})
             self.creator = None
 
-    def after_start(self) -> None:
+    def _after_start(self) -> None:
         """Tell whoever waits that the program runs, and run the hooks of that moment."""
         if self.started_at is None:
             return
@@ -104,7 +175,6 @@ class Creation:
         named = [
             *made.descriptors,
             (handover.PIDFD, made.init.pidfd),
-            (handover.JOINER, made.init.joiner),
             (handover.SERVER, made.server.fileno()),
             (handover.STDOUT, streams.stdout),
             (handover.STDERR, streams.stderr),
@@ -115,16 +185,8 @@ class Creation:
         ]
         kinds = frozenset(kind for kind, listed in (made.spec.get("hooks") or {}).items() if listed)
         failure = None if self.started_at is not None else self.why_not()
-        facts = Facts(made.paths, made.init.pid, made.init.start_time, made.log, kinds, self.started_at, failure)
+        facts = Facts(made.paths, made.init.pid, self.init_started, made.log, kinds, self.started_at, failure)
         return Handover([(letter, number) for letter, number in named if number >= 0], facts.to_text())
-
-    def _watch(self, descriptor: int, callback: Callable[[], None]) -> None:
-        self.callbacks[descriptor] = callback
-        self.poll.register(descriptor, select.POLLIN)
-
-    def _forget(self, descriptor: int) -> None:
-        del self.callbacks[descriptor]
-        self.poll.unregister(descriptor)
 
     # init
 
@@ -132,7 +194,7 @@ class Creation:
         received = protocol.receive(self.made.init.channel)
         if received is None:
             # execve has closed it, or init is about to be gone
-            self.over = True
+            self._finish()
             return
         message, descriptors = received
         if "created" in message:
@@ -158,17 +220,18 @@ class Creation:
         os.close(master)
 
     def _on_exit(self) -> None:
-        # what init said last still lies in its socket
-        while not self.over:
-            self._on_init()
         # a program that was that quick has run; an init that was killed before has not
         if self.starter is None:
             self.failure = self.failure or self.why_not()
+        # what init said last still lies in its socket
+        while not self.over:
+            self._on_init()
 
     def _on_monitor_end(self) -> None:
         """Nobody is left to take the container over: it must not begin to run."""
-        self.orphaned = self.over = True
         self.failure = ProcessFailed("its monitor was killed", step="monitor")
+        self.end_init()
+        self._finish()
 
     def _run_hooks(self) -> None:
         """`prestart` and `createRuntime`: the namespaces stand, the root is not entered yet; init waits."""
@@ -187,10 +250,10 @@ class Creation:
         return hooks.oci_state(made.paths.name, status, made.init.pid, made.paths.bundle, made.spec)
 
     def end_init(self) -> None:
-        """Kill init and wait until it is gone; its parent reaps it."""
+        """Kill init and wait until it is gone; its monitor reaps it."""
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self.made.init.pidfd, signal.SIGKILL)
-        wait_end(self.made.init.pidfd, None)
+        wait_end(self.made.init.pidfd, END_SECONDS)
 
     def _keep_state(self, phase: Phase) -> None:
         made = self.made
@@ -198,11 +261,11 @@ class Creation:
             name=made.paths.name,
             phase=phase,
             pid=made.init.pid,
-            start_time=made.init.start_time,
+            start_time=self.init_started,
             created_at=self.created_at,
             started_at=self.started_at,
-            monitor_pid=made.monitor,
-            monitor_start_time=start_time(made.monitor) or 0,
+            monitor_pid=made.pair.monitor,
+            monitor_start_time=self.monitor_started,
             bundle=made.paths.bundle,
             cgroup=made.paths.cgroup,
         )
@@ -215,10 +278,17 @@ class Creation:
         if protocol.peer_uid(connection) != 0:
             connection.close()
             return
-        self._watch(connection.fileno(), lambda: self._on_request(connection))
+        self.asking[connection.fileno()] = connection
+        self._listen_to(connection)
+
+    def _listen_to(self, connection: socket.socket) -> None:
+        assert self.loop is not None
+        self.loop.watch(connection.fileno(), self._guarded(lambda: self._on_request(connection)))
 
     def _on_request(self, connection: socket.socket) -> None:
-        self._forget(connection.fileno())
+        assert self.loop is not None
+        self.loop.forget(connection.fileno())
+        del self.asking[connection.fileno()]
         try:
             received = protocol.receive(connection)
         except (OSError, ValueError):

@@ -1,7 +1,7 @@
-"""The creator: makes one container's cgroup, streams and init, sees it through to its program, and ends.
+"""Making one container: its streams, its sockets and its init, from a request to a `Creation` that sees it through.
 
-Forked together with the monitor, before anybody asks: `create` finds both waiting. What fails here is answered to the
-client at once, and everything made is taken away again. Decides nothing about a container that runs.
+Done in the launcher itself where nothing can make it wait, else in a process of its own (`launcher.py` decides, and
+`oci_make.py` has no launcher). What fails is answered to the client at once, and everything made is taken away again.
 """
 
 from __future__ import annotations
@@ -10,80 +10,92 @@ import contextlib
 import fcntl
 import os
 import socket
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any
 
-from runtime.kernel import prctl
 from runtime.kernel.process import is_alive
 from runtime.process import handover, hooks, protocol
 from runtime.process.birth import bear
-from runtime.process.bundle import Spec, open_bundle
-from runtime.process.creation import Creation, Made
+from runtime.process.bundle import Spec
+from runtime.process.creation import Creation, Made, reply
 from runtime.process.failure import NotRunning, ProcessFailed, step
-from runtime.process.handover import hand_over
 from runtime.process.init import Birth
 from runtime.process.log_write import lock_log, log_settings
+from runtime.process.loop import Loop
+from runtime.process.mount_options import options_of
 from runtime.process.namespace_plan import plan_namespaces
+from runtime.process.pair import Pair
 from runtime.process.paths import ContainerPaths, undo
 from runtime.process.records import read_state
 from runtime.process.sources import host_id
-from runtime.process.standby import Standby
 from runtime.process.stdio import Streams, make_pipes
 
 STDIN_ANNOTATION = "trimtab/stdin_open"
 
 
-def run_creator(
-    monitor: socket.socket,
-    monitor_pid: int,
-    message: protocol.Message,
-    descriptors: list[int],
-    standby: Standby | None = None,
-) -> None:
-    """Make the container a request asks for, and hand it over to the monitor once its program runs.
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A container to make: who asked, for what, of which monitor and init, with which streams if any are given."""
 
-    `descriptors` are the connection to answer on, then given streams. Init becomes a child of the caller's parent: it
-    is `standby`, if that one fits.
-    """
-    prctl.set_name("trimtab-creator")
-    connection = socket.socket(fileno=descriptors[0])
-    paths = ContainerPaths.from_message(message)
+    connection: socket.socket
+    paths: ContainerPaths
+    spec: Spec
+    config: int
+    pair: Pair
+    given: tuple[int, ...] = ()
+    early: bool = False
+    console: str | int | None = None
+
+
+def is_quick(spec: Spec, paths: ContainerPaths) -> bool:
+    """Whether nothing in a specification can make its maker wait: no program of others, no file system of others."""
+    if hooks.has_hooks(spec, "prestart", "createRuntime", "poststart"):
+        return False
+    own = os.path.dirname(os.path.dirname(paths.live)) + "/"
+    binds = [entry for entry in spec.get("mounts") or () if options_of(entry).bind]
+    return all(entry.get("source", "").startswith(own) and not entry.get("uidMappings") for entry in binds)
+
+
+def begin(request: Request, loop: Loop, on_end: Callable[[Creation], None]) -> Creation | None:
+    """Make init, and leave the rest to a `Creation` in `loop`; None where it failed, and the client knows."""
     try:
-        lock = _claim(paths)
+        lock = _claim(request.paths)
     except ProcessFailed as failure:
-        _refuse(connection, failure)
-        return
-    try:
-        made = _make(paths, descriptors[1:], lock, standby)
-    except BaseException as error:
-        undo(paths)
-        _refuse(connection, error)
-        return
-    made.monitor = monitor_pid
-    made.console = message.get("console")
-    _see_through(Creation(made, connection), monitor, early=bool(message.get("early")))
-
-
-def _see_through(creation: Creation, monitor: socket.socket, *, early: bool) -> None:
-    if early:
+        os.close(request.config)
+        _refuse(request, failure)
+        return None
+    with ExitStack() as undoing:
+        undoing.callback(os.close, lock)
+        try:
+            made = _make(request, lock, undoing)
+        except BaseException as error:
+            # its init must be gone before its cgroup can
+            request.pair.dismiss()
+            undo(request.paths)
+            _refuse(request, error)
+            return None
+        undoing.pop_all()
+    creation = Creation(made, request.connection, on_end)
+    if request.early:
         creation.answer_creator()
-    what = creation.run()
-    if what is not None:
-        hand_over(monitor, what)
-        # the locks above all: they must fall with the monitor, and our own end may take a while
-        for _, descriptor in what.descriptors:
-            os.close(descriptor)
-        creation.after_start()
-        return
-    creation.end_init()
-    if creation.creator is not None:
-        undo(creation.made.paths)
-        _refuse(creation.creator, creation.why_not())
+    creation.watch(loop)
+    return creation
 
 
-def _refuse(connection: socket.socket, error: BaseException) -> None:
+def see_through(request: Request) -> None:
+    """The same by a process that has nothing else to do, to the end."""
+    loop = Loop()
+    creation = begin(request, loop, lambda _: None)
+    while creation is not None and not creation.over:
+        loop.run_once()
+
+
+def _refuse(request: Request, error: BaseException) -> None:
+    request.pair.dismiss()
     failure = error if isinstance(error, ProcessFailed) else ProcessFailed(repr(error), step="create")
-    with contextlib.suppress(OSError):
-        protocol.send(connection, {"failed": failure.to_message()})
+    reply(request.connection, {"failed": failure.to_message()})
 
 
 def _claim(paths: ContainerPaths) -> int:
@@ -97,23 +109,27 @@ def _claim(paths: ContainerPaths) -> int:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
+        os.close(lock)
         raise NotRunning(f"{paths.name} exists already", step="create") from None
     return lock
 
 
-def _make(paths: ContainerPaths, given: list[int], lock: int, standby: Standby | None) -> Made:
-    spec, config = open_bundle(paths.bundle)
+def _make(request: Request, lock: int, undoing: ExitStack) -> Made:
+    spec, paths = request.spec, request.paths
+    undoing.callback(os.close, request.config)
     log = log_settings(spec)
     log_lock = lock_log(log) if log else -1
+    if log:
+        undoing.callback(os.close, log_lock)
     plan = plan_namespaces(spec)
     server = _listen(paths)
-    streams = _open_streams(spec, given)
+    undoing.callback(server.close)
+    streams = _open_streams(spec, request.given)
+    undoing.callback(streams.close)
     state = hooks.oci_state(paths.name, "creating", 0, paths.bundle, spec)
-    init = bear(Birth(spec, plan, streams, state), paths, config, standby)
-    descriptors = [(handover.BUNDLE, config), (handover.LOCK, lock), (handover.LOG_LOCK, log_lock)]
-    if standby is not None and init.pidfd != standby.pidfd:
-        descriptors.append((handover.JOINER, standby.pidfd))
-    return Made(paths, spec, init, streams, server, 0, log, descriptors=descriptors)
+    init = bear(Birth(spec, plan, streams, state), paths, request.config, request.pair)
+    descriptors = [(handover.BUNDLE, request.config), (handover.LOCK, lock), (handover.LOG_LOCK, log_lock)]
+    return Made(paths, spec, init, streams, server, request.pair, log, request.console, descriptors)
 
 
 def _listen(paths: ContainerPaths) -> socket.socket:
@@ -123,11 +139,11 @@ def _listen(paths: ContainerPaths) -> socket.socket:
         return protocol.listen(paths.socket)
 
 
-def _open_streams(spec: Spec, given: list[int]) -> Streams:
+def _open_streams(spec: Spec, given: tuple[int, ...]) -> Streams:
     if spec["process"].get("terminal"):
         return Streams()
     if given:
-        return Streams((given[0], given[1], given[2]), preserved=tuple(given[3:]))
+        return Streams((given[0], given[1], given[2]), preserved=given[3:])
     annotations: dict[str, Any] = spec.get("annotations") or {}
     user = spec["process"].get("user") or {}
     owner = (host_id(spec, "uidMappings", user.get("uid", 0)), host_id(spec, "gidMappings", user.get("gid", 0)))

@@ -16,14 +16,12 @@ from typing import Any
 
 from runtime.process.failure import ProcessFailed
 from runtime.process.paths import ContainerPaths
-from runtime.process.protocol import INLINE_BYTES, MAX_DESCRIPTORS
 
-PIDFD, SERVER, BUNDLE, LOCK, LOG_LOCK = "p", "s", "b", "l", "L"
-STDOUT, STDERR, STDIN, TERMINAL = "o", "e", "i", "t"
-STARTER, LISTENER, FEEDER = "S", "a", "A"
-JOINER = "j"
-"""The letters: the client that waits for `start`, attached clients that only listen, those that may write too, and what
-is to be reaped: whoever joined namespaces for init, an init that waited in vain."""
+PIDFD, SERVER, BUNDLE, LOCK, LOG_LOCK = "P", "R", "B", "K", "L"
+STDOUT, STDERR, STDIN, TERMINAL = "O", "E", "I", "T"
+STARTER, LISTENER, FEEDER = "S", "H", "F"
+"""The letters, capital ones (`pair.py` has the others): the client that waits for `start`, attached clients that only
+listen, and those that may write too."""
 
 
 @dataclass(slots=True)
@@ -82,6 +80,12 @@ class Handover:
                 return descriptor
         return -1
 
+    @classmethod
+    def from_datagram(cls, data: bytes, descriptors: list[int]) -> Handover:
+        """What `hand_over` has sent."""
+        letters, _, text = data.partition(b"\n")
+        return cls(list(zip(letters.decode(), descriptors, strict=True)), text)
+
     def facts(self) -> Facts:
         """Read the facts."""
         return Facts.from_text(self.text)
@@ -94,18 +98,8 @@ class Handover:
 
 
 def hand_over(channel: socket.socket, what: Handover) -> None:
-    """Send it; the descriptors stay open here too, until the caller ends."""
+    """Send it; the descriptors stay open here too."""
     letters = "".join(letter for letter, _ in what.descriptors)
     numbers = array.array("i", [descriptor for _, descriptor in what.descriptors])
     rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, numbers)]
     channel.sendmsg([letters.encode(), b"\n", what.text], rights, socket.MSG_NOSIGNAL)
-
-
-def take_over(channel: socket.socket) -> Handover | None:
-    """Wait for it; None where the creator has failed, and has said so itself."""
-    data, rights, _, _ = channel.recvmsg(INLINE_BYTES, socket.CMSG_SPACE(MAX_DESCRIPTORS * 4), socket.MSG_CMSG_CLOEXEC)
-    if not data:
-        return None
-    letters, _, text = data.partition(b"\n")
-    numbers = array.array("i", rights[0][2])
-    return Handover(list(zip(letters.decode(), numbers, strict=True)), text)

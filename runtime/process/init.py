@@ -1,7 +1,7 @@
 """Init: from the clone to the container's program, inside the new namespaces.
 
-Cloned by the creator, it talks to it over one socket. It is told `mapped` (its ids are known; `birth`, with all it
-needs, where it waited before there was a container), `mounts` (with the root, the bind sources and the ways into its
+Cloned by its monitor, mostly before there is a container for it, it talks to whoever makes one over a socket. It is
+told `birth` (its ids are mapped, and what it will be), `mounts` (with the root, the bind sources and the ways into its
 cgroup) and at last `start`; with hooks also `hooked`. It says `console` (with the terminal), `namespaces` (where hooks
 wait for it) and `created` when only execve is left to do. What fails is said as `failed` and ends it; when execve
 succeeds the socket closes by itself.
@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from runtime.kernel import cgroup, loopback, namespaces, prctl, terminal
-from runtime.kernel.process import populate_memory
 from runtime.process import devices, hooks, mounts, protocol, reaper, rootfs, stdio
 from runtime.process.failure import ProcessFailed, step
 from runtime.process.identity import become, keep_only, label
@@ -34,7 +33,7 @@ PERSONALITIES = {"LINUX": 0x0000, "LINUX32": 0x0008}
 
 @dataclass(frozen=True, slots=True)
 class Birth:
-    """What init is born with, or told first where it waited for a container to become."""
+    """What a waiting init is told first: what container it will be."""
 
     spec: Spec
     plan: NamespacePlan
@@ -42,22 +41,20 @@ class Birth:
     state: dict[str, Any]
 
 
-def run_init(channel: socket.socket, birth: Birth) -> NoReturn:
-    """The whole life of init before its program, once it is cloned for a container."""
-    try:
-        _settle_down()
-        _expect(channel, "mapped")
-        _live(channel, birth)
-    except BaseException as error:
-        tell_failure(channel, error, "init")
+def run_init(channel: socket.socket, shelter: int, *, new_network: bool) -> NoReturn:
+    """The whole life of init before its program: wait for a container to become, become it, run.
 
-
-def run_standby(channel: socket.socket, top: int) -> NoReturn:
-    """The same for an init that is cloned before there is a container."""
+    `shelter` is a mount to wait in, -1 to stay in the host's tree.
+    """
     try:
-        _settle_down()
-        forget_host_tree(top)
-        populate_memory()
+        prctl.set_dumpable(False)
+        os.setsid()
+        os.umask(0o022)
+        if shelter >= 0:
+            with step("mounts"):
+                forget_host_tree(shelter)
+        if new_network:
+            loopback.bring_up_loopback()
         message, descriptors = _expect(channel, "birth")
         _live(channel, _read_birth(message, descriptors))
     except BaseException as error:
@@ -65,7 +62,7 @@ def run_standby(channel: socket.socket, top: int) -> NoReturn:
 
 
 def send_birth(channel: socket.socket, birth: Birth, config: int) -> None:
-    """Tell a waiting init, whose ids are mapped, what it will be; `config` is a descriptor of the specification."""
+    """Tell an init whose ids are mapped what it will be; `config` is a descriptor of the specification."""
     streams = birth.streams
     message = {"birth": True, "state": birth.state, "piped": streams.inner[0] >= 0}
     inner = streams.inner if streams.inner[0] >= 0 else ()
@@ -83,12 +80,6 @@ def _read_birth(message: protocol.Message, descriptors: list[int]) -> Birth:
     return Birth(spec, plan_namespaces(spec), streams, message["state"])
 
 
-def _settle_down() -> None:
-    prctl.set_dumpable(False)
-    os.setsid()
-    os.umask(0o022)
-
-
 def tell_failure(channel: socket.socket, error: BaseException, step_name: str) -> NoReturn:
     """Say what failed and end, with the exit code it stands for."""
     unexpected = ProcessFailed(f"{type(error).__name__}: {error}", step=step_name)
@@ -103,7 +94,7 @@ def _live(channel: socket.socket, birth: Birth) -> NoReturn:
     spec, plan = birth.spec, birth.plan
     if plan.has("user"):
         become_root()
-    _name_things(spec, plan)
+    _name_things(spec)
     root, seccomp = _build_root(channel, birth)
     slave = _open_console(channel, root, spec["process"])
     stdio.put_in_place(birth.streams.inner if slave < 0 else (slave, slave, slave))
@@ -112,7 +103,8 @@ def _live(channel: socket.socket, birth: Birth) -> NoReturn:
     rootfs.enter_root(root)
     rootfs.finish_root(root, spec)
     protocol.send(channel, {"created": True})
-    # while the client says `start`: what is left to close and to reset
+    # while the client comes to say `start`: what is left to let go of, to close and to reset
+    rootfs.leave_host_tree()
     reset_signals()
     channel = socket.socket(fileno=keep_only(channel.detach(), birth.streams.preserved))
     _expect(channel, "start")
@@ -136,10 +128,7 @@ def become_root() -> None:
         os.setgroups([])
 
 
-def _name_things(spec: Spec, plan: NamespacePlan) -> None:
-    if plan.makes("network"):
-        with step("loopback"):
-            loopback.bring_up_loopback()
+def _name_things(spec: Spec) -> None:
     with step("hostname"):
         if spec.get("hostname"):
             socket.sethostname(spec["hostname"])

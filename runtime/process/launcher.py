@@ -1,8 +1,8 @@
-"""The launcher: one small resident process per engine, from which every monitor is forked.
+"""The launcher: one small resident process per engine, which makes containers of monitors and inits that wait.
 
-Started by a client on first need (`launch.py SOCKET CGROUP READY_FD`), detached, it outlives whoever
-started it. It imports once what monitor, creator and init need, so that a fork costs a page table and little more. It
-decides nothing about containers: a request is handed, with its connection, to a creator that waits for one.
+Started by a client on first need (`launch.py SOCKET CGROUP READY_FD`), detached, it outlives whoever started it. It has
+imported everything and is warm, so most containers are made right here; one that could make it wait (hooks, files of
+others), or that is created and not started, goes to a process of its own. It decides nothing about containers.
 """
 
 from __future__ import annotations
@@ -11,23 +11,39 @@ import contextlib
 import fcntl
 import gc
 import os
-import select
 import signal
 import socket
+import time
+from collections.abc import Callable
 from typing import NoReturn
 
-from runtime.kernel import cgroup
+from runtime.kernel import cgroup, prctl
 from runtime.kernel.process import close_all_but
 from runtime.process import protocol
-from runtime.process.pair import Pair, fork_pair
+from runtime.process.bundle import open_bundle
+from runtime.process.creation import Creation, reply
+from runtime.process.creator import Request, begin, is_quick, see_through
+from runtime.process.failure import ProcessFailed
+from runtime.process.loop import Loop
+from runtime.process.pair import Pair
+from runtime.process.paths import ContainerPaths
 from runtime.process.signals import ignore_signals
 from runtime.process.warmth import warm_up
+from runtime.process.zygote import Zygote, run_and_end
 
 LOG_BYTES = 1 << 20
 """A longer log of ours starts anew with the next launcher."""
 
-IDLE_MS = 4
+PAIRS = 2
+"""How many monitors, each with its init, wait for a container."""
+
+IDLE_SECONDS = 0.004
 """How long after a request the next pair is made: later, and it does not compete with the container just asked for."""
+
+LINGER_SECONDS = 0.05
+"""How long a container that is created and not started stays here."""
+
+DISMISS_SECONDS = 2.0
 
 
 def main(arguments: list[str]) -> NoReturn:
@@ -41,12 +57,13 @@ def main(arguments: list[str]) -> NoReturn:
         os._exit(0)
     _leave_session(own_cgroup)
     warm_up()
-    server = protocol.listen(path)
     gc.collect()
     gc.freeze()
     gc.disable()
+    zygote = Zygote()
+    server = protocol.listen(path)
     _say_ready(ready)
-    Launcher(server, path).serve()
+    Launcher(server, path, lock, zygote).serve()
 
 
 def _detach(path: str) -> None:
@@ -101,28 +118,33 @@ def _say_ready(ready: int) -> None:
 
 
 class Launcher:
-    """Accepts requests, and keeps a pair waiting for the next."""
+    """Accepts requests, makes the containers nothing can hold up, and keeps pairs waiting for the next."""
 
-    def __init__(self, server: socket.socket, path: str) -> None:
+    def __init__(self, server: socket.socket, path: str, lock: int, zygote: Zygote) -> None:
         self.server = server
         self.path = path
-        self.waiting: Pair | None = None
+        self.lock = lock
+        self.zygote = zygote
+        self.loop = Loop()
+        self.waiting: list[Pair] = []
         self.silent: dict[int, socket.socket] = {}
-        self.poll = select.poll()
-        signal.signal(signal.SIGTERM, lambda *_: self.leave())
+        self.creations: dict[Creation, float] = {}
+        self.woken, waker = socket.socketpair()
+        self.waker = waker
+        waker.setblocking(False)
+        # only noted here: a signal may come while a container is half made
+        signal.signal(signal.SIGTERM, lambda *_: None)
+        signal.set_wakeup_fd(waker.fileno())
 
     def serve(self) -> NoReturn:
         """Until told to leave."""
-        self.poll.register(self.server, select.POLLIN)
+        self.loop.watch(self.server.fileno(), self._accept)
+        self.loop.watch(self.woken.fileno(), self.leave)
+        self._when_idle()
         while True:
-            ready = self.poll.poll(IDLE_MS if self.waiting is None else None)
-            if not ready and self.waiting is None:
-                self.waiting = fork_pair()
-            for descriptor, _ in ready:
-                if descriptor == self.server.fileno():
-                    self._accept()
-                else:
-                    self._hear(self.silent.pop(descriptor))
+            self.loop.run_once()
+
+    # requests
 
     def _accept(self) -> None:
         connection, _ = self.server.accept()
@@ -131,40 +153,122 @@ class Launcher:
             return
         # it may take its time to say what it wants: others go on meanwhile
         self.silent[connection.fileno()] = connection
-        self.poll.register(connection, select.POLLIN)
+        self.loop.watch(connection.fileno(), lambda: self._hear(connection))
 
     def _hear(self, connection: socket.socket) -> None:
-        self.poll.unregister(connection)
-        with connection, contextlib.suppress(OSError, ValueError):
+        self.loop.forget(connection.fileno())
+        del self.silent[connection.fileno()]
+        try:
             received = protocol.receive(connection)
-            if received is not None:
-                self._obey(connection, *received)
+        except (OSError, ValueError):
+            received = None
+        if received is None:
+            connection.close()
+            return
+        message, descriptors = received
+        self._obey(connection, message)
+        for descriptor in descriptors:
+            os.close(descriptor)
 
-    def _obey(self, connection: socket.socket, message: protocol.Message, descriptors: list[int]) -> None:
+    def _obey(self, connection: socket.socket, message: protocol.Message) -> None:
         verb = message.get("verb")
         if message.get("code") != protocol.fingerprint():
-            _answer(connection, {"stale": protocol.fingerprint(), "pid": os.getpid()})
+            reply(connection, {"stale": protocol.fingerprint(), "pid": os.getpid()})
         elif verb == "create":
-            pair, self.waiting = self.waiting or fork_pair(), None
-            pair.begin(message, (connection.fileno(), *descriptors))
+            self._create(connection, message)
         elif verb == "leave":
             self.leave()
         else:
-            _answer(connection, {"hello": os.getpid()})
-        for descriptor in descriptors:
-            os.close(descriptor)
-        if verb == "create":
+            reply(connection, {"hello": os.getpid()})
+
+    def _create(self, connection: socket.socket, message: protocol.Message) -> None:
+        try:
+            paths = ContainerPaths.from_message(message)
+            spec, config = open_bundle(paths.bundle)
+            pair = self.waiting.pop() if self.waiting else self.zygote.fork_pair()
+            request = Request(connection, paths, spec, config, pair, early=bool(message.get("early")))
+        except ProcessFailed as failure:
+            reply(connection, {"failed": failure.to_message()})
+            return
+        if is_quick(spec, paths):
+            creation = begin(request, self.loop, self._forget)
+            if creation is not None:
+                self.creations[creation] = time.monotonic()
+        else:
+            self._hand_to_child(lambda: see_through(request), {connection.fileno(), config, *pair.descriptors()})
             connection.close()
+            pair.dismiss()
+        self._when_idle()
+
+    def _forget(self, creation: Creation) -> None:
+        self.creations.pop(creation, None)
+
+    # a container that waits
+
+    def _hand_to_child(self, life: Callable[[], None], kept: set[int]) -> None:
+        """Go on in a process of its own, which keeps only these descriptors."""
+        if os.fork():
+            return
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        os.setsid()
+        prctl.set_name("trimtab-creator")
+        close_all_but(*kept)
+        run_and_end(life)
+
+    def _let_go(self, creation: Creation) -> None:
+        """A container that is created and not started outlives us: a process of its own goes on waiting for `start`."""
+
+        def life() -> None:
+            loop = Loop()
+            creation.watch(loop)
+            while not creation.over:
+                loop.run_once()
+
+        kept = creation.descriptors()
+        creation.leave_loop()
+        self._hand_to_child(life, kept)
+        creation.abandon()
+        self._forget(creation)
+
+    # moments without requests
+
+    def _when_idle(self) -> None:
+        self.loop.call_at(time.monotonic() + IDLE_SECONDS, self._idle)
+
+    def _idle(self) -> None:
+        """What can wait: another pair, containers that do not start, descriptors left open."""
+        now = time.monotonic()
+        for creation, since in list(self.creations.items()):
+            if now - since > LINGER_SECONDS:
+                self._let_go(creation)
+        if len(self.waiting) < PAIRS:
+            self.waiting.append(self.zygote.fork_pair())
+        self._sweep()
+        if self.creations or len(self.waiting) < PAIRS:
+            self._when_idle()
+
+    def _sweep(self) -> None:
+        """Close what making containers has left open: the last close of a detached mount takes milliseconds."""
+        gc.collect()
+        own = (self.server, self.zygote.channel, self.woken, self.waker)
+        kept = {self.lock, self.loop.epoll.fileno(), *(one.fileno() for one in own), *self.silent}
+        for pair in self.waiting:
+            kept |= pair.descriptors()
+        for creation in self.creations:
+            kept |= creation.descriptors()
+        close_all_but(*kept)
 
     def leave(self) -> NoReturn:
-        """End, and the waiting pair with us."""
+        """End, and the waiting pairs with us; what is being made goes on."""
         with contextlib.suppress(OSError):
             os.unlink(self.path)
-        if self.waiting is not None:
-            self.waiting.dismiss()
+        for creation in list(self.creations):
+            self._let_go(creation)
+        for pair in self.waiting:
+            pair.dismiss()
+        for pair in self.waiting:
+            pair.wait_end(DISMISS_SECONDS)
+        self.zygote.end(DISMISS_SECONDS)
         os._exit(0)
-
-
-def _answer(connection: socket.socket, message: protocol.Message) -> None:
-    with contextlib.suppress(OSError):
-        protocol.send(connection, message)

@@ -72,7 +72,7 @@ def _try(path: str, message: protocol.Message, descriptors: tuple[int, ...]) -> 
 
 def _wait_gone(pid: int) -> None:
     with contextlib.suppress(ProcessLookupError):
-        descriptor = os.pidfd_open(pid)
+        descriptor = kernel_process.pidfd_open(pid)
         try:
             kernel_process.wait_end(descriptor, START_SECONDS)
         finally:

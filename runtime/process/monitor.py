@@ -1,51 +1,90 @@
 """The monitor: one process per container, parent of its init, owner of its streams, writer of its exit record.
 
-Forked from the launcher in advance. It waits for its creator's handover, then answers on the container's socket until
-init has ended. Nobody needs it to observe or kill a container: both work by pid and start time. It leaves last.
+Forked in advance, it first clones an init that waits as it does. When the container made of both runs, it is told, and
+answers on the container's socket until init has ended. Nobody needs it to observe or kill a container: both work by pid
+and start time. It leaves last.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import signal
 import socket
 
-from runtime.kernel import cgroup, prctl
-from runtime.process import handover, hooks
-from runtime.process.handover import Handover, take_over
-from runtime.process.loop import Loop
+from runtime.kernel import cgroup, namespaces, prctl
+from runtime.process import handover, hooks, pair, standby
+from runtime.process.cloning import Cloned, Order, clone_init, end_waiting
+from runtime.process.failure import ProcessFailed, step
+from runtime.process.handover import Handover
+from runtime.process.init import run_init
 from runtime.process.requests import serve
 from runtime.process.supervision import Supervision
 
 
-def run_monitor(creator: socket.socket, child: int) -> None:
-    """Take a container over from the creator on the other side, our child, and stay until it has ended."""
+def run_monitor(channel: socket.socket, extra_flags: int, *, in_advance: bool) -> None:
+    """Clone, take the container over from whoever is on the other side, and stay until it has ended.
+
+    `extra_flags` of clone3(2) make init somebody else's child; `in_advance` clones the usual init at once.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    os.setsid()
     prctl.set_name("trimtab-monitor")
-    what = take_over(creator)
-    creator.close()
+    what = _prepare(channel, extra_flags, in_advance=in_advance)
+    channel.close()
     if what is None:
         return
     supervision = Supervision(what)
-    if child:
-        _reap_when_ended(supervision.loop, os.pidfd_open(child))
-    for letter, descriptor in what.descriptors:
-        if letter == handover.JOINER:
-            _reap_when_ended(supervision.loop, descriptor)
     serve(socket.socket(fileno=what.get(handover.SERVER)), supervision)
     supervision.run()
     _clean_up(what)
 
 
-def _reap_when_ended(loop: Loop, descriptor: int) -> None:
-    """Reap the child behind a pidfd once it has ended; somebody else's is not ours to reap."""
+def _prepare(channel: socket.socket, extra_flags: int, *, in_advance: bool) -> Handover | None:
+    """Clone what is asked for until the container is handed over; None where it never is."""
+    cloned = _try_clone(channel, standby.ORDER, None, extra_flags) if in_advance and standby.can_wait() else None
+    if cloned is None:
+        pair.send_raw(channel, pair.NOTHING)
+    while True:
+        data, descriptors = pair.receive_raw(channel)
+        if not data:
+            return None
+        kind = data[:1]
+        if kind not in {pair.CLONE, pair.ANY_CLONE}:
+            return Handover.from_datagram(data, descriptors)
+        if cloned is not None:
+            end_waiting(cloned)
+        order = _read_order(kind, data[1:])
+        cloned = _try_clone(channel, order, descriptors[0] if descriptors else None, extra_flags)
+        for descriptor in descriptors:
+            os.close(descriptor)
 
-    def on_end() -> None:
-        loop.forget(descriptor)
-        with contextlib.suppress(ChildProcessError):
-            os.waitid(os.P_PIDFD, descriptor, os.WEXITED)
-        os.close(descriptor)
 
-    loop.watch(descriptor, on_end)
+def _read_order(kind: bytes, data: bytes) -> Order:
+    if kind == pair.CLONE:
+        return Order(pair.NUMBER.unpack(data)[0])
+    message = json.loads(data)
+    joins = tuple((kind, path) for kind, path in message["joins"])
+    return Order(message["flags"], joins, message["clocks"], message["keep_tree"])
+
+
+def _try_clone(channel: socket.socket, order: Order, place: int | None, extra_flags: int) -> Cloned | None:
+    try:
+        new_network = bool(order.flags & namespaces.CLONE_NEWNET)
+        with step("mounts"):
+            shelter = -1 if order.keep_tree else standby.make_shelter()
+        cloned = clone_init(order, lambda end: run_init(end, shelter, new_network=new_network), place, extra_flags)
+        if shelter >= 0:
+            os.close(shelter)
+    except ProcessFailed as failure:
+        pair.send_raw(channel, pair.FAILED + json.dumps(failure.to_message()).encode())
+        return None
+    pair.send_raw(channel, pair.REPORT + pair.NUMBER.pack(cloned.pid), (cloned.pidfd, cloned.channel.fileno()))
+    # init's end must be seen by the one at the other end alone
+    cloned.channel.close()
+    return cloned
 
 
 def _clean_up(what: Handover) -> None:

@@ -13,16 +13,19 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
 
+from runtime.kernel import namespaces
 from runtime.kernel.process import close_all_but
 from runtime.process import lifecycle, oci_terminal, protocol
 from runtime.process.bundle import open_bundle
-from runtime.process.creator import run_creator
+from runtime.process.creation import reply
+from runtime.process.creator import Request, see_through
 from runtime.process.failure import ProcessFailed, step
 from runtime.process.monitor import run_monitor
 from runtime.process.oci_paths import new_paths
+from runtime.process.pair import Pair
 from runtime.process.paths import ContainerPaths
+from runtime.process.zygote import run_and_end
 
 FIRST_HIGH = 64
 """Streams given to the container are kept from here on while our own are put away."""
@@ -88,7 +91,7 @@ def make_here(message: protocol.Message, given: tuple[int, ...], console: int) -
     sys.stderr.flush()
     if os.fork() == 0:
         ours.close()
-        _end_with(lambda: _be_creator(theirs, message, given, console))
+        run_and_end(lambda: _be_creator(theirs, message, given, console))
     theirs.close()
     with ours:
         received = protocol.receive(ours)
@@ -103,21 +106,36 @@ def _be_creator(answer: socket.socket, message: protocol.Message, given: tuple[i
     os.setsid()
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    kept = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, FIRST_HIGH) for descriptor in (answer.fileno(), *given)]
-    if console >= 0:
-        message = {**message, "console": fcntl.fcntl(console, fcntl.F_DUPFD_CLOEXEC, FIRST_HIGH)}
+    connection = socket.socket(fileno=_lift(answer.detach()))
+    kept = tuple(_lift(descriptor) for descriptor in given)
+    wanted = _lift(console) if console >= 0 else message.get("console")
     _put_streams_away()
-    monitor, creator = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    pid = os.fork()
-    if pid == 0:
-        close_all_but(monitor.fileno())
-        creator.detach()
-        answer.detach()
-        _end_with(lambda: run_monitor(monitor, 0))
-    monitor.close()
-    answer.close()
+    pair = _fork_monitor()
     os.chdir("/")
-    run_creator(creator, pid, message, kept)
+    try:
+        paths = ContainerPaths.from_message(message)
+        spec, config = open_bundle(paths.bundle)
+    except ProcessFailed as failure:
+        reply(connection, {"failed": failure.to_message()})
+        return
+    see_through(Request(connection, paths, spec, config, pair, kept, console=wanted))
+
+
+def _lift(descriptor: int) -> int:
+    return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, FIRST_HIGH)
+
+
+def _fork_monitor() -> Pair:
+    """A monitor as a sibling of ours, and so its init: children of whoever called, whom they outlive."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    pid, pidfd = namespaces.clone3(namespaces.CLONE_PARENT)
+    if pid == 0:
+        close_all_but(theirs.fileno())
+        ours.detach()
+        run_and_end(lambda: run_monitor(theirs, namespaces.CLONE_PARENT, in_advance=False))
+    theirs.close()
+    os.close(pidfd)
+    return Pair(ours, pid)
 
 
 def _put_streams_away() -> None:
@@ -126,12 +144,3 @@ def _put_streams_away() -> None:
     for number in (0, 1, 2):
         os.dup2(null, number, inheritable=True)
     os.close(null)
-
-
-def _end_with(life: Callable[[], None]) -> None:
-    code = 1
-    try:
-        life()
-        code = 0
-    finally:
-        os._exit(code)

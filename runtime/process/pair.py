@@ -1,101 +1,111 @@
-"""A monitor and its creator, forked in advance and waiting: what a launcher spends on a request is one message.
+"""A monitor and its waiting init, as seen by who makes a container of them: the launcher, or a process of its own.
 
-The creator is the monitor's child, so that what it clones with CLONE_PARENT is the monitor's child too. The monitor's
-memory stays as small as at its fork, because everything costly happens in the creator.
+Over one socket the monitor first reports its init (`i`), clones another on request (`c`: plain flags, `j`: all else)
+and at last takes the finished container over. Closing the socket before that ends both.
 """
 
 from __future__ import annotations
 
+import array
 import contextlib
+import json
 import os
-import select
-import signal
 import socket
-import sys
-import traceback
-from collections.abc import Callable
+import struct
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 
-from runtime.kernel.process import close_all_but, populate_memory, wait_end
-from runtime.process import protocol
-from runtime.process.creator import run_creator
-from runtime.process.init import run_standby
-from runtime.process.monitor import run_monitor
-from runtime.process.standby import make_standby
+from runtime.kernel.process import pidfd_open, wait_end
+from runtime.process import standby
+from runtime.process.cloning import Order
+from runtime.process.failure import ProcessFailed
 
-DISMISS_SECONDS = 2.0
+REPORT, NOTHING, FAILED, CLONE, ANY_CLONE = b"i", b"n", b"f", b"c", b"j"
+NUMBER = struct.Struct("<Q")
+MESSAGE_BYTES = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Init:
+    """A container's init, cloned and waiting to be told what it will be."""
+
+    pid: int
+    pidfd: int
+    channel: socket.socket
 
 
 class Pair:
-    """One monitor and one creator that wait for the request they will serve."""
+    """One monitor, by its socket, and its init, once it has been asked for."""
 
-    __slots__ = ("channel", "monitor")
+    __slots__ = ("channel", "init", "monitor")
 
     def __init__(self, channel: socket.socket, monitor: int) -> None:
         self.channel = channel
         self.monitor = monitor
+        self.init: Init | None = None
 
-    def begin(self, message: protocol.Message, descriptors: tuple[int, ...]) -> None:
-        """Let them make a container. They never come back."""
-        # a pair that was killed meanwhile: the client sees its connection close
-        with self.channel, contextlib.suppress(OSError):
-            protocol.send(self.channel, message, descriptors)
+    def take_init(self, order: Order, cgroup: int | None) -> Init:
+        """The waiting init if it is what is ordered, else one that is, born in `cgroup` where that is a descriptor."""
+        reported = self._receive()
+        if reported is not None and order == standby.ORDER and cgroup is None:
+            self.init = reported
+            return reported
+        if reported is not None:
+            reported.channel.close()
+            os.close(reported.pidfd)
+        if order == Order(order.flags):
+            self._send(CLONE + NUMBER.pack(order.flags), cgroup)
+        else:
+            self._send(ANY_CLONE + json.dumps(asdict(order)).encode(), cgroup)
+        self.init = self._receive()
+        if self.init is None:
+            raise ProcessFailed("the monitor ended meanwhile", step="clone")
+        return self.init
+
+    def _send(self, data: bytes, descriptor: int | None) -> None:
+        send_raw(self.channel, data, () if descriptor is None else (descriptor,))
+
+    def _receive(self) -> Init | None:
+        data, descriptors = receive_raw(self.channel)
+        if data[:1] == FAILED:
+            raise ProcessFailed.from_message(json.loads(data[1:]))
+        if data[:1] != REPORT:
+            return None
+        return Init(NUMBER.unpack(data[1:])[0], descriptors[0], socket.socket(fileno=descriptors[1]))
+
+    def descriptors(self) -> set[int]:
+        """What has to stay open as long as they wait."""
+        return {self.channel.fileno()}
+
+    def wait_end(self, seconds: float) -> None:
+        """Wait until the monitor has ended."""
+        with contextlib.suppress(ProcessLookupError):
+            monitor = pidfd_open(self.monitor)
+            wait_end(monitor, seconds)
+            os.close(monitor)
 
     def dismiss(self) -> None:
-        """Let them end, and wait until they have."""
+        """Let both end."""
         self.channel.close()
-        with contextlib.suppress(ProcessLookupError):
-            monitor = os.pidfd_open(self.monitor)
-            wait_end(monitor, DISMISS_SECONDS)
+        if self.init is not None:
+            self.init.channel.close()
 
 
-def fork_pair() -> Pair:
-    """Fork a monitor, and from it a creator."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    monitor = os.fork()
-    if monitor == 0:
-        _run_and_end(lambda: _become_monitor(ours, theirs))
-    theirs.close()
-    return Pair(ours, monitor)
+def send_raw(channel: socket.socket, data: bytes, descriptors: Sequence[int] = ()) -> None:
+    """One datagram that is not JSON."""
+    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
+    channel.sendmsg([data], rights, socket.MSG_NOSIGNAL)
 
 
-def _run_and_end(life: Callable[[], None]) -> None:
-    code = 1
+def receive_raw(channel: socket.socket) -> tuple[bytes, list[int]]:
+    """One datagram and its descriptors; nothing at the end."""
     try:
-        life()
-        code = 0
-    except BaseException:
-        traceback.print_exc()
-        sys.stderr.flush()
-    finally:
-        os._exit(code)
+        return _receive_once(channel)
+    except ConnectionResetError:
+        # the other side has closed without reading all of ours: what it sent before is still to be had
+        return _receive_once(channel)
 
 
-def _become_monitor(launcher: socket.socket, requests: socket.socket) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    os.setsid()
-    launcher.detach()
-    # the launcher's socket, its lock and whoever is connected to it: a monitor outlives it and must hold none of them
-    close_all_but(requests.fileno())
-    monitor, creator = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    own = os.getpid()
-    child = os.fork()
-    if child == 0:
-        monitor.close()
-        _run_and_end(lambda: _become_creator(requests, creator, own))
-    requests.close()
-    creator.close()
-    run_monitor(monitor, child)
-
-
-def _become_creator(requests: socket.socket, monitor: socket.socket, monitor_pid: int) -> None:
-    standby = None
-    # asked for already: whoever asked must not wait for what would make it faster another time
-    if not select.select([requests], [], [], 0)[0]:
-        standby = make_standby(run_standby)
-        populate_memory()
-    received = protocol.receive(requests)
-    requests.close()
-    # else the launcher has ended, or was never asked
-    if received is not None:
-        run_creator(monitor, monitor_pid, *received, standby)
+def _receive_once(channel: socket.socket) -> tuple[bytes, list[int]]:
+    data, rights, _, _ = channel.recvmsg(MESSAGE_BYTES, socket.CMSG_SPACE(250 * 4), socket.MSG_CMSG_CLOEXEC)
+    return data, list(array.array("i", rights[0][2])) if rights else []

@@ -25,6 +25,14 @@ class Streams:
     stderr: int = -1
     preserved: tuple[int, ...] = ()
 
+    def close(self) -> None:
+        """Close all ends."""
+        self.close_inner()
+        for descriptor in (self.stdin, self.stdout, self.stderr):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self.stdin = self.stdout = self.stderr = -1
+
     def close_inner(self) -> None:
         """Close init's ends in the monitor: the end of the container must be the end of the pipes."""
         for descriptor in set(self.inner):

@@ -34,8 +34,13 @@ def test_a_working_directory_in_our_descriptors_is_no_way_out(box: Box, number: 
     """CVE-2024-21626: /proc/self/fd/N was a directory of the host's while the runtime still had it open."""
     box.write("one", specification("ls", "..", cwd=f"/proc/self/fd/{number}"))
     with pytest.raises(ProcessFailed) as caught:
-        client.create(box.layout, "one")
+        create_and_start(box)
     assert caught.value.step == "cwd"
+
+
+def create_and_start(box: Box) -> None:
+    client.create(box.layout, "one")
+    client.start(box.layout, "one")
 
 
 def test_the_same_by_exec(box: Box) -> None:

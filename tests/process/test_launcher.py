@@ -71,7 +71,13 @@ def test_it_is_detached_from_whoever_started_it(engine: Layout) -> None:
     assert (process / "fd/0").readlink() == Path("/dev/null")
     assert len((process / "environ").read_bytes().split(b"\0")) <= 4
     kinds = {str(entry.readlink()).split(":")[0] for entry in (process / "fd").iterdir()}
-    assert kinds <= {"/dev/null", "socket", f"{engine.run}/launcher.sock.log", f"{engine.run}/launcher.sock.lock"}
+    assert kinds <= {
+        "/dev/null",
+        "socket",
+        "anon_inode",
+        f"{engine.run}/launcher.sock.log",
+        f"{engine.run}/launcher.sock.lock",
+    }
     assert (engine.run / "launcher.sock").stat().st_mode & 0o777 == 0o600
 
 
