@@ -104,7 +104,7 @@ def _live(channel: socket.socket, birth: Birth) -> NoReturn:
     rootfs.finish_root(root, spec)
     protocol.send(channel, {"created": True})
     # while the client comes to say `start`: what is left to let go of, to close and to reset
-    rootfs.leave_host_tree()
+    rootfs.leave_host_tree(root)
     reset_signals()
     channel = socket.socket(fileno=keep_only(channel.detach(), birth.streams.preserved))
     _expect(channel, "start")

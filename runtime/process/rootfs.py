@@ -36,10 +36,15 @@ def enter_root(root: int) -> None:
         mount.pivot_root(".", ".")
 
 
-def leave_host_tree() -> None:
+def leave_host_tree(root: int) -> None:
     """Let go of what was the root before `enter_root`: from here on no path leads to it."""
     with step("pivot_root"):
         mount.umount2(".", mount.MNT_DETACH)
+        # what lies on top of the root is what somebody who joins would get: seen by looking past it, up and down again
+        os.chdir("/..")
+        if not os.path.samestat(os.fstat(root), os.stat(".")):
+            # never run anything above what may be the host's tree
+            raise OSError(errno.EXDEV, "another root lies above the container's")
         os.chdir("/")
 
 

@@ -242,3 +242,19 @@ def test_io_priority_and_oom_score_are_set(box: Box) -> None:
     )
     assert "idle" in text
     assert text.splitlines()[-1] == "500"
+
+
+def test_no_container_ever_sees_the_hosts_tree(box: Box) -> None:
+    """Fifteen in a row: an init that waited has let go of the host's mounts, and its root is the only one."""
+    for number in range(15):
+        name = f"box{number}"
+        box.begin(name, specification("sleep", "100"))
+        process = client.read_process(box.layout, name)
+        assert process is not None
+        roots = [line.split()[4:5] for line in Path(f"/proc/{process.pid}/mountinfo").read_text().splitlines()]
+        assert roots.count(["/"]) == 1
+        assert {path.name for path in Path(f"/proc/{process.pid}/root").iterdir()} <= {
+            *(path.name for path in box.tree.iterdir()),
+            *("dev", "proc", "sys"),
+        }
+        client.delete(box.layout, name, force=True)
