@@ -53,6 +53,13 @@ def unmount_below(base: Path) -> None:
         subprocess.run(["umount", "-l", point], check=False)
 
 
+def cgroup_directories(path: str) -> list[Path]:
+    """The directory `path` below the root of each cgroup hierarchy: several with v1, at most one on v2."""
+    top = Path("/sys/fs/cgroup")
+    found = [mounted / path.lstrip("/") for mounted in (top, *top.iterdir())]
+    return [directory for directory in found if directory.is_dir()]
+
+
 @pytest.fixture(scope="session")
 def busybox_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A root file system made of Debian's static busybox, every applet linked. Not to be written to."""

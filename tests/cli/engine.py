@@ -22,7 +22,7 @@ from runtime.kernel.namespaces import CLONE_NEWNET, setns, unshare
 from runtime.layout import Layout
 from runtime.network.dns.process import stop_dns
 from runtime.process import client
-from tests.conftest import unmount_below
+from tests.conftest import cgroup_directories, unmount_below
 
 CODE = Path(__file__).resolve().parents[2]
 PROGRAM = [sys.executable, "-c", "from reconciler.cli.entry import main; main()"]
@@ -93,7 +93,7 @@ class Engine:
                 cgroup.remove(self.layout.cgroup(name))
         unmount_below(self.base)
         shutil.rmtree(self.base)
-        left = [str(path) for path in Path("/sys/fs/cgroup").glob(f"*/trimtab-{self.layout.engine_id}")]
+        left = cgroup_directories(f"trimtab-{self.layout.engine_id}")
         assert left == [], f"cgroups are left: {left}"
 
 

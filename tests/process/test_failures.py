@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from runtime.process import client
 from runtime.process.failure import ProcessFailed
 from runtime.process.records import Phase
+from tests.conftest import cgroup_directories
 from tests.process.bundles import specification
 from tests.process.conftest import Box
 
@@ -22,7 +22,7 @@ def failure_to_create(box: Box, spec: dict[str, Any]) -> ProcessFailed:
         client.create(box.layout, "one")
     assert client.read_process(box.layout, "one") is None
     assert not box.layout.live("one").exists()
-    assert not any(Path("/sys/fs/cgroup").glob(f"*{box.layout.cgroup('one')}"))
+    assert cgroup_directories(box.layout.cgroup("one")) == []
     return caught.value
 
 

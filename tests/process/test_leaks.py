@@ -10,8 +10,10 @@ import pytest
 
 from runtime.process import client
 from runtime.process.failure import ProcessFailed
+from tests.conftest import cgroup_directories
 from tests.process.bundles import specification
 from tests.process.conftest import Box
+from tests.process.test_launcher import wait_until
 
 pytestmark = pytest.mark.kernel
 
@@ -25,7 +27,7 @@ def counts(box: Box) -> dict[str, int]:
         "launcher's mounts": len(Path(f"/proc/{launcher}/mountinfo").read_text().splitlines()),
         "launcher's descriptors": len(list(Path(f"/proc/{launcher}/fd").iterdir())),
         "our descriptors": len(list(Path("/proc/self/fd").iterdir())),
-        "cgroups": sum(1 for _ in Path("/sys/fs/cgroup").glob(f"*/trimtab-{box.layout.engine_id}/*/")),
+        "cgroups": sum(1 for own in cgroup_directories(f"trimtab-{box.layout.engine_id}") for _ in own.glob("*/")),
         "live": len(list((box.layout.run / "containers").iterdir())),
         "files": sum(len(files) for _, _, files in os.walk(box.layout.run)),
         "launcher's children": len(Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()),
@@ -92,12 +94,13 @@ def test_exec_leaves_nothing_in_the_monitor(box: Box) -> None:
         with pytest.raises(ProcessFailed):
             enter(box, {**command(""), "args": ["gone"]})
     children = Path(f"/proc/{seen.monitor_pid}/task/{seen.monitor_pid}/children").read_text().split()
-    assert len(list(descriptors.iterdir())) <= before
+    # the last connection is closed after its answer is read
+    wait_until(lambda: len(list(descriptors.iterdir())) <= before)
     assert children == [str(seen.pid)]
 
 
 def test_nothing_of_an_engine_remains_without_its_launcher(box: Box) -> None:
     box.run(specification("true"))
     client.stop_launcher(box.layout)
-    assert not list(Path("/sys/fs/cgroup").glob(f"*/trimtab-{box.layout.engine_id}"))
+    assert cgroup_directories(f"trimtab-{box.layout.engine_id}") == []
     assert not box.layout.launcher_socket.exists()

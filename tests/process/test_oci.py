@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import cgroup_directories
 from tests.process.bundles import in_host_users, specification
 
 pytestmark = pytest.mark.kernel
@@ -70,7 +71,7 @@ def face(tmp_path: Path, busybox_tree: Path) -> Iterator[Face]:
         yield made
     finally:
         made("delete", "--force", "one", check=False)
-        for path in Path("/sys/fs/cgroup").glob(f"*/trimtab-test-{os.getpid()}"):
+        for path in cgroup_directories(f"trimtab-test-{os.getpid()}"):
             path.rmdir()
 
 
