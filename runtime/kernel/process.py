@@ -5,7 +5,6 @@ A pid alone is reused; a pid with its start time (field 22 of /proc/PID/stat, in
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import errno
 import fcntl
@@ -18,11 +17,8 @@ from runtime.kernel import libc
 PIDFD_GET_INFO = 0xC040FF0B
 PIDFD_INFO_EXIT = 1 << 3
 
-MADV_POPULATE_WRITE = 23
-
 MAX_DESCRIPTOR = 0xFFFFFFFF
 
-_madvise = libc.function("madvise", ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 _close_range = libc.system_call(436, ctypes.c_uint, ctypes.c_uint, ctypes.c_uint)
 
 
@@ -128,17 +124,3 @@ def close_all_but(*kept: int) -> None:
             close_range(first, descriptor - 1)
         first = max(first, descriptor + 1)
     close_range(first)
-
-
-def populate_memory() -> None:
-    """Make every writable page of the caller its own now (madvise(2) MADV_POPULATE_WRITE, Linux 5.14).
-
-    After a fork each first write costs a fault; this takes them all at a moment when nobody waits.
-    """
-    with open("/proc/self/maps") as file:
-        regions = [line.split(None, 2)[:2] for line in file]
-    for addresses, rights in regions:
-        if rights == "rw-p":
-            start, end = (int(text, 16) for text in addresses.split("-"))
-            with contextlib.suppress(OSError):
-                _madvise(start, end - start, MADV_POPULATE_WRITE)

@@ -6,6 +6,7 @@ by a short-lived child of ours, which then makes init as its sibling: a monitor 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -120,8 +121,9 @@ def _make_time_namespace(clocks: dict[str, dict[str, int]]) -> None:
 
 
 def end_waiting(cloned: Cloned) -> None:
-    """Kill and reap an init that is not wanted."""
+    """Kill and reap an init that is not wanted; one that is somebody else's child is not ours to reap."""
     cloned.channel.close()
-    signal.pidfd_send_signal(cloned.pidfd, signal.SIGKILL)
-    os.waitid(os.P_PIDFD, cloned.pidfd, os.WEXITED)
+    with contextlib.suppress(ProcessLookupError, ChildProcessError):
+        signal.pidfd_send_signal(cloned.pidfd, signal.SIGKILL)
+        os.waitid(os.P_PIDFD, cloned.pidfd, os.WEXITED)
     os.close(cloned.pidfd)

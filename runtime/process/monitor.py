@@ -50,6 +50,9 @@ def _prepare(channel: socket.socket, extra_flags: int, *, in_advance: bool) -> H
     while True:
         data, descriptors = pair.receive_raw(channel)
         if not data:
+            # nobody wants them any more: when we are gone, it is gone
+            if cloned is not None:
+                end_waiting(cloned)
             return None
         kind = data[:1]
         if kind not in {pair.CLONE, pair.ANY_CLONE}:
