@@ -48,7 +48,6 @@ check: setup-test
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m schemas.reference_docs --check
-	$(BIN)/python -m schemas.reference_docs --check
 
 ## test       all tests, kernel tests included (root)
 test: setup-test
