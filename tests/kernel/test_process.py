@@ -47,6 +47,6 @@ def leader_that_leaves_a_member_behind() -> tuple[int, int, int]:
         os._exit(0)
     os.close(writer)
     with os.fdopen(reader) as told:
-        started, member = told.readline().split()
+        started, member_pid = told.readline().split()
     os.waitpid(leader, 0)
-    return leader, int(started), int(member)
+    return leader, int(started), int(member_pid)
