@@ -47,6 +47,7 @@ def run_init(channel: socket.socket, shelter: int, *, new_network: bool) -> NoRe
     `shelter` is a mount to wait in, -1 to stay in the host's tree.
     """
     try:
+        prctl.set_name("trimtab-init")
         prctl.set_dumpable(False)
         os.setsid()
         os.umask(0o022)

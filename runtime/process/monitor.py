@@ -12,6 +12,7 @@ import json
 import os
 import signal
 import socket
+from collections.abc import Callable
 
 from runtime.kernel import cgroup, namespaces, prctl
 from runtime.process import handover, hooks, pair, standby
@@ -44,9 +45,12 @@ def run_monitor(channel: socket.socket, extra_flags: int, *, in_advance: bool) -
 
 def _prepare(channel: socket.socket, extra_flags: int, *, in_advance: bool) -> Handover | None:
     """Clone what is asked for until the container is handed over; None where it never is."""
-    cloned = _try_clone(channel, standby.ORDER, None, extra_flags) if in_advance and standby.can_wait() else None
-    if cloned is None:
-        pair.send_raw(channel, pair.NOTHING)
+    cloned = None
+    if not in_advance or not standby.can_wait():
+        _say(channel, pair.NOTHING)
+    else:
+        # a kernel that refuses, user namespaces perhaps, refuses again if somebody asks for just that
+        cloned = _try_clone(channel, standby.ORDER, None, extra_flags, lambda _: pair.NOTHING)
     while True:
         data, descriptors = pair.receive_raw(channel)
         if not data:
@@ -60,7 +64,7 @@ def _prepare(channel: socket.socket, extra_flags: int, *, in_advance: bool) -> H
         if cloned is not None:
             end_waiting(cloned)
         order = _read_order(kind, data[1:])
-        cloned = _try_clone(channel, order, descriptors[0] if descriptors else None, extra_flags)
+        cloned = _try_clone(channel, order, descriptors[0] if descriptors else None, extra_flags, _told)
         for descriptor in descriptors:
             os.close(descriptor)
 
@@ -73,7 +77,24 @@ def _read_order(kind: bytes, data: bytes) -> Order:
     return Order(message["flags"], joins, message["clocks"], message["keep_tree"])
 
 
-def _try_clone(channel: socket.socket, order: Order, place: int | None, extra_flags: int) -> Cloned | None:
+def _told(failure: ProcessFailed) -> bytes:
+    return pair.FAILED + json.dumps(failure.to_message()).encode()
+
+
+def _say(channel: socket.socket, data: bytes) -> None:
+    # who is not there any more need not be told; the next look at the channel tells us
+    with contextlib.suppress(OSError):
+        pair.send_raw(channel, data)
+
+
+def _try_clone(
+    channel: socket.socket,
+    order: Order,
+    place: int | None,
+    extra_flags: int,
+    instead: Callable[[ProcessFailed], bytes],
+) -> Cloned | None:
+    """Clone and report an init; where that fails, say `instead`."""
     try:
         new_network = bool(order.flags & namespaces.CLONE_NEWNET)
         with step("mounts"):
@@ -82,9 +103,14 @@ def _try_clone(channel: socket.socket, order: Order, place: int | None, extra_fl
         if shelter >= 0:
             os.close(shelter)
     except ProcessFailed as failure:
-        pair.send_raw(channel, pair.FAILED + json.dumps(failure.to_message()).encode())
+        _say(channel, instead(failure))
         return None
-    pair.send_raw(channel, pair.REPORT + pair.NUMBER.pack(cloned.pid), (cloned.pidfd, cloned.channel.fileno()))
+    try:
+        pair.send_raw(channel, pair.REPORT + pair.NUMBER.pack(cloned.pid), (cloned.pidfd, cloned.channel.fileno()))
+    except OSError:
+        # nobody waits for it any more, as the next look at the channel tells
+        end_waiting(cloned)
+        return None
     # init's end must be seen by the one at the other end alone
     cloned.channel.close()
     return cloned

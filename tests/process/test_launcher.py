@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -15,7 +16,7 @@ import pytest
 
 from runtime.kernel.process import open_process, start_time, wait_end
 from runtime.layout import Layout
-from runtime.process import client, protocol
+from runtime.process import client, monitor, pair, protocol
 from runtime.process.failure import ProcessFailed
 from runtime.process.records import Phase
 from tests.process.bundles import specification
@@ -238,3 +239,19 @@ def test_a_monitor_costs_little_memory(box: Box) -> None:
     lines = Path(f"/proc/{seen.monitor_pid}/smaps_rollup").read_text().splitlines()
     private = sum(int(line.split()[1]) for line in lines if line.startswith("Private_"))
     assert private < 2560, f"{private} KiB of its own"
+
+
+def test_where_no_init_can_wait_the_monitor_says_nothing_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise ProcessFailed("No space left on device", step="clone")
+
+    monkeypatch.setattr(monitor, "clone_init", refuse)
+    monkeypatch.setattr("runtime.process.standby.can_wait", lambda: True)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        # an order for the same, which is told, and the end
+        ours.send(pair.CLONE + pair.NUMBER.pack(0))
+        ours.shutdown(socket.SHUT_WR)
+        assert monitor._prepare(theirs, 0, in_advance=True) is None
+        assert ours.recv(100) == pair.NOTHING
+        assert ours.recv(1000)[:1] == pair.FAILED
