@@ -1,0 +1,89 @@
+"""The safety rules of pruning and of sets: what may go, what never does, who may claim what."""
+
+from __future__ import annotations
+
+import pytest
+
+from reconciler.claims import declared_elsewhere, refuse_claimed
+from reconciler.prune import Pruning, to_delete
+from reconciler.store.inventory import Entry
+from reconciler.store.records import Record
+from schemas.errors import Invalid, Refused
+from schemas.load import Text, load
+from schemas.names import Key, Kind
+
+WEB, DB = Key(Kind.CONTAINER, "web"), Key(Kind.CONTAINER, "db")
+FRONT = Key(Kind.NETWORK, "front")
+EVERYTHING = Pruning(enabled=True, allow_empty=True)
+
+
+def record(key: Key, set_name: str = "shop", needs: tuple[Key, ...] = (), owner: Key | None = None) -> Record:
+    return Record(key, {}, {}, needs, owner, set_name)
+
+
+def entry(key: Key, set_name: str = "shop", annotations: dict[str, str] | None = None) -> Entry:
+    metadata = {"name": key.name, "annotations": annotations or {}}
+    manifest = {"apiVersion": "trimtab/v1", "kind": key.kind.value, "metadata": metadata, "spec": {}}
+    return Entry(key, set_name, "shop.yaml", 12, "", manifest)
+
+
+def test_without_prune_nothing_is_deleted() -> None:
+    assert to_delete({}, {WEB: record(WEB)}, {}, "shop", Pruning()) == {}
+
+
+def test_what_the_set_owns_and_no_longer_declares_goes() -> None:
+    assert to_delete({}, {WEB: record(WEB)}, {}, "shop", EVERYTHING) == {WEB: "no longer in the manifests"}
+
+
+def test_another_sets_objects_stay() -> None:
+    assert to_delete({}, {WEB: record(WEB, "other")}, {}, "shop", EVERYTHING) == {}
+
+
+def test_a_protected_object_stays() -> None:
+    inventory = {WEB: entry(WEB, annotations={"trimtab/prune": "disabled"})}
+    assert to_delete({}, {WEB: record(WEB)}, inventory, "shop", EVERYTHING) == {}
+
+
+def test_a_replica_of_a_protected_service_stays() -> None:
+    service = Key(Kind.SERVICE, "web")
+    inventory = {service: entry(service, annotations={"trimtab/prune": "disabled"})}
+    replica = record(Key(Kind.CONTAINER, "web-1"), owner=service)
+    assert to_delete({}, {replica.key: replica}, inventory, "shop", EVERYTHING) == {}
+
+
+def test_empty_manifests_delete_everything_only_when_told_so() -> None:
+    with pytest.raises(Refused, match="the manifests are empty: all 1 objects of the set shop"):
+        to_delete({}, {WEB: record(WEB)}, {}, "shop", Pruning(enabled=True))
+
+
+def test_what_another_sets_container_needs_stays() -> None:
+    records = {FRONT: record(FRONT), WEB: record(WEB, "other", needs=(FRONT,))}
+    assert to_delete({}, records, {}, "shop", EVERYTHING) == {}
+
+
+def test_what_only_goes_with_its_users_goes_with_them() -> None:
+    records = {FRONT: record(FRONT), WEB: record(WEB, needs=(FRONT,))}
+    assert set(to_delete({}, records, {}, "shop", EVERYTHING)) == {FRONT, WEB}
+
+
+def test_deleting_one_object_leaves_the_rest_of_its_set() -> None:
+    records = {WEB: record(WEB), DB: record(DB)}
+    assert set(to_delete({}, records, {}, "shop", Pruning(only=frozenset({WEB})))) == {WEB}
+
+
+WEB_MANIFEST = "apiVersion: trimtab/v1\nkind: Container\nmetadata: {name: web}\nspec: {image: nginx:1}\n"
+
+
+def test_a_second_claim_is_refused_naming_the_first_set_and_its_line() -> None:
+    declared = load([Text("mine.yaml", WEB_MANIFEST)], {})
+    with pytest.raises(Invalid, match=r"mine.yaml:1:1 Container/web: belongs to the set shop \(shop.yaml:12\)"):
+        refuse_claimed(declared, {WEB: entry(WEB)}, "mine")
+
+
+def test_the_owner_may_claim_again() -> None:
+    refuse_claimed(load([Text("shop.yaml", WEB_MANIFEST)], {}), {WEB: entry(WEB)}, "shop")
+
+
+def test_other_sets_objects_are_known_with_where_they_came_from() -> None:
+    known = declared_elsewhere({FRONT: entry(FRONT)}, "mine")
+    assert known[FRONT].origin.file == "shop.yaml" and known[FRONT].origin.set == "shop"
