@@ -55,7 +55,7 @@ def test_a_real_tree_is_unpacked_as_tar_unpacks_it(layout: Layout, zoo: Path, tm
     record = ensure_image(layout, ImageWanted("tree", rootfs=made))
     ours = listing(layer_directories(layout, record)[0])
     theirs = listing(tmp_path / "tar")
-    assert len(ours) > 1000
+    assert len(ours) > 500
     # tar(1) gives directories that the archive does not name the time of unpacking
     named = {line[0] for line in ours} - {
         b"",
