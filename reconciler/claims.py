@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from reconciler.store.inventory import Entry
 from schemas.envelope import Declared, Metadata, Origin
 from schemas.errors import Invalid, Problem
-from schemas.names import Key
+from schemas.names import Key, Kind
 from schemas.spec_models import SPEC_MODELS
 
 
@@ -25,6 +25,17 @@ def declared_of(entry: Entry) -> Declared:
         SPEC_MODELS[entry.key.kind].model_validate(entry.manifest["spec"]),
         Origin(entry.file, entry.line, entry.set, entry.commit),
     )
+
+
+def refuse_unbuilt(declared: Iterable[Declared]) -> None:
+    """Raises Invalid for kinds that are modelled already but nothing acts on in this version."""
+    problems = [
+        item.problem(("kind",), "nothing acts on a Source in this version", "leave it out; apply the directory itself")
+        for item in declared
+        if item.key.kind is Kind.SOURCE
+    ]
+    if problems:
+        raise Invalid(problems)
 
 
 def refuse_claimed(declared: Iterable[Declared], inventory: Mapping[Key, Entry], set_name: str) -> None:

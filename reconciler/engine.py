@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from reconciler.store.database import Database
 from runtime.layout import Layout
+from schemas.errors import Refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +20,9 @@ class Engine:
 
 @contextmanager
 def open_engine(layout: Layout) -> Iterator[Engine]:
-    """Raises Refused when the store is damaged, PermissionError when the caller is not root."""
+    """Raises Refused when the store is damaged, or when the caller is not root."""
+    if os.geteuid() != 0:
+        raise Refused("trimtab drives the kernel and needs root", step="open the engine", hint="run it with sudo")
     database = Database(layout.store)
     try:
         yield Engine(layout, database)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from reconciler.actions import Plan, Verb
 from reconciler.apply import Outcome, Stop, Watch, apply, never
-from reconciler.claims import declared_elsewhere, refuse_claimed
+from reconciler.claims import declared_elsewhere, refuse_claimed, refuse_unbuilt
 from reconciler.desired import Desired
 from reconciler.engine import Engine
 from reconciler.external import exists_on_disk, own_objects
@@ -37,6 +37,7 @@ from reconciler.store.revisions import record_revision
 from reconciler.wanted.manifests import manifest_of
 from runtime.images.progress import Progress, ignore
 from runtime.network.host import read_host_routes
+from runtime.network.netlink import import_codecs
 from runtime.volumes.secrets import content_digest
 from schemas.check import check
 from schemas.envelope import Declared
@@ -44,6 +45,7 @@ from schemas.errors import Invalid, TrimtabError
 from schemas.names import Key, Kind
 
 Report = Callable[[Progress], None]
+NETWORKED = (Kind.CONTAINER, Kind.NETWORK, Kind.SERVICE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,7 @@ def prepare(engine: Engine, asked: Asked, progress: Report = ignore) -> Prepared
     inventory = read_inventory(engine.database)
     others = declared_elsewhere(inventory, asked.set)
     own = own_objects(asked.declared, others, lambda key: exists_on_disk(engine.layout, key))
+    refuse_unbuilt(asked.declared)
     refuse_claimed(own, inventory, asked.set)
     problems = check(asked.declared, others.keys(), list(others.values()))
     if problems:
@@ -144,6 +147,8 @@ def carry_out(prepared: Prepared, watch: Watch, parallel: int, stop: Stop = neve
     entries = [_entry(item, asked) for item in prepared.resolved.declared.values()]
     record_set(database, asked.set, asked.source, entries, context.now)
     record_leases(database, prepared.resolved.leases)
+    if any(action.key.kind in NETWORKED for action in prepared.plan.effective):
+        import_codecs()
     outcomes = apply(prepared.plan, lambda action: perform(context, action), watch, parallel, stop)
     events = [event for outcome in outcomes if (event := _event(outcome)) is not None]
     record_events(database, [*events, *_collect(context, outcomes)])

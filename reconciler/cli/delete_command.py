@@ -37,6 +37,7 @@ def command(
     from reconciler.cli.acting import Acting, act
     from reconciler.prune import Pruning
     from reconciler.reconcile import Asked
+    from reconciler.resolve.expand import implied, instances
     from reconciler.sources.directory import set_name as name_of
 
     if not paths and not set_name:
@@ -45,7 +46,8 @@ def command(
     variables = read_variables(env_files)
     pruning = Pruning(enabled=True, allow_empty=True)
     if paths:
-        keys = frozenset(item.key for item in load_manifests(paths, name, variables))
-        pruning = Pruning(only=keys)
+        declared = {item.key: item for item in load_manifests(paths, name, variables)}
+        # what they imply goes too (a network named by nobody, an image named by reference), unless others need it
+        pruning = Pruning(only=frozenset({*declared, *implied(instances(declared, declared), declared)}))
     asked = Asked((), name, paths[0] if paths else "", variables, pruning)
     sys.exit(act(layout, asked, Acting(parallel, dry_run, wait=False, lock_seconds=lock_timeout, output=output)))

@@ -15,12 +15,14 @@ def command(paths: tuple[str, ...], env_files: tuple[str, ...]) -> None:
 
     PATH is a file, a directory (*.yaml, *.yml, *.json in it and below), or - for standard input.
     """
+    from reconciler.claims import refuse_unbuilt
     from reconciler.sources.contents import read_contents, read_environments
     from schemas.check import check
     from schemas.errors import Invalid
 
     variables = read_variables(env_files)
     declared = load_manifests(paths, "", variables)
+    refuse_unbuilt(declared)
     problems = check(declared)
     if problems:
         raise Invalid(problems)

@@ -9,9 +9,10 @@ import ipaddress
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, product
 
 from reconciler.addresses import (
+    NARROWEST_ROUTE,
     Address,
     Pool,
     Subnet,
@@ -65,9 +66,23 @@ def allot_pools(networks: Mapping[Key, Declared], world: World, allotment: Allot
         own = {net for owner, net in leased.items() if owner.partition("/")[0] == item.key.name}
         busy = [net for net in (*taken, *leased.values()) if net not in own]
         pools = list(_pools(item, world, busy, allotment))
+        _refuse_routed(item, pools, world)
         taken += [pool.subnet for pool in pools]
         allotment.pools[item.key.name] = tuple(pools)
         allotment.networks[item.key.name] = _spec(item)
+
+
+def _refuse_routed(item: Declared, pools: Sequence[Pool], world: World) -> None:
+    """A bridge over a subnet that the host reaches otherwise would cut the host off from it."""
+    for pool, route in product(pools, world.routes) if _spec(item).driver == "bridge" else ():
+        wide = route.version != pool.family or route.prefixlen < NARROWEST_ROUTE
+        if not wide and pool.subnet.overlaps(route):
+            raise Refused(
+                f"{pool.subnet} overlaps {route}, which the host already reaches otherwise",
+                object=str(item.key),
+                step="choose a subnet",
+                hint="write another subnet, or none for a free one",
+            )
 
 
 def _spec(item: Declared) -> NetworkSpec:

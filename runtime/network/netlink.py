@@ -54,6 +54,14 @@ def route_socket() -> Iterator[socket.socket]:
         yield opened
 
 
+def import_codecs() -> None:
+    """Import pyroute2's messages, which cost about 100 ms: once, before several threads would and deadlock."""
+    import pyroute2.netlink.rtnl.ifaddrmsg
+    import pyroute2.netlink.rtnl.ifinfmsg
+    import pyroute2.netlink.rtnl.ndmsg
+    import pyroute2.netlink.rtnl.rtmsg  # noqa: F401
+
+
 def link_request(
     kind: int, how: int = 0, /, *, tolerated: Sequence[int] = (), attributes: Mapping[str, Any], **fields: int
 ) -> Request:

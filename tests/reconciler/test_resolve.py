@@ -226,3 +226,12 @@ def test_an_old_container_goes_only_when_what_its_successor_needs_is_there() -> 
     made = plan(resolved(document("Container", "x", "{image: 'nginx:2'}")).desired, before, {})
     (deletion,) = (action for action in made.effective if action.verb.value == "delete")
     assert [str(step) for step in deletion.after] == [f"create Image/{implicit_name('nginx:2')}"]
+
+
+def test_a_bridge_over_what_the_host_already_reaches_is_refused() -> None:
+    text = "apiVersion: trimtab/v1\nkind: Network\nmetadata: {name: n}\n"
+    text += "spec: {ipam: {config: [{subnet: 192.0.2.0/25}]}}\n"
+    routed = replace(WORLD, routes=(ip_network("192.0.2.0/24"), ip_network("0.0.0.0/1")))
+    with pytest.raises(Refused, match=r"192.0.2.0/25 overlaps 192.0.2.0/24"):
+        resolved(text, routed)
+    assert resolved(text, replace(WORLD, routes=(ip_network("0.0.0.0/1"),))).desired
