@@ -9,12 +9,14 @@ from pathlib import Path
 
 from runtime.layout import Layout
 
+TREE = Path(__file__).resolve().parent.parent
 PROGRAM = Path(sys.executable).with_name("trimtab")
 
 
 def environment() -> dict[str, str]:
-    """Without what a test machine sets: compiled modules may be kept, as everywhere else."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    """Without what a test machine sets: compiled modules may be kept, as everywhere else. Code of this very tree."""
+    found = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    return {**found, "PYTHONPATH": str(TREE)}
 
 
 def trimtab(layout: Layout, *arguments: str, expected: int = 0) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,11 +34,15 @@ class Ours:
     def layout(self) -> Layout:
         return self.engine.layout
 
-    def apply(self, text: str, set_name: str = "bench", pruning: Pruning = NO_PRUNING) -> list[Outcome]:
+    def apply(self, text: str, set_name: str = "bench") -> list[Outcome]:
         """Make the machine so. Raises RuntimeError when an action fails."""
+        return self.carry_out(self.asked(text, set_name))
+
+    def asked(self, text: str, set_name: str = "bench") -> Asked:
+        """What `text` asks for, read as a request's would be."""
         environment = dict(os.environ)
         declared = [locate(item) for item in load([Text("bench.yaml", text)], environment, set=set_name)]
-        return self.carry_out(Asked(declared, set_name, "bench.yaml", environment, pruning))
+        return Asked(declared, set_name, "bench.yaml", environment, NO_PRUNING)
 
     def delete(self, set_name: str = "bench") -> list[Outcome]:
         """Take a whole set away."""
@@ -72,6 +77,13 @@ def take_down(ours: Ours) -> None:
         ours.delete(set_name)
     stop_dns(ours.layout)
     client.stop_launcher(ours.layout)
+
+
+def refresh(bundle: Path) -> None:
+    """Empty the writable layer of a bundle, for another run of it."""
+    for name in ("upper", "work"):
+        shutil.rmtree(bundle / name)
+        (bundle / name).mkdir()
 
 
 def image(tree: Path) -> str:

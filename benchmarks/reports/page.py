@@ -28,8 +28,9 @@ HOW = """## How it is measured
 - *container*: on each side a bundle stands ready, and what it leaves behind is removed outside the measured time.
   trimtab's and the second runc's containers have a user namespace of their own; the floor has none, and neither limits,
   seccomp, log nor exit record.
-- *network*: for trimtab two whole passes, each with manifest, observation, plan, durable records: one that makes the
-  container, one that deletes it. `docker run --rm` is one command.
+- *network*: for trimtab once the calls alone, of a bundle that stands ready; and once two whole passes, each with
+  manifest, observation, plan and durable records: one makes the container, one deletes it. `docker run --rm` is one
+  command.
 - *apply*, *delete*: the containers end when asked to. Compose gets the same services in one file.
 - *logs*: rotation at 20 MB and three files everywhere; the last line must have arrived.
 - *memory*: proportional set size (PSS) while the containers run.

@@ -8,10 +8,9 @@ what a container leaves in its writable layer is removed outside the measured ti
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
-from benchmarks.engine import Ours, container, own_engine
+from benchmarks.engine import Ours, container, own_engine, refresh
 from benchmarks.floor import PLAIN, WITH_NETWORK, floor
 from benchmarks.ground import Ground
 from benchmarks.peers import runc
@@ -46,9 +45,7 @@ def measure(ground: Ground, rounds: int) -> list[Row]:
 
 def own_sample(ours: Ours, bundle: Path) -> Sample:
     def once() -> float:
-        for name in ("upper", "work"):
-            shutil.rmtree(bundle / name)
-            (bundle / name).mkdir()
+        refresh(bundle)
         return milliseconds(lambda: run_once(ours))
 
     return once
