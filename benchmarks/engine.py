@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.ground import Ground
+from benchmarks.ground import Ground, run
 from reconciler.apply import Outcome
 from reconciler.cli.apply_command import PARALLEL
 from reconciler.engine import Engine, open_engine
@@ -77,6 +77,8 @@ def take_down(ours: Ours) -> None:
         ours.delete(set_name)
     stop_dns(ours.layout)
     client.stop_launcher(ours.layout)
+    if ours.layout.secrets.is_mount():
+        run("umount", str(ours.layout.secrets))
 
 
 def refresh(bundle: Path) -> None:
