@@ -8,6 +8,7 @@ digest tells nothing, not even of a short password.
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import hmac
 import os
@@ -29,19 +30,25 @@ def ensure_store(layout: Layout) -> None:
         return
     layout.secrets.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
-        tree = _new_tmpfs()
+        directory = os.open(layout.secrets, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            directory = os.open(layout.secrets, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                mount.move_mount(tree, directory)
-            finally:
-                os.close(directory)
+            fcntl.flock(directory, fcntl.LOCK_EX)
+            if not is_mounted(layout):  # Of two at once the second would hide what the first one keeps.
+                _mount_on(directory)
         finally:
-            os.close(tree)
+            os.close(directory)
     except OSError as error:
         raise RetryLater(
             error.strerror or str(error), step="mount the secrets' tmpfs", path=str(layout.secrets), errno=error.errno
         ) from error
+
+
+def _mount_on(directory: int) -> None:
+    tree = _new_tmpfs()
+    try:
+        mount.move_mount(tree, directory)
+    finally:
+        os.close(tree)
 
 
 def _new_tmpfs() -> int:

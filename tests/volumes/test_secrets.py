@@ -6,6 +6,7 @@ import hashlib
 import os
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier, local
 
 import pytest
 
@@ -103,6 +104,22 @@ def test_two_at_once_make_one_key(layout: Layout) -> None:
         digests = set(pool.map(lambda _: content_digest(layout, PASSWORD), range(16)))
     assert len(digests) == 1
     assert [path.name for path in layout.root.iterdir()] == ["secrets.key"]
+
+
+def test_two_at_once_mount_one_tmpfs(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    both, seen = Barrier(2), local()
+
+    def is_mounted(layout: Layout) -> bool:
+        found = layout.secrets.is_mount()
+        if not hasattr(seen, "once"):
+            seen.once = both.wait(timeout=10)
+        return found
+
+    monkeypatch.setattr(contents_store, "is_mounted", is_mounted)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda name: ensure_secret(layout, "Config", name, PASSWORD), ("a", "b")))
+    assert len(mounts_below(read_mountinfo(), str(layout.secrets))) == 1
+    assert read_secret(layout, "Config", "a") and read_secret(layout, "Config", "b")
 
 
 def test_a_removed_content_is_gone_and_removing_it_again_is_nothing(layout: Layout) -> None:
