@@ -38,7 +38,7 @@ def contents(site: str = "listen 80\n") -> str:
     return (
         document("Secret", "key", file="./key.pem")
         + document("Secret", "password", environment="PASSWORD")
-        + document("Secret", "token", content="abc")
+        + document("Secret", "token", content="xyz")
         + document("Config", "site", content=site)
     )
 
@@ -70,14 +70,14 @@ def test_contents_come_from_file_variable_and_text(machine: Machine) -> None:
 def test_a_grant_has_the_owner_and_mode_it_names(machine: Machine) -> None:
     found = run(machine, "owned", "stat", "-c", "%u:%g %a", "/run/secrets/mine", "/etc/shared", "/etc/site/site.conf")
     assert found == "1000:1000 400\n0:1000 440\n0:0 444\n"
-    assert run(machine, "owned", "cat", "/run/secrets/mine", "/etc/shared") == "abcabc"
+    assert run(machine, "owned", "cat", "/run/secrets/mine", "/etc/shared") == "xyzxyz"
     assert "Permission denied" in attempt(machine, "owned", "cat", "/run/secrets/roots")[1]
 
 
 @pytest.mark.parametrize(("name", "owner"), [("host", "7:8 440"), ("joiner", "0:0 400")])
 def test_owners_count_in_whatever_user_namespace_the_container_has(machine: Machine, name: str, owner: str) -> None:
     assert run(machine, name, "stat", "-c", "%u:%g %a", "/run/secrets/token") == f"{owner}\n"
-    assert run(machine, name, "cat", "/run/secrets/token") == "abc"
+    assert run(machine, name, "cat", "/run/secrets/token") == "xyz"
 
 
 def test_contents_lie_on_tmpfs_and_cannot_be_written(machine: Machine) -> None:
@@ -88,9 +88,9 @@ def test_contents_lie_on_tmpfs_and_cannot_be_written(machine: Machine) -> None:
 def test_no_content_reaches_the_disk_or_a_message(machine: Machine) -> None:
     found = subprocess.run(["grep", "-rl", WORD, str(machine.layout.root)], capture_output=True, text=True, check=False)
     assert found.stdout == ""
-    plan = machine.diff(machine.image + contents().replace('"abc"', '"changed"') + containers())
+    plan = machine.diff(machine.image + contents().replace('"xyz"', '"changed"') + containers())
     assert told(plan)
-    assert "abc" not in " ".join(told(plan)) and "changed" not in " ".join(told(plan))
+    assert "xyz" not in " ".join(told(plan)) and "changed" not in " ".join(told(plan))
 
 
 def test_a_changed_content_replaces_what_mounts_it_and_nothing_else(machine: Machine) -> None:
