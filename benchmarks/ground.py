@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.kernel.mount import MS_PRIVATE, MS_REC, mount
+from runtime.kernel.mountinfo import mounts_below, read_mountinfo
 from runtime.kernel.namespaces import CLONE_NEWNET, CLONE_NEWNS, unshare
 
 DISK_BYTES = 8 << 30
@@ -42,7 +43,9 @@ class Ground:
         """An empty directory on the disk, and one on the tmpfs."""
         made = (self.disk / name, self.live / name)
         for path in made:
-            shutil.rmtree(path, ignore_errors=True)
+            unmount_below(path)
+            if path.exists():
+                shutil.rmtree(path)
             path.mkdir(mode=0o711)
         return made
 
@@ -77,6 +80,12 @@ def make_ext4(image: Path, point: Path, size: int) -> None:
         file.truncate(size)
     run("mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=0", str(image))
     run("mount", "-o", "loop", str(image), str(point))
+
+
+def unmount_below(directory: Path) -> None:
+    """What a tool has left mounted there, podman its storage."""
+    for found in reversed(mounts_below(read_mountinfo(), str(directory))):
+        run("umount", "--lazy", found.point)
 
 
 def make_tree(tree: Path) -> None:

@@ -21,6 +21,8 @@ def quantity(value: float | None, unit: str) -> str:
 def ratio(value: float | None) -> str:
     if value is None:
         return ""
+    if value < 0.2:
+        return f"{value:.3f} ×"
     return f"{value:.2f} ×" if value < 10 else f"{value:.0f} ×"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from benchmarks.records import Row, Series
+from benchmarks.records import OURS, Row, Series
 from benchmarks.reports.numbers import bound, quantity, ratio, reached, verdict, whose
 
 HEAD = """# Benchmarks
@@ -54,7 +54,7 @@ def _targets(rows: Sequence[Row]) -> str:
 
 def _row(row: Row) -> str:
     head = f"### {row.name}: {row.title}"
-    lines = [f"| | median | fastest | slowest | rounds | {row.series[0].tool} is |", "|---|---|---|---|---|---|"]
+    lines = ["| | median | fastest | slowest | rounds | trimtab is |", "|---|---|---|---|---|---|"]
     lines += [f"| {series.tool} | {' | '.join(_cells(row, series))} |" for series in row.series]
     return "\n\n".join(part for part in (head, "\n".join(lines), row.note) if part)
 
@@ -67,5 +67,4 @@ def _cells(row: Row, series: Series) -> Iterator[str]:
     yield quantity(min(series.values), row.unit)
     yield quantity(max(series.values), row.unit)
     yield str(len(series.values))
-    first = row.series[0]
-    yield "" if series is first else ratio(row.ratio(first.tool, series.tool))
+    yield "" if series.tool == OURS else ratio(row.ratio(OURS, series.tool))

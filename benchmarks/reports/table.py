@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from benchmarks.records import Row, Series
+from benchmarks.records import OURS, Row, Series
 from benchmarks.reports.numbers import bound, number, quantity, ratio, reached, verdict, whose
 
 WIDTH = 36
@@ -29,7 +29,7 @@ def _values(row: Row, series: Series) -> str:
     if series.median is None:
         return series.why_not
     first = row.series[0]
-    against = row.ratio(first.tool, series.tool) if series is not first else None
+    against = row.ratio(OURS, series.tool) if first.tool == OURS and series is not first else None
     spread = f"({number(min(series.values))} to {number(max(series.values))}, {len(series.values)})"
     told = f"   {first.tool} is {ratio(against)}" if against is not None else ""
     return f"{quantity(series.median, row.unit):>14}  {spread:28}{told}"
