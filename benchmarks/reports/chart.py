@@ -77,13 +77,18 @@ def _bar(row: Row, series: Series, scale: Scale, top: int) -> Iterator[str]:
     length = scale.length(series.median)
     size = f'width="{length:.1f}" height="{BAR - 5}" rx="2"'
     yield f'<rect class="{_kind(series.tool)}" x="{LABELS}" y="{top + 2}" {size}/>'
-    yield _text(LABELS + length + 8, top + 13, quantity(series.median, row.unit), "quiet")
+    ends = [length]
     for target in row.targets:
         limit = row.bound(target)
         if target.tool == series.tool and limit is not None and limit <= scale.largest:
-            x = LABELS + scale.length(limit)
-            kind = CLASSES[row.verdict(target)]
-            yield f'<line class="{kind}" x1="{x:.1f}" y1="{top}" x2="{x:.1f}" y2="{top + BAR - 1}"/>'
+            ends.append(scale.length(limit))
+            yield _limit(LABELS + ends[-1], top, CLASSES[row.verdict(target)])
+    near = [end for end in ends if end <= length + VALUES / 2]
+    yield _text(LABELS + max(near) + 8, top + 13, quantity(series.median, row.unit), "quiet")
+
+
+def _limit(x: float, top: int, kind: str) -> str:
+    return f'<line class="{kind}" x1="{x:.1f}" y1="{top}" x2="{x:.1f}" y2="{top + BAR - 1}"/>'
 
 
 def _kind(tool: str) -> str:
