@@ -1,8 +1,8 @@
 """Where a run happens: namespaces and file systems of its own, the same for every tool, gone when it ends.
 
-The process leaves the host's network and mounts. `/run` becomes a tmpfs of the run's own, so that no daemon of the host
-is met there and no live state is left; on it lies the image of a fresh ext4, where every tool keeps its data. Even a
-killed run leaves nothing of this behind once the daemons it started have ended.
+The process leaves the host's network and mounts. `/run` and `/dev/shm` become tmpfs of the run's own, so that no daemon
+of the host is met there and no live state is left; on `/run` lies the image of a fresh ext4, where every tool keeps its
+data. Even a killed run leaves nothing of this behind once the daemons it started have ended.
 """
 
 from __future__ import annotations
@@ -70,6 +70,7 @@ def leave_host() -> None:
     unshare(CLONE_NEWNET | CLONE_NEWNS)
     mount("", "/", flags=MS_REC | MS_PRIVATE)
     mount("tmpfs", "/run", "tmpfs", data="mode=755,size=90%")
+    mount("tmpfs", "/dev/shm", "tmpfs", data="mode=1777")  # podman keeps locks of all its storages there
     run("ip", "link", "set", "lo", "up")
 
 
