@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-APT_RUN  := python3-venv busybox-static nftables libnftables1 libseccomp2 iproute2 netbase git ca-certificates
+APT_RUN  := python3-venv busybox-static nftables libnftables1 libseccomp2 iproute2 git ca-certificates
 APT_TEST := $(APT_RUN) docker-registry skopeo e2fsprogs xfsprogs openssl apparmor gcc libc6-dev
 APT_PEERS := docker.io docker-compose podman runc skopeo docker-registry iptables
 BENCH_ROUNDS ?= 5

@@ -47,7 +47,7 @@ def test_a_closed_host_opens_one_published_port(world: World, version: int) -> N
     front, outside = world.network(), world.outside()
     world.container("web", front, 2)
     publish(world.layout, [publication(front, version, 2), publication(front, version, 2, host_port=8081)])
-    nftables.run(CLOSED % ("0", "ct status dnat meta l4proto tcp ct original proto-dst 8080 accept"))
+    nftables.run(CLOSED % ("0", "ct status dnat meta l4proto 6 ct original proto-dst 8080 accept"))
     assert outside.ask(UPLINK[version], 8080).startswith("web ")
     assert outside.ask(UPLINK[version], 8081, patience=IMPATIENCE) == "silence"
 
@@ -71,7 +71,7 @@ def test_one_rule_of_another_table_closes_one_published_port(world: World, versi
     publish(world.layout, [publication(front, version, 2), publication(front, version, 2, host_port=8081)])
     nftables.run(
         "table inet administrator { chain forward { type filter hook forward priority 5;"
-        " ct status dnat meta l4proto tcp ct original proto-dst 8080 drop; }\n}"
+        " ct status dnat meta l4proto 6 ct original proto-dst 8080 drop; }\n}"
     )
     assert outside.ask(UPLINK[version], 8080, patience=IMPATIENCE) == "silence"
     assert outside.ask(UPLINK[version], 8081).startswith("web ")
@@ -85,7 +85,7 @@ def test_the_chain_user_vetoes_before_all_our_rules_and_is_kept(world: World, ve
     world.container("web", front, 2)
     publish(world.layout, [publication(front, version, 2)])
     table = world.layout.nft_table
-    nftables.run(f'add rule inet {table} user iifname "up1" meta l4proto tcp ct original proto-dst 8080 {verdict}')
+    nftables.run(f'add rule inet {table} user iifname "up1" meta l4proto 6 ct original proto-dst 8080 {verdict}')
     nftables.run(f"flush chain inet {table} ours")
     ensure_table(world.layout)
     assert read_firewall(world.layout).whole

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 import threading
 import time
 from ipaddress import ip_address
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from runtime.kernel import nftables
+from runtime.layout import Layout
 from runtime.network.firewall.base import BRIDGE_CHAINS, CHAINS
 from runtime.network.firewall.networks import ensure_network_rules, remove_network_rules, rules_of
 from runtime.network.firewall.observe import read_firewall
@@ -48,6 +50,28 @@ def test_a_made_table_is_whole_and_making_it_again_changes_nothing(world: World)
     ensure_table(world.layout)
     assert read_firewall(world.layout).whole
     assert nftables.run("list ruleset") == before
+
+
+WITHOUT_NETBASE = """
+import os
+from pathlib import Path
+from runtime.kernel import mount, namespaces
+from runtime.layout import Layout
+from runtime.network.firewall.table import ensure_table
+namespaces.unshare(namespaces.CLONE_NEWNS | namespaces.CLONE_NEWNET)
+mount.mount("", "/", flags=mount.MS_REC | mount.MS_PRIVATE)
+for name in ("protocols", "services"):
+    if os.path.exists(f"/etc/{name}"):
+        mount.mount("/dev/null", f"/etc/{name}", flags=mount.MS_BIND)
+ensure_table(Layout(Path(ROOT), Path(RUN)))
+"""
+
+
+def test_the_tables_need_no_names_of_protocols(layout: Layout) -> None:
+    """A minimal Debian has no /etc/protocols, without which nft knows none of them by name."""
+    script = f"ROOT, RUN = {str(layout.root)!r}, {str(layout.run)!r}\n{WITHOUT_NETBASE}"
+    made = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True)
+    assert made.returncode == 0, made.stderr
 
 
 @pytest.mark.parametrize("damage", ["delete", "insert", "append"])

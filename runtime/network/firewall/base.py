@@ -5,7 +5,8 @@ Written by `table.py`. Two tables of one name: `inet` decides, `bridge` sends fr
 The administrator has the last word. Our base chains have policy accept and our accept ends only our own chain, so a
 drop in any other table holds; `user` is the administrator's chain, asked first about every packet that is forwarded
 from or to our links, and never flushed. Nothing here judges a packet that touches none of our links, but for
-`unrouted`: links between which the host did not forward before we switched forwarding on.
+`unrouted`: links between which the host did not forward before we switched forwarding on. Protocols are numbers: not
+every host has /etc/protocols to tell their names.
 """
 
 from __future__ import annotations
@@ -183,7 +184,7 @@ CHAINS = (
         "refuse",
         "",
         (
-            "meta l4proto tcp reject with tcp reset",
+            "meta l4proto 6 reject with tcp reset",
             "reject",
         ),
     ),
@@ -192,8 +193,8 @@ CHAINS = (
         "",
         (
             "ct state established,related accept",
-            "meta l4proto { tcp, udp } th dport 53 accept",
-            "meta l4proto { icmp, ipv6-icmp } accept",
+            "meta l4proto { 6, 17 } th dport 53 accept",
+            "meta l4proto { 1, 58 } accept",
             "drop",
         ),
     ),
