@@ -30,6 +30,7 @@ def read(engine: Engine, record: Record, shared: Shared) -> Mapping[str, Any]:
     if process is None or process.phase is Phase.EXITED:
         return facts
     return facts | {
+        "init": init_word(process),
         **_limits(engine, record),
         "mounts": _mounts(process.pid, record.asked.get("mounts", {})),
         **_endpoints(engine, process.pid, record.asked.get("endpoints", {}), shared),
@@ -47,6 +48,11 @@ def process_word(process: ProcessRecord | None) -> str | None:
     if process.phase is not Phase.EXITED or process.exit is None:
         return process.phase.value
     return exit_word(process.exit)
+
+
+def init_word(process: ProcessRecord) -> str:
+    """Tells the process from every other one: its pid and its start time in clock ticks since boot."""
+    return f"{process.pid} since {process.start_time}"
 
 
 def exit_word(ended: ExitRecord) -> str:

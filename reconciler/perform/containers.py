@@ -12,6 +12,7 @@ from reconciler.actions import Action, Effect, Verb
 from reconciler.bundle.config import rotation
 from reconciler.desired import Desired, Observed
 from reconciler.kinds.container import LIVING
+from reconciler.observe.containers import init_word
 from reconciler.perform import plugging, shared_memory
 from reconciler.perform.bundles import declared_spec, make_bundle, read_config
 from reconciler.perform.context import Context
@@ -37,7 +38,7 @@ def _ensure(context: Context, want: Desired, have: Observed | None, action: Acti
     living = process is not None and process.phase.value in LIVING
     if want.facts["process"] == "stopped":
         _stay_stopped(context, want, have, living)
-    elif process is not None and living and not _begins_anew(want, process, action):
+    elif process is not None and living and not _begins_anew(want, have, process, action):
         _change(context, want, have, process, action)
         _settle(context, want)
     elif living or _starts(action):
@@ -55,9 +56,12 @@ def _stay_stopped(context: Context, want: Desired, have: Observed | None, living
         make_bundle(context, want)
 
 
-def _begins_anew(want: Desired, process: ProcessRecord, action: Action) -> bool:
-    """Whether a living process cannot become what is wanted: `created` is before all others."""
+def _begins_anew(want: Desired, have: Observed | None, process: ProcessRecord, action: Action) -> bool:
+    """Whether a living process cannot become what is wanted: `created` is before all others; and of another one than
+    was observed, which an apply that was killed may have asked for, nothing is known."""
     if action.verb is not Verb.UPDATE or action.effect is Effect.RESTART:
+        return True
+    if have is None or have.facts.get("init") != init_word(process):
         return True
     return want.facts["process"] == "created" and process.phase is not Phase.CREATED
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from reconciler.desired import Desired
@@ -18,19 +19,26 @@ from runtime.network.depart import hook
 from runtime.network.dns.records import networks_directory
 
 SHELL = "/bin/sh"
-FAREWELL = 'rm -f -- "$1"/*/"$2"; if [ -e "$3" ]; then shift 3; exec "$@"; fi'
+FAREWELL = (
+    'now=$5; [ ! -e "$4" ] || read -r now <"$4"; [ "$now" != "$5" ] || rm -f -- "$1"/*/"$2"; '
+    'if [ -e "$3" ]; then shift 5; exec "$@"; fi'
+)
+"""Of: directory of names, container, mark, file of the incarnation, its own incarnation, program. A late farewell
+leaves the names of the next incarnation alone."""
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def departure_hooks(context: Context, want: Desired) -> Sequence[Mapping[str, Any]]:
     """None for a container without a network of ours."""
     layout, name = context.engine.layout, want.key.name
-    leave = hook(layout, name, new_incarnation(layout, name))
+    token = new_incarnation(layout, name)
+    leave = hook(layout, name, token)
     if not want.facts["endpoints"]:
         return ()
     program = leave["args"]
     assert isinstance(program, list)
-    arguments = [SHELL, "-c", FAREWELL, SHELL, str(networks_directory(layout)), name, _mark(layout, name), *program]
+    parameters = [str(networks_directory(layout)), name, _mark(layout, name), str(_incarnation(layout, name)), token]
+    arguments = [SHELL, "-c", FAREWELL, SHELL, *parameters, *program]
     return ({"path": SHELL, "args": arguments, "env": [f"PATH={PATH}"], "timeout": leave["timeout"]},)
 
 
@@ -50,13 +58,17 @@ def _mark(layout: Layout, name: str) -> str:
 def new_incarnation(layout: Layout, name: str) -> str:
     """Tells this start from the next, so that a late farewell of the old one takes nothing from the new one."""
     token = secrets.token_hex(4)
-    (layout.container(name) / "incarnation").write_text(token)
+    _incarnation(layout, name).write_text(token)
     return token
+
+
+def _incarnation(layout: Layout, name: str) -> Path:
+    return layout.container(name) / "incarnation"
 
 
 def incarnation(layout: Layout, name: str) -> str:
     """Of the bundle as it stands; empty where there is none."""
     try:
-        return (layout.container(name) / "incarnation").read_text()
+        return _incarnation(layout, name).read_text()
     except FileNotFoundError:
         return ""

@@ -7,7 +7,6 @@ Done in the launcher itself where nothing can make it wait, else in a process of
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import socket
 from collections.abc import Callable
@@ -27,7 +26,7 @@ from runtime.process.loop import Loop
 from runtime.process.mount_options import options_of
 from runtime.process.namespace_plan import plan_namespaces
 from runtime.process.pair import Pair
-from runtime.process.paths import ContainerPaths, undo
+from runtime.process.paths import ContainerPaths, open_lock, undo
 from runtime.process.records import read_state
 from runtime.process.sources import host_id
 from runtime.process.stdio import Streams, make_pipes
@@ -65,6 +64,12 @@ def begin(request: Request, loop: Loop, on_end: Callable[[Creation], None]) -> C
     except ProcessFailed as failure:
         os.close(request.config)
         _refuse(request, failure)
+        return None
+    # only now: whoever takes the client's place, when it was killed, finds the lock held or nothing being made
+    if protocol.has_left(request.connection):
+        os.close(request.config)
+        os.close(lock)
+        _refuse(request, ProcessFailed("nobody waits for it any more", step="create"))
         return None
     with ExitStack() as undoing:
         undoing.callback(os.close, lock)
@@ -105,12 +110,9 @@ def _claim(paths: ContainerPaths) -> int:
         raise NotRunning(f"{paths.name} exists already", step="create")
     with step("live directory", paths.live):
         os.makedirs(paths.live, mode=0o700, exist_ok=True)
-        lock = os.open(f"{paths.live}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        raise NotRunning(f"{paths.name} exists already", step="create") from None
+        lock = open_lock(paths)
+    if lock is None:
+        raise NotRunning(f"{paths.name} exists already", step="create")
     return lock
 
 

@@ -17,7 +17,7 @@ from runtime.kernel import cgroup
 from runtime.kernel import process as kernel_process
 from runtime.process.asking import ask_monitor
 from runtime.process.failure import NotRunning, ProcessFailed, step
-from runtime.process.paths import VANISHED, ContainerPaths, is_paused
+from runtime.process.paths import VANISHED, ContainerPaths, is_paused, open_lock
 from runtime.process.records import ExitRecord, Phase, ProcessRecord, read_exit, read_state
 
 END_SECONDS = 10.0
@@ -25,6 +25,8 @@ END_SECONDS = 10.0
 
 FIRST_LOOK_SECONDS, SLOWEST_LOOK_SECONDS = 0.0001, 0.01
 """How often to look for the exit record of an init that has just ended: less and less often."""
+
+NOTHING_TO_LOCK = -1
 
 UNKNOWN_END = ExitRecord(exit_code=None, error="how it ended is unknown: its monitor was killed before it could see")
 
@@ -201,28 +203,56 @@ def resume(paths: ContainerPaths) -> None:
 def delete(paths: ContainerPaths, *, force: bool) -> None:
     """Remove what an ended container has left; with `force`, end it first."""
     record = read_process(paths)
-    if record is not None and not record.phase.can_delete:
-        if not force:
-            raise NotRunning(f"cannot delete {paths.name}: it is {record.phase.value}", step="delete")
-        end_by_force(paths)
-    if record is not None and record.monitor_pid:
-        _wait_for_monitor(record)
-    if record is None and force:
-        # who asked for it died while it was being made: its init may stand in the cgroup already
-        with _vanishing():
-            cgroup.kill(paths.cgroup)
-    with step("cgroup", paths.cgroup):
-        cgroup.remove(paths.cgroup, keep_engine=paths.has_launcher)
-    with contextlib.suppress(FileNotFoundError):
-        shutil.rmtree(paths.live)
+    if record is not None and not record.phase.can_delete and not force:
+        raise NotRunning(f"cannot delete {paths.name}: it is {record.phase.value}", step="delete")
+    with _alone(paths, force=force):
+        if force:
+            _end_rest(paths)
+        with step("cgroup", paths.cgroup):
+            cgroup.remove(paths.cgroup, keep_engine=paths.has_launcher)
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(paths.live)
 
 
-def _wait_for_monitor(record: ProcessRecord) -> None:
-    descriptor = kernel_process.open_process(record.monitor_pid, record.monitor_start_time)
-    if descriptor is None:
-        return
+@contextlib.contextmanager
+def _alone(paths: ContainerPaths, *, force: bool) -> Iterator[None]:
+    """Hold the live directory's lock, once neither a creator nor a monitor does; with `force`, end what they hold.
+
+    A monitor whose poststop hooks take longer is not waited for: it touches nothing then that is removed.
+    """
+    deadline = time.monotonic() + END_SECONDS
+    pause = FIRST_LOOK_SECONDS
+    lock = _try_lock(paths)
+    while lock is None:
+        record = read_process(paths)
+        if force and record is not None and record.phase.can_kill:
+            end_by_force(paths)
+        if time.monotonic() > deadline:
+            if record is None or record.phase is not Phase.EXITED:
+                raise ProcessFailed(f"{paths.name} is still being made", step="delete")
+            break
+        time.sleep(pause)
+        pause = min(pause * 1.5, SLOWEST_LOOK_SECONDS)
+        lock = _try_lock(paths)
     try:
-        # its poststop hooks may take longer; it touches nothing then that is removed here
-        kernel_process.wait_end(descriptor, END_SECONDS)
+        yield
     finally:
-        os.close(descriptor)
+        if lock is not None and lock != NOTHING_TO_LOCK:
+            os.close(lock)
+
+
+def _try_lock(paths: ContainerPaths) -> int | None:
+    """The lock; None where somebody else holds it."""
+    try:
+        return open_lock(paths)
+    except FileNotFoundError:
+        return NOTHING_TO_LOCK
+
+
+def _end_rest(paths: ContainerPaths) -> None:
+    """What a killed monitor left running, or an init whose maker was killed before it was written down."""
+    record = read_process(paths)
+    if record is not None and record.phase.can_kill:
+        end_by_force(paths)
+    with _vanishing():
+        cgroup.kill(paths.cgroup)

@@ -20,6 +20,7 @@ from runtime.process.cloning import Cloned, Order, clone_init, end_waiting
 from runtime.process.failure import ProcessFailed, step
 from runtime.process.handover import Handover
 from runtime.process.init import run_init
+from runtime.process.paths import is_replaced
 from runtime.process.requests import serve
 from runtime.process.supervision import Supervision
 
@@ -119,11 +120,14 @@ def _try_clone(
 def _clean_up(what: Handover) -> None:
     """After everybody knows how it ended."""
     facts = what.facts()
+    lock = what.get(handover.LOCK)
     with contextlib.suppress(OSError):
-        cgroup.remove(facts.paths.cgroup, keep_engine=facts.paths.has_launcher)
+        if not is_replaced(facts.paths, lock):
+            cgroup.remove(facts.paths.cgroup, keep_engine=facts.paths.has_launcher)
     if "poststop" in facts.hooks:
         spec = what.read_spec()
         state = hooks.oci_state(facts.paths.name, "stopped", 0, facts.paths.bundle, spec)
         hooks.run_all_hooks(spec, "poststop", state)
     with contextlib.suppress(OSError):
-        os.unlink(facts.paths.socket)
+        if not is_replaced(facts.paths, lock):
+            os.unlink(facts.paths.socket)

@@ -84,6 +84,30 @@ def undo(paths: ContainerPaths) -> None:
     shutil.rmtree(paths.live, ignore_errors=True)
 
 
+def open_lock(paths: ContainerPaths) -> int | None:
+    """Lock the live directory, which is there; None where a creator or a monitor holds it, from birth to end."""
+    while True:
+        lock = os.open(f"{paths.live}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            return None
+        if os.fstat(lock).st_nlink:
+            return lock
+        # whoever held it took it away with its directory
+        os.close(lock)
+
+
+def is_replaced(paths: ContainerPaths, lock: int) -> bool:
+    """Whether the live directory is another than the one `lock` was taken in: what is there belongs to a successor."""
+    try:
+        found = os.stat(f"{paths.live}/lock")
+    except FileNotFoundError:
+        return False
+    return not os.path.samestat(found, os.fstat(lock))
+
+
 def is_locked(path: str) -> bool:
     """Whether a process holds flock(2) on a file; nobody does where there is none."""
     try:

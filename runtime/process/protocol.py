@@ -122,6 +122,16 @@ def peer_uid(channel: socket.socket) -> int:
     return uid
 
 
+def has_left(channel: socket.socket) -> bool:
+    """Whether the other side has closed, without waiting, and without taking what it may have sent."""
+    try:
+        return not channel.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
+    except ConnectionResetError:
+        return True
+
+
 @cache
 def fingerprint() -> str:
     """Name the code this process runs: changes when any file of this room or of the kernel room does."""

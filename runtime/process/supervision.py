@@ -25,6 +25,7 @@ from runtime.process.input import Input
 from runtime.process.log_write import Log, NoLog, open_log
 from runtime.process.loop import Loop
 from runtime.process.output import Output
+from runtime.process.paths import is_replaced
 from runtime.process.records import ExitRecord, write_exit
 
 REAP_SECONDS = 1.0
@@ -65,7 +66,10 @@ class Supervision:
         while not self.ended:
             self.loop.run_once()
         facts = self.what.facts()
-        _kill_rest(facts)
+        # a successor's cgroup and exit record have our paths
+        replaced = is_replaced(facts.paths, self.what.get(handover.LOCK))
+        if not replaced:
+            _kill_rest(facts)
         self.output.drain()
         record = _exit_record(facts, self.status)
         self.output.close(frames.frame(frames.ENDED, json.dumps(asdict(record)).encode()))
@@ -73,7 +77,8 @@ class Supervision:
         if lock >= 0 and self.output.opened is None:
             # nothing was written, so nobody else has closed it: followers may end
             os.close(lock)
-        _write_down(facts, record)
+        if not replaced:
+            _write_down(facts, record)
         starter = self.what.get(handover.STARTER)
         if starter >= 0 and facts.failure is not None:
             reply(socket.socket(fileno=starter), {"failed": facts.failure.to_message()})
