@@ -100,6 +100,7 @@ RULES = Rules(
         "env_file": Effect.REPLACE,
         "image": Effect.REPLACE,
         "process": Effect.LIVE,
+        "monitor": Effect.RESTART,
         "limits": Effect.LIVE,
         "other_limits": Effect.LIVE,
         "oom_score_adj": Effect.LIVE,

@@ -17,7 +17,7 @@ from reconciler.wanted.networks import is_own_bridge
 from runtime.kernel import cgroup
 from runtime.network.observe import read_endpoints
 from runtime.network.records import ObservedEndpoint, Publication
-from runtime.process.client import read_process
+from runtime.process.client import has_monitor, read_process
 from runtime.process.records import ExitRecord, Phase, ProcessRecord
 from schemas.errors import TrimtabError
 
@@ -31,6 +31,7 @@ def read(engine: Engine, record: Record, shared: Shared) -> Mapping[str, Any]:
         return facts
     return facts | {
         "init": init_word(process),
+        "monitor": "present" if has_monitor(process) else None,
         **_limits(engine, record),
         "mounts": _mounts(process.pid, record.asked.get("mounts", {})),
         **_endpoints(engine, process.pid, record.asked.get("endpoints", {}), shared),
@@ -56,14 +57,14 @@ def init_word(process: ProcessRecord) -> str:
 
 
 def exit_word(ended: ExitRecord) -> str:
+    if ended.finished_at is None or (ended.exit_code is None and not ended.error):
+        return "ended, nobody saw how"
     if ended.error:
         return f"did not start: {ended.error}"
     if ended.oom_killed:
         return "killed: out of memory"
     if ended.signal:
         return f"killed by signal {ended.signal}"
-    if ended.exit_code is None:
-        return "ended, nobody saw how"
     return COMPLETED if ended.exit_code == 0 else f"exit code {ended.exit_code}"
 
 

@@ -35,6 +35,7 @@ def desire(instance: Instance, world: World, allotment: Allotment) -> Desired:
     facts: dict[str, Any] = {
         "bundle": "present",
         "process": spec.state,
+        "monitor": "present",
         "limits": resources(spec, world.devices, world.swap_accounting),
         "other_limits": "none",
         "mounts": dict.fromkeys((mount.target for mount in spec.mounts), "mounted"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from runtime.kernel import process as kernel_process
 from runtime.layout import Layout
 from runtime.process import attach_client, exec_client, lifecycle
 from runtime.process.launching import ask_launcher, end_launcher
@@ -83,6 +84,11 @@ def delete(layout: Layout, name: str, force: bool = False) -> None:
 def read_process(layout: Layout, name: str) -> ProcessRecord | None:
     """What is true of a container's process now, with or without its monitor. None where it never was made."""
     return lifecycle.read_process(ContainerPaths.of(layout, name))
+
+
+def has_monitor(process: ProcessRecord) -> bool:
+    """Whether its monitor lives: without one nobody reads its output, and nobody will learn how it ends."""
+    return kernel_process.is_alive(process.monitor_pid, process.monitor_start_time)
 
 
 def exec_(

@@ -175,7 +175,11 @@ def end_by_force(paths: ContainerPaths) -> ExitRecord:
     # init by itself too: in a cgroup it shares, or was moved out of, it is not among the killed
     if state is not None:
         kernel_process.send_signal(state.pid, state.start_time, signals.SIGKILL)
-    return wait(paths, END_SECONDS)
+    try:
+        return wait(paths, END_SECONDS)
+    except NotRunning:
+        # one that was still being made: its maker has seen init end, and has taken everything away
+        return UNKNOWN_END
 
 
 def pause(paths: ContainerPaths) -> None:

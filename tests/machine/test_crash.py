@@ -52,11 +52,11 @@ spec:
 CHANGED = SHOP.replace("mem_limit: 64m", "mem_limit: 32m\n  working_dir: /tmp").replace("replicas: 1", "replicas: 2")
 
 
-def killed_apply(machine: Machine, text: str, boundary: int, *flags: str) -> int:
-    """The exit status: -9 when the boundary came, 0 when the work was done before."""
+def killed_apply(machine: Machine, text: str, moment: int | str, *flags: str) -> int:
+    """The exit status: -9 when the boundary or the moment came, 0 when the work was done before."""
     manifests = machine.layout.root / "shop.yaml"
     manifests.write_text(machine.image + text)
-    arguments = [str(machine.layout.root), str(machine.layout.run), str(manifests), str(boundary), *flags]
+    arguments = [str(machine.layout.root), str(machine.layout.run), str(manifests), str(moment), *flags]
     done = subprocess.run(
         [sys.executable, "-m", "tests.machine.killed", *arguments], timeout=60, check=False, capture_output=True
     )

@@ -17,7 +17,8 @@ from runtime.layout import Layout
 from runtime.network.dns.process import read_dns
 from runtime.network.firewall.publications import unpublish
 from runtime.process import client
-from tests.machine.machine import Machine, told
+from runtime.process.records import Phase
+from tests.machine.machine import Machine, told, until
 
 pytestmark = pytest.mark.kernel
 
@@ -92,6 +93,25 @@ def test_an_init_that_was_killed_runs_again(shop: Machine) -> None:
     client.wait(shop.layout, "db", 10)
     expect_drift_and_repair(shop, "process: killed by signal 9 → running", "Container/db")
     assert shop.process("db").pid != before.pid
+
+
+def test_a_container_whose_monitor_was_killed_is_started_again_under_a_new_one(shop: Machine) -> None:
+    before = shop.process("db")
+    send_signal(before.monitor_pid, before.monitor_start_time, signal.SIGKILL)
+    until(lambda: not client.has_monitor(before))
+    expect_drift_and_repair(shop, "monitor: (none) → present", "Container/db")
+    after = shop.process("db")
+    assert client.has_monitor(after) and after.pid != before.pid
+
+
+def test_an_end_that_no_monitor_saw_is_told_as_unknown_and_the_container_runs_again(shop: Machine) -> None:
+    before = shop.process("db")
+    send_signal(before.monitor_pid, before.monitor_start_time, signal.SIGKILL)
+    send_signal(before.pid, before.start_time, signal.SIGKILL)
+    until(lambda: shop.process("db").phase is Phase.EXITED)
+    ended = shop.process("db").exit
+    assert ended is not None and ended.exit_code is None
+    expect_drift_and_repair(shop, "process: ended, nobody saw how → running", "Container/db")
 
 
 def test_a_cgroup_limit_edited_by_hand_is_set_back(shop: Machine) -> None:
