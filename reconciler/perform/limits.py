@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from runtime.process.failure import ProcessFailed
 from schemas.errors import Refused
 
 FIELDS = (
-    (r"memory\.(memsw|swap)", "mem_limit and memswap_limit"),
+    (r"memory\.(memsw|swap\.)", "mem_limit and memswap_limit"),
     (r"memory\.(soft_limit|low)", "mem_reservation"),
     (r"memory\.swappiness", "mem_swappiness"),
     (r"memory", "mem_limit"),
@@ -57,11 +58,22 @@ def told(want: Desired) -> Iterator[None]:
             file = f": {error.path}" if error.path.startswith("/sys/") else ""
             raise refusal(want, f"{error.message}{file}", error.errno) from error
         where = f"spec.{STEPS[error.step]}" if error.step in STEPS else error.step
-        raise Refused(error.message, object=str(want.key), step=where, path=error.path, errno=error.errno) from error
+        raise Refused(
+            error.message, object=str(want.key), step=where, path=error.path, errno=error.errno, hint=_remedy(error)
+        ) from error
+
+
+def _remedy(error: ProcessFailed) -> str:
+    if error.step == "sysctl" and error.errno == errno.ENOENT and error.path.startswith("net"):
+        # older kernels keep net.core.* from networks that belong to a user namespace
+        return "this kernel has it only for containers without users of their own: userns_mode: host, or leave it out"
+    return ""
 
 
 def refusal(want: Desired, message: str, number: int | None) -> Refused:
-    field = next((fields for pattern, fields in FIELDS if re.search(pattern, message)), "")
+    # the names of files alone: a container may be called like a controller
+    names = re.sub(r"\S*/", "", message)
+    field = next((fields for pattern, fields in FIELDS if re.search(pattern, names)), "")
     hint = "see `trimtab system check` for what this machine can limit; leave it out, or write another value"
     step = f"spec.{field}" if field else "cgroup"
     return Refused(message, object=str(want.key), step=step, errno=number, hint=hint)

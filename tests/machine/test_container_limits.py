@@ -83,7 +83,8 @@ def test_processor_time_is_limited(machine: Machine) -> None:
     assert share(machine, "cpus") == 0.5
     found = limits(machine, "quota")["cpu"]
     assert (found["quota"], found["period"]) == (20_000, 50_000)
-    assert limits(machine, "shares")["cpu"]["shares"] == 512
+    # v2 counts weights more coarsely
+    assert limits(machine, "shares")["cpu"]["shares"] == pytest.approx(512, rel=0.02)
 
 
 def share(machine: Machine, name: str) -> float:

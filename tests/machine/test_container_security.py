@@ -70,7 +70,7 @@ def manifests(directory: Path) -> str:
             container("several-devices", devices=["/dev/net:/dev/wires"]),
             container("rules", device_cgroup_rules=["c 10:229 rwm"]),
             container("shm", shm_size="3m"),
-            container("tuned", sysctls={"net.core.somaxconn": 99, "kernel.msgmax": "4096"}),
+            container("tuned", sysctls={"net.ipv4.ip_unprivileged_port_start": 99, "kernel.msgmax": "4096"}),
             container("tuned-link", sysctls={"net.ipv4.conf.eth0.forwarding": "1", "net.ipv4.ip_forward": "1"}),
             container("limited", ulimits={"nofile": {"soft": 100, "hard": 200}, "core": 0}),
         ]
@@ -311,8 +311,20 @@ def test_shared_memory_has_the_size_it_was_given(machine: Machine) -> None:
 
 
 def test_sysctls_are_set_in_the_containers_namespaces(machine: Machine) -> None:
-    assert run(machine, "tuned", "cat", "/proc/sys/net/core/somaxconn") == "99\n"
+    assert run(machine, "tuned", "cat", "/proc/sys/net/ipv4/ip_unprivileged_port_start") == "99\n"
     assert run(machine, "tuned", "cat", "/proc/sys/kernel/msgmax") == "4096\n"
+
+
+def test_a_sysctl_that_this_kernel_keeps_from_users_of_their_own_is_set_or_refused_with_a_remedy(
+    machine: Machine,
+) -> None:
+    outcomes = machine.apply(machine.image + container("core", sysctls={"net.core.somaxconn": 99}))
+    failed = [str(outcome.error) for outcome in outcomes if not outcome.ok]
+    if failed:
+        assert "spec.sysctls" in failed[0] and "net.core.somaxconn" in failed[0]
+        assert "userns_mode: host" in failed[0]
+        machine.converge(machine.image + container("core", userns_mode="host", sysctls={"net.core.somaxconn": 99}))
+    assert run(machine, "core", "cat", "/proc/sys/net/core/somaxconn") == "99\n"
 
 
 def test_a_sysctl_of_a_link_is_set_when_the_link_is_there(machine: Machine) -> None:
