@@ -11,6 +11,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -81,6 +82,24 @@ def test_of_many_callers_at_once_one_starts_the_server(layout: Layout, netns: No
         with ThreadPoolExecutor(4) as pool:  # Threads made here live in the test's network namespace.
             started = list(pool.map(lambda _: ensure_dns(layout, resolv_conf), range(4)))
         assert sorted(started) == [False, False, False, True]
+    finally:
+        stop_dns(layout)
+
+
+def test_a_server_whose_starter_was_killed_is_waited_for(
+    layout: Layout, netns: None, resolv_conf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It holds the lock already, and does not answer yet when the next caller comes."""
+    start = process._start
+
+    def refused(*arguments: Any) -> None:
+        start(*arguments)
+        raise RetryLater("another DNS server of this engine holds the lock")
+
+    monkeypatch.setattr(process, "_start", refused)
+    try:
+        assert ensure_dns(layout, resolv_conf) is False
+        assert read_dns(layout).is_current
     finally:
         stop_dns(layout)
 

@@ -6,6 +6,7 @@ when it does not answer. Both stand in the server's working directory, the engin
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import socket
@@ -66,6 +67,18 @@ def read_identity(directory: Path) -> tuple[int, int] | None:
         return int(content["pid"]), int(content["started"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process holds the lock on a file (flock(2))."""
+    try:
+        with path.open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
 
 
 def ask_status(directory: Path, timeout: float) -> Status | None:

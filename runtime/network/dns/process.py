@@ -10,12 +10,13 @@ import fcntl
 import os
 import signal
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.kernel.process import open_process, wait_end
 from runtime.layout import Layout
-from runtime.network.dns.control import ask_status, read_identity
+from runtime.network.dns.control import LOCK_FILE, ask_status, is_locked, read_identity
 from runtime.network.dns.records import ensure_directory, networks_directory
 from runtime.network.dns.version import code_version
 from schemas.errors import RetryLater
@@ -24,6 +25,8 @@ RESOLV_CONF = Path("/etc/resolv.conf")
 ANSWER_SECONDS = 3.0
 START_SECONDS = 20.0
 END_SECONDS = 2.0
+SOON_SECONDS = 3.0
+"""How long a server that has its lock may take until it answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +53,25 @@ def ensure_dns(layout: Layout, resolv_conf: Path = RESOLV_CONF) -> bool:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if read_dns(layout).is_current:
             return False
-        _start(layout, resolv_conf, read_identity(layout.dns))
+        try:
+            _start(layout, resolv_conf, read_identity(layout.dns))
+        except RetryLater:
+            if not _answers_soon(layout):
+                raise
+            return False
     if not read_dns(layout).is_current:
         raise RetryLater("the DNS server does not answer", step="start the DNS server", path=str(layout.dns))
     return True
+
+
+def _answers_soon(layout: Layout) -> bool:
+    """Whether one whose starter was killed holds the server's lock, and now answers."""
+    deadline = time.monotonic() + SOON_SECONDS
+    while is_locked(layout.dns / LOCK_FILE) and time.monotonic() < deadline:
+        if read_dns(layout).is_current:
+            return True
+        time.sleep(0.01)
+    return read_dns(layout).is_current
 
 
 def stop_dns(layout: Layout) -> None:
