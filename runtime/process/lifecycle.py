@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal as signals
 import time
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from runtime.kernel import cgroup
 from runtime.kernel import process as kernel_process
 from runtime.process.asking import ask_monitor
 from runtime.process.failure import NotRunning, ProcessFailed, step
-from runtime.process.paths import VANISHED, ContainerPaths, is_paused, open_lock
+from runtime.process.paths import VANISHED, ContainerPaths, is_paused, open_lock, remove_live
 from runtime.process.records import ExitRecord, Phase, ProcessRecord, read_exit, read_state
 
 END_SECONDS = 10.0
@@ -214,8 +213,7 @@ def delete(paths: ContainerPaths, *, force: bool) -> None:
             _end_rest(paths)
         with step("cgroup", paths.cgroup):
             cgroup.remove(paths.cgroup, keep_engine=paths.has_launcher)
-        with contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(paths.live)
+        remove_live(paths)
 
 
 @contextlib.contextmanager

@@ -6,12 +6,14 @@ import contextlib
 import errno
 import fcntl
 import os
-import shutil
 from dataclasses import dataclass
 from typing import Any
 
 from runtime.kernel import cgroup
 from runtime.layout import Layout
+
+LOCK = "lock"
+"""The file of the live directory that its creator, then its monitor, holds from birth to end."""
 
 VANISHED = {errno.ENOENT, errno.ENODEV}
 """A cgroup that its monitor removes while we look at it: before the open, or after."""
@@ -81,13 +83,33 @@ def undo(paths: ContainerPaths) -> None:
     """Take away what a container that was not made has left: live directory and cgroup."""
     with contextlib.suppress(OSError):
         cgroup.remove(paths.cgroup, keep_engine=paths.has_launcher)
-    shutil.rmtree(paths.live, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        remove_live(paths)
+
+
+def remove_live(paths: ContainerPaths) -> None:
+    """Take the live directory away, the lock in it last: nobody else removes any of it meanwhile.
+
+    It stays where somebody has taken the lock anew by then: a second deletion, which removes it, or a successor.
+    """
+    try:
+        entries = list(os.scandir(paths.live))
+    except FileNotFoundError:
+        return
+    for path in (*(entry.path for entry in entries if entry.name != LOCK), f"{paths.live}/{LOCK}"):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+    try:
+        os.rmdir(paths.live)
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTEMPTY):
+            raise
 
 
 def open_lock(paths: ContainerPaths) -> int | None:
     """Lock the live directory, which is there; None where a creator or a monitor holds it, from birth to end."""
     while True:
-        lock = os.open(f"{paths.live}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = os.open(f"{paths.live}/{LOCK}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -102,7 +124,7 @@ def open_lock(paths: ContainerPaths) -> int | None:
 def is_replaced(paths: ContainerPaths, lock: int) -> bool:
     """Whether the live directory is another than the one `lock` was taken in: what is there belongs to a successor."""
     try:
-        found = os.stat(f"{paths.live}/lock")
+        found = os.stat(f"{paths.live}/{LOCK}")
     except FileNotFoundError:
         return False
     return not os.path.samestat(found, os.fstat(lock))
