@@ -30,6 +30,7 @@ FIELDS = (
 """File or controller of a cgroup -> fields of the manifest that end there."""
 
 STEPS = {
+    "id map": "userns_mode",
     "rlimits": "ulimits",
     "sysctl": "sysctls",
     "oom_score_adj": "oom_score_adj",
@@ -67,6 +68,8 @@ def _remedy(error: ProcessFailed) -> str:
     if error.step == "sysctl" and error.errno == errno.ENOENT and error.path.startswith("net"):
         # older kernels keep net.core.* from networks that belong to a user namespace
         return "this kernel has it only for containers without users of their own: userns_mode: host, or leave it out"
+    if error.step == "id map":
+        return "keep the engine's directories (--root) on ext4, xfs or btrfs, or write userns_mode: host"
     return ""
 
 

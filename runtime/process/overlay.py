@@ -14,7 +14,11 @@ from contextlib import ExitStack
 from functools import cache
 
 from runtime.kernel import mount, namespaces, prctl
+from runtime.kernel.mountinfo import read_mountinfo
 from runtime.process.failure import ProcessFailed, step
+
+ID_MAP = "id map"
+"""The step that fails where a layer lies on a file system that cannot show other ids."""
 
 OPTIONS = {"index": "off", "metacopy": "off", "redirect_dir": "off"}
 """What an upper directory must be free of to be a layer by itself later: no redirects, no metadata-only copies."""
@@ -90,9 +94,23 @@ def _layer(path: str, user_namespace: int | None, stack: ExitStack) -> int:
     with step("layer", path):
         tree = mount.open_tree(mount.AT_FDCWD, path)
         stack.callback(os.close, tree)
-        if user_namespace is not None:
-            mount.mount_setattr(tree, mount.MOUNT_ATTR_IDMAP, user_namespace=user_namespace)
+    if user_namespace is not None:
+        with step(ID_MAP, path):
+            _map_ids(tree, user_namespace)
     return tree
+
+
+def _map_ids(tree: int, user_namespace: int) -> None:
+    try:
+        mount.mount_setattr(tree, mount.MOUNT_ATTR_IDMAP, user_namespace=user_namespace)
+    except OSError as error:
+        # tmpfs before Linux 6.3, and what never can
+        if error.errno != errno.EINVAL:
+            raise
+        device = os.fstat(tree).st_dev
+        number = f"{os.major(device)}:{os.minor(device)}"
+        kind = next((mounted.fstype for mounted in read_mountinfo() if mounted.device == number), "its file system")
+        raise OSError(errno.EINVAL, f"this kernel cannot id-map {kind}") from error
 
 
 def _mount_detached(trees: list[int], parts: tuple[str, str] | None) -> int:

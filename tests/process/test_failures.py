@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
+from runtime.kernel import mount
 from runtime.process import client
 from runtime.process.failure import ProcessFailed
 from runtime.process.records import Phase
 from tests.conftest import cgroup_directories
-from tests.process.bundles import specification
+from tests.process.bundles import in_host_users, specification
 from tests.process.conftest import Box
 
 pytestmark = pytest.mark.kernel
@@ -116,6 +117,16 @@ def test_a_device_the_host_does_not_have(box: Box) -> None:
     spec["linux"]["devices"] = [{"path": "/dev/none", "type": "c", "major": 250, "minor": 250}]
     failure = failure_to_create(box, spec)
     assert (failure.step, failure.path) == ("device", "/dev/none")
+
+
+def test_layers_on_a_file_system_that_cannot_be_mapped_are_told_by_its_name(box: Box) -> None:
+    box.layout.root.mkdir(exist_ok=True)
+    mount.mount("ramfs", str(box.layout.root), "ramfs")
+    failure = failure_to_create(box, specification("true"))
+    assert (failure.step, failure.path) == ("id map", str(box.layout.container("one")))
+    assert failure.message == "this kernel cannot id-map ramfs"
+    record, _ = box.run(in_host_users(specification("true")))
+    assert record.exit_code == 0
 
 
 def test_a_sysctl_that_is_not_the_containers(box: Box) -> None:
