@@ -22,7 +22,7 @@ from reconciler.perform.context import Context
 from reconciler.perform.images import collect_unused
 from reconciler.plan import plan
 from reconciler.preflight import refuse_conflicts
-from reconciler.prune import NO_PRUNING, Pruning, to_delete
+from reconciler.prune import NO_PRUNING, Pruned, Pruning, kept_notes, prune
 from reconciler.registries import read_registries
 from reconciler.resolve import resolve
 from reconciler.resolve.expand import DEFAULT_NETWORK
@@ -30,7 +30,7 @@ from reconciler.resolve.world import Resolved, World
 from reconciler.sources.contents import read_contents, read_environments
 from reconciler.sources.host import busy_ports, can_limit_swap, read_block_devices
 from reconciler.store.events import Event, record_events
-from reconciler.store.inventory import Entry, read_inventory, record_set
+from reconciler.store.inventory import Entry, forget, hand_over, read_inventory, record_set
 from reconciler.store.leases import read_leases, record_leases
 from reconciler.store.records import Record, read_records
 from reconciler.store.revisions import record_revision
@@ -68,6 +68,7 @@ class Prepared:
     plan: Plan
     context: Context
     resolved: Resolved
+    pruned: Pruned
 
 
 def prepare(engine: Engine, asked: Asked, progress: Report = ignore) -> Prepared:
@@ -97,8 +98,9 @@ def prepare(engine: Engine, asked: Asked, progress: Report = ignore) -> Prepared
     concerned = _concerned(records, resolved.desired, asked.set)
     observed = observe(engine, concerned)
     refuse_conflicts(resolved.desired, observed)
-    deletions = to_delete(resolved.desired, records, inventory, asked.set, asked.pruning)
-    made = plan(resolved.desired, observed, deletions)
+    pruned = prune(resolved.desired, records, inventory, asked.set, asked.pruning)
+    made = plan(resolved.desired, observed, pruned.delete)
+    made = replace(made, notes=(*made.notes, *kept_notes(pruned, records, asked.set)))
     context = Context(
         engine=engine,
         set=asked.set,
@@ -112,7 +114,7 @@ def prepare(engine: Engine, asked: Asked, progress: Report = ignore) -> Prepared
         progress=progress,
         now=time.time(),
     )
-    return Prepared(asked, made, context, resolved)
+    return Prepared(asked, made, context, resolved, pruned)
 
 
 def _world(
@@ -147,6 +149,8 @@ def carry_out(prepared: Prepared, watch: Watch, parallel: int, stop: Stop = neve
     entries = [_entry(item, asked) for item in prepared.resolved.declared.values()]
     record_set(database, asked.set, asked.source, entries, context.now)
     record_leases(database, prepared.resolved.leases)
+    hand_over(database, prepared.pruned.handed)
+    forget(database, *prepared.pruned.forgotten)
     if any(action.key.kind in NETWORKED for action in prepared.plan.effective):
         import_codecs()
     outcomes = apply(prepared.plan, lambda action: perform(context, action), watch, parallel, stop)

@@ -136,6 +136,14 @@ def implied(instances: Iterable[Instance], known: Mapping[Key, Declared]) -> dic
     return made
 
 
+def is_implied(key: Key, manifest: Mapping[str, Any]) -> bool:
+    """Whether an object of the inventory is what `implied` makes: nobody wrote it, or nobody could tell."""
+    spec = manifest["spec"]
+    if key == DEFAULT_NETWORK:
+        return not spec and set(manifest["metadata"]) <= {"name"}
+    return key.kind is Kind.IMAGE and "ref" in spec and key.name == implicit_name(spec["ref"], spec.get("platform"))
+
+
 def _image_specs(instance: Instance) -> Iterator[tuple[Key, ImageSpec]]:
     """Each image of the container, as if it were declared."""
     spec = instance.spec

@@ -10,6 +10,8 @@ from typing import Any
 from reconciler.store.database import Database
 from schemas.names import Key, Kind
 
+_DROP_EMPTY_SETS = "DELETE FROM sets WHERE name NOT IN (SELECT set_name FROM inventory)"
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -67,11 +69,38 @@ def record_set(database: Database, name: str, source: str, entries: Iterable[Ent
         )
 
 
-def forget(database: Database, key: Key) -> None:
-    """The object is gone: its set no longer owns it, and its leases are free."""
+def hand_over(database: Database, handed: Mapping[Key, Key]) -> None:
+    """Give each object to the set of the one that needs it, with that one's file and line as where it comes from."""
+    if not handed:
+        return
     with database.begin() as connection:
-        connection.execute("DELETE FROM inventory WHERE kind=? AND name=?", (key.kind.value, key.name))
-        connection.execute("DELETE FROM sets WHERE name NOT IN (SELECT set_name FROM inventory)")
+        for (kind, name), (user_kind, user) in ((_columns(key), _columns(by)) for key, by in handed.items()):
+            connection.execute(
+                "UPDATE records SET set_name = (SELECT set_name FROM records WHERE kind=? AND name=?) "
+                "WHERE kind=? AND name=?",
+                (user_kind, user, kind, name),
+            )
+            # a replica stands in no inventory, its Service does
+            connection.execute(
+                "UPDATE inventory SET (set_name, file, line, commit_id) = (SELECT set_name, file, line, commit_id "
+                "FROM inventory WHERE kind || '/' || name IN (SELECT ? || '/' || ? UNION SELECT owner FROM records "
+                "WHERE kind=? AND name=?) ORDER BY kind = ? DESC LIMIT 1) WHERE kind=? AND name=?",
+                (user_kind, user, user_kind, user, user_kind, kind, name),
+            )
+        connection.execute(_DROP_EMPTY_SETS)
+
+
+def forget(database: Database, *keys: Key) -> None:
+    """The objects are gone: their set no longer owns them."""
+    if not keys:
+        return
+    with database.begin() as connection:
+        connection.executemany("DELETE FROM inventory WHERE kind=? AND name=?", map(_columns, keys))
+        connection.execute(_DROP_EMPTY_SETS)
+
+
+def _columns(key: Key) -> tuple[str, str]:
+    return key.kind.value, key.name
 
 
 def read_sets(database: Database) -> dict[str, str]:

@@ -38,6 +38,12 @@ def container(name: str, more: str = "") -> str:
     return f"\n---\napiVersion: trimtab/v1\nkind: Container\nmetadata: {{name: {name}}}\nspec: {spec}\n"
 
 
+def on_default(name: str) -> str:
+    return (
+        f"apiVersion: trimtab/v1\nkind: Container\nmetadata: {{name: {name}}}\nspec: {{image: busybox, init: true}}\n"
+    )
+
+
 def test_a_renamed_container_keeps_its_volumes_data(machine: Machine) -> None:
     machine.converge(machine.image + NETWORK + VOLUME + container("old", ', volumes: ["data:/data"]'))
     machine.inside("old", "/bin/sh", "-c", "echo precious > /data/file")
@@ -64,6 +70,18 @@ def test_a_container_uses_another_sets_network_which_then_stays(machine: Machine
     assert machine.diff(container("web"), "shop").empty
     machine.delete("shop")
     assert "Network/front" in results(machine.delete("base"))
+
+
+def test_an_implied_network_outlives_the_set_that_made_it_and_goes_with_its_last_user(machine: Machine) -> None:
+    machine.converge(machine.image, "base")
+    machine.converge(on_default("first"), "one")
+    machine.converge(on_default("second"), "two")
+    machine.delete("one")
+    left = machine.diff(on_default("second"), "two")
+    assert left.empty, told(left)
+    assert machine.links() != []
+    assert results(machine.delete("two"))["Network/default"] == "deleted"
+    assert machine.sets() == ["base"]
 
 
 def test_two_sets_cannot_claim_one_object(machine: Machine) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from reconciler.claims import declared_elsewhere, refuse_claimed, refuse_unbuilt
-from reconciler.prune import Pruning, to_delete
+from reconciler.prune import Pruned, Pruning, kept_notes, prune
 from reconciler.store.inventory import Entry
 from reconciler.store.records import Record
 from schemas.errors import Invalid, Refused
@@ -28,47 +28,66 @@ def entry(key: Key, set_name: str = "shop", annotations: dict[str, str] | None =
 
 
 def test_without_prune_nothing_is_deleted() -> None:
-    assert to_delete({}, {WEB: record(WEB)}, {}, "shop", Pruning()) == {}
+    assert prune({}, {WEB: record(WEB)}, {}, "shop", Pruning()) == Pruned()
 
 
 def test_what_the_set_owns_and_no_longer_declares_goes() -> None:
-    assert to_delete({}, {WEB: record(WEB)}, {}, "shop", EVERYTHING) == {WEB: "no longer in the manifests"}
+    assert prune({}, {WEB: record(WEB)}, {}, "shop", EVERYTHING).delete == {WEB: "no longer in the manifests"}
 
 
 def test_another_sets_objects_stay() -> None:
-    assert to_delete({}, {WEB: record(WEB, "other")}, {}, "shop", EVERYTHING) == {}
+    assert prune({}, {WEB: record(WEB, "other")}, {}, "shop", EVERYTHING).delete == {}
 
 
 def test_a_protected_object_stays() -> None:
     inventory = {WEB: entry(WEB, annotations={"trimtab/prune": "disabled"})}
-    assert to_delete({}, {WEB: record(WEB)}, inventory, "shop", EVERYTHING) == {}
+    assert prune({}, {WEB: record(WEB)}, inventory, "shop", EVERYTHING).delete == {}
 
 
 def test_a_replica_of_a_protected_service_stays() -> None:
     service = Key(Kind.SERVICE, "web")
     inventory = {service: entry(service, annotations={"trimtab/prune": "disabled"})}
     replica = record(Key(Kind.CONTAINER, "web-1"), owner=service)
-    assert to_delete({}, {replica.key: replica}, inventory, "shop", EVERYTHING) == {}
+    assert prune({}, {replica.key: replica}, inventory, "shop", EVERYTHING).delete == {}
 
 
 def test_empty_manifests_delete_everything_only_when_told_so() -> None:
     with pytest.raises(Refused, match="the manifests are empty: all 1 objects of the set shop"):
-        to_delete({}, {WEB: record(WEB)}, {}, "shop", Pruning(enabled=True))
+        prune({}, {WEB: record(WEB)}, {}, "shop", Pruning(enabled=True))
 
 
 def test_what_another_sets_container_needs_stays() -> None:
     records = {FRONT: record(FRONT), WEB: record(WEB, "other", needs=(FRONT,))}
-    assert to_delete({}, records, {}, "shop", EVERYTHING) == {}
+    pruned = prune({}, records, {FRONT: entry(FRONT)}, "shop", EVERYTHING)
+    assert pruned == Pruned(kept={FRONT: WEB})
+    (note,) = kept_notes(pruned, records, "shop")
+    assert (note.key, note.text) == (FRONT, "stays: Container/web of the set other needs it")
+
+
+def test_what_was_only_implied_and_another_set_needs_is_that_sets_from_then_on() -> None:
+    default = Key(Kind.NETWORK, "default")
+    records = {default: record(default), WEB: record(WEB, "other", needs=(default,))}
+    written = entry(default)
+    implied = Entry(default, "shop", "shop.yaml", 12, "", {**written.manifest, "metadata": {"name": "default"}})
+    pruned = prune({}, records, {default: implied}, "shop", EVERYTHING)
+    assert pruned == Pruned(kept={default: WEB}, handed={default: WEB})
+    (note,) = kept_notes(pruned, records, "shop")
+    assert note.text == "stays: Container/web of the set other needs it, which owns it from now on"
+
+
+def test_what_was_declared_and_never_made_is_forgotten() -> None:
+    inventory = {WEB: entry(WEB), DB: entry(DB, "other")}
+    assert prune({}, {}, inventory, "shop", EVERYTHING) == Pruned(forgotten=frozenset({WEB}))
 
 
 def test_what_only_goes_with_its_users_goes_with_them() -> None:
     records = {FRONT: record(FRONT), WEB: record(WEB, needs=(FRONT,))}
-    assert set(to_delete({}, records, {}, "shop", EVERYTHING)) == {FRONT, WEB}
+    assert set(prune({}, records, {}, "shop", EVERYTHING).delete) == {FRONT, WEB}
 
 
 def test_deleting_one_object_leaves_the_rest_of_its_set() -> None:
     records = {WEB: record(WEB), DB: record(DB)}
-    assert set(to_delete({}, records, {}, "shop", Pruning(only=frozenset({WEB})))) == {WEB}
+    assert set(prune({}, records, {}, "shop", Pruning(only=frozenset({WEB}))).delete) == {WEB}
 
 
 WEB_MANIFEST = "apiVersion: trimtab/v1\nkind: Container\nmetadata: {name: web}\nspec: {image: nginx:1}\n"
