@@ -52,7 +52,7 @@ def is_quick(spec: Spec, paths: ContainerPaths) -> bool:
     """Whether nothing in a specification can make its maker wait: no program of others, no file system of others."""
     if hooks.has_hooks(spec, "prestart", "createRuntime", "poststart"):
         return False
-    own = os.path.dirname(os.path.dirname(paths.live)) + "/"
+    own = (os.path.dirname(os.path.dirname(paths.live)) + "/", paths.bundle + "/")
     binds = [entry for entry in spec.get("mounts") or () if options_of(entry).bind]
     return all(entry.get("source", "").startswith(own) and not entry.get("uidMappings") for entry in binds)
 
