@@ -24,6 +24,7 @@ def declared_of(entry: Entry) -> Declared:
         Metadata(entry.key.name, metadata.get("labels", {}), metadata.get("annotations", {})),
         SPEC_MODELS[entry.key.kind].model_validate(entry.manifest["spec"]),
         Origin(entry.file, entry.line, entry.set, entry.commit),
+        spot=(entry.line - 1, 0, None),
     )
 
 

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 from pydantic import PlainSerializer
 
+from schemas.faults import collect
 from schemas.plain_types import TEXT, list_of, read_list, read_text, read_whole, words
 from schemas.spelling import INTO_BAG, SORTED, Spelling, pattern
 
@@ -104,7 +105,7 @@ def read_extra_hosts(value: Any) -> dict[str, tuple[str, ...]]:
     if isinstance(value, dict):
         pairs = [(name, address) for name, many in value.items() for address in _several(many)]
     else:
-        pairs = [_host_pair(item) for item in _several(value)]
+        pairs = collect("extra_hosts", _several(value), _host_pair)
     found: dict[str, list[str]] = {}
     for name, address in pairs:
         addresses = found.setdefault(read_dns_name(name), [])

@@ -19,7 +19,7 @@ from typing import Any
 from schemas.compose_service import Names, Part, kind_of, spec_of
 from schemas.envelope import Metadata
 from schemas.field_path import Path
-from schemas.findings import Findings
+from schemas.findings import Findings, without_values
 from schemas.manifest import Manifest
 from schemas.metadata import is_name, usable_name
 from schemas.names import Key, Kind
@@ -50,7 +50,7 @@ def is_compose(value: Any) -> bool:
 
 def read_compose(file: str, document: Document, environment: Mapping[str, str]) -> Iterator[Manifest]:
     """The manifests of a compose file. The first carries the problems of the file itself, and no key."""
-    findings = Findings(file, document.spot, list(document.problems))
+    findings = Findings(file, document.spot, list(without_values(document.problems, "secrets")))
     root = Part((), document.value, document.spot)
     _check_sections(root, findings)
     services = [each for each in _parts(root, "services", findings) if _is_active(each, environment)]
@@ -86,7 +86,8 @@ def _parts(root: Part, section: str, findings: Findings) -> Iterator[Part]:
         if value is None or isinstance(value, dict):
             yield Part(path, value or {}, spot_below(spots, name) or root.spots[section])
         else:
-            findings.refuse(path, not_a_map(value), "write its fields below it")
+            message = "is not a map" if section == "secrets" else not_a_map(value)
+            findings.refuse(path, message, "write its fields below it")
 
 
 def _is_active(service: Part, environment: Mapping[str, str]) -> bool:

@@ -6,6 +6,7 @@ together, and checked against each other where two chapters meet.
 Source: Compose Specification, services.
 """
 
+from collections.abc import Iterator
 from typing import Annotated, Self
 
 from pydantic import model_validator
@@ -14,6 +15,7 @@ from schemas.faults import Fault, refuse
 from schemas.field import live
 from schemas.lifecycle_fields import LifecycleFields
 from schemas.limits import LimitFields
+from schemas.mount_targets import is_below, objection
 from schemas.network_fields import NetworkFields
 from schemas.plain_types import one_of
 from schemas.process_fields import ProcessFields
@@ -56,4 +58,16 @@ def template_faults(spec: ContainerTemplate) -> list[Fault]:
             for index, mount in enumerate(spec.volumes)
             if mount.bind is not None and (shared := mount.bind.propagation) in ("shared", "rshared")
         ]
-    return faults
+    return [*faults, *covered_faults(spec)]
+
+
+def covered_faults(spec: ContainerTemplate) -> Iterator[Fault]:
+    """What would be mounted over paths that the engine itself fills."""
+    for field in ("volumes", "tmpfs", "secrets", "configs"):
+        for index, entry in enumerate(getattr(spec, field)):
+            read_only = getattr(entry, "read_only", True)
+            if said := objection(entry.target, read_only=read_only, privileged=spec.privileged):
+                yield (field, index), said
+    for index, device in enumerate(spec.devices):
+        if is_below(device.target, "/proc") or is_below(device.target, "/sys"):
+            yield ("devices", index), f"{device.target} belongs to the kernel; name a path below /dev"

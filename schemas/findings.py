@@ -5,6 +5,7 @@ Made by `manifest` and `compose` for every document they read; handed to whateve
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from schemas.errors import Place, Problem
@@ -12,6 +13,22 @@ from schemas.field_path import Path, format_path
 from schemas.yaml_text import Spot, find_spot
 
 MOST = 500
+UNREADABLE = "its text or a variable in it cannot be read"
+UNREADABLE_REMEDY = "set its variables in the environment or with --env-file; $$ is a dollar sign"
+
+
+def without_values(problems: Iterable[Problem], below: str) -> tuple[Problem, ...]:
+    """Problems of the YAML, in words that repeat nothing of what stands below the field `below`: it is secret."""
+    return tuple(
+        replace(problem, message=UNREADABLE, remedy=UNREADABLE_REMEDY) if _is_value(problem, below) else problem
+        for problem in problems
+    )
+
+
+def _is_value(problem: Problem, below: str) -> bool:
+    if problem.field == below:
+        return not problem.message.startswith("the key")
+    return problem.field.startswith((f"{below}.", f"{below}["))
 
 
 @dataclass(slots=True)

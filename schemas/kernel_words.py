@@ -9,10 +9,11 @@ Sources: signal(7), capabilities(7), getrlimit(2), namespaces(7), kernel documen
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
-from schemas.nearest import nearest
+from schemas.faults import Fault, refuse
+from schemas.nearest import is_slip, nearest
 from schemas.plain_types import list_of, read_pairs, read_text, words
 from schemas.spelling import INTO_BAG, SORTED, Spelling, pattern
 
@@ -82,11 +83,16 @@ def read_capability(value: Any) -> str:
 def read_sysctls(value: Any) -> dict[str, str]:
     """A map or a list of `NAME=VALUE`, by names in canonical form. Only sysctls of a namespace. Raises ValueError."""
     found: dict[str, str] = {}
-    for written, text in read_pairs(value).items():
-        name = read_sysctl_name(written)
-        if text is None or not text.strip() or "\n" in text:
-            raise ValueError(f"the sysctl {written!r} has no value; write {name}: VALUE")
-        found[name] = " ".join(text.split())
+    faults: list[Fault] = []
+    for index, (written, text) in enumerate(read_pairs(value).items()):
+        try:
+            name = read_sysctl_name(written)
+            if text is None or not text.strip() or "\n" in text:
+                raise ValueError(f"the sysctl {written!r} has no value; write {name}: VALUE")
+            found[name] = " ".join(text.split())
+        except ValueError as error:
+            faults.append(((written if isinstance(value, Mapping) else index,), str(error)))
+    refuse("sysctls", faults)
     return found
 
 
@@ -97,8 +103,13 @@ def read_sysctl_name(text: str) -> str:
     if len(parts) < 2 or not all(_SYSCTL_PART.fullmatch(part) for part in parts):
         raise ValueError(f"{text!r} is no sysctl; write a name as in net.core.somaxconn")
     if parts[0] != "net" and parts[:2] != ["fs", "mqueue"] and ".".join(parts) not in IPC_SYSCTLS:
-        near = nearest(".".join(parts), IPC_SYSCTLS)
-        meant = f"; did you mean {near}?" if near else "; set it there, or write one of net.*, fs.mqueue.*, kernel.shm*"
+        wrong = ".".join(parts)
+        near = nearest(wrong, IPC_SYSCTLS)
+        meant = (
+            f"; did you mean {near}?"
+            if near and is_slip(wrong, near)
+            else "; set it there, or write one of net.*, fs.mqueue.*, kernel.shm*"
+        )
         raise ValueError(f"{text!r} belongs to the whole host{meant}")
     return text if "." in "".join(parts) else ".".join(parts)
 

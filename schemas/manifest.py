@@ -12,11 +12,11 @@ from typing import Any
 
 from schemas.envelope import Metadata
 from schemas.errors import Problem
-from schemas.findings import Findings
+from schemas.findings import Findings, without_values
 from schemas.metadata import read_metadata, refuse_unknown
 from schemas.names import API_VERSION, Key, Kind
 from schemas.nearest import suggest
-from schemas.spec_words import not_a_map, shown
+from schemas.spec_words import shown
 from schemas.yaml_text import Document, Spot
 
 FIELDS = ("apiVersion", "kind", "metadata", "spec")
@@ -38,8 +38,11 @@ class Manifest:
 
 def read_manifests(file: str, document: Document) -> Iterator[Manifest]:
     """The manifests of one document: none if it is empty, several if it is a List."""
-    findings = Findings(file, document.spot, list(document.problems))
     value = document.value
+    problems = document.problems
+    if isinstance(value, dict) and value.get("kind") == Kind.SECRET:
+        problems = without_values(problems, "spec")
+    findings = Findings(file, document.spot, list(problems))
     if isinstance(value, dict) and value.get("kind") == "List":
         yield from _read_list(value, findings)
     elif value is not None or findings.problems:
@@ -103,6 +106,8 @@ def _read_spec(value: dict[str, Any], findings: Findings) -> dict[str, Any] | No
     """The spec as written; empty where it is left out, None where it is no map."""
     spec = value.get("spec")
     if spec is not None and not isinstance(spec, dict):
-        findings.refuse(("spec",), not_a_map(spec), "write the fields of the spec below it")
+        # never what it is: it may be the content of a Secret
+        written = "a list" if isinstance(spec, list) else "one value"
+        findings.refuse(("spec",), f"is {written}, not a map", "write the fields of the spec below it")
         return None
     return spec or {}

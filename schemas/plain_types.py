@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from pydantic import PlainSerializer
 
 from schemas import units
-from schemas.faults import collect
+from schemas.faults import Fault, collect, refuse
 from schemas.names import NAME_PATTERN
 from schemas.spelling import INTO_BAG, SORTED, VARIABLE, Spelling, pattern
 
@@ -107,25 +107,37 @@ def one_of(*words: str, also: Mapping[str, str] | None = None) -> Spelling:
 def read_pairs(value: Any, separator: str = "=") -> dict[str, str | None]:
     """A map, or a list of `KEY=VALUE`, as a map; None where no value is given. Raises ValueError."""
     if isinstance(value, Mapping):
-        pairs: Iterable[tuple[Any, Any]] = value.items()
+        entries: Iterable[tuple[str | int, Any]] = value.items()
     elif isinstance(value, list | tuple):
-        pairs = [_pair(item, separator) for item in value]
+        entries = enumerate(value)
     else:
         raise ValueError(f"{value!r} is neither a map nor a list; write KEY: VALUE lines")
     found: dict[str, str | None] = {}
-    for key, item in pairs:
-        name = read_line(key)
-        if separator == "=" and "=" in name:
-            raise ValueError(f"the key {name!r} holds '='; leave it out")
-        if name in found and not isinstance(value, Mapping):
-            raise ValueError(f"{name!r} is given twice; keep one of them")
-        found[name] = None if item is None else read_text(item)
+    faults: list[Fault] = []
+    for place, item in entries:
+        try:
+            name, text = _pair(place, item, separator)
+            if name in found:
+                raise ValueError(f"{name!r} is given twice; keep one of them")
+            found[name] = text
+        except ValueError as error:
+            faults.append(((place,), str(error)))
+    refuse("pairs", faults)
     return found
 
 
-def _pair(item: Any, separator: str) -> tuple[str, str | None]:
-    key, found, text = read_text(item).partition(separator)
-    return key, text if found else None
+def _pair(place: Any, item: Any, separator: str) -> tuple[str, str | None]:
+    """Of a list's item at an index, or of a map's item at a key."""
+    key, text = place, item
+    if isinstance(place, int):
+        key, given, text = read_text(item).partition(separator)
+        text = text if given else None
+    if key == "":
+        raise ValueError(f"has no name; write NAME{separator}VALUE")
+    name = read_line(key)
+    if separator == "=" and "=" in name:
+        raise ValueError(f"the key {name!r} holds '='; leave it out")
+    return name, None if text is None else read_text(text)
 
 
 def read_labels(value: Any) -> dict[str, str]:

@@ -113,7 +113,7 @@ def _split_domain(name: str) -> tuple[str, str]:
 def _require_path(path: str, text: str) -> None:
     if "://" in text:
         raise ValueError(f"{text!r} is a URL; leave out {text.partition('://')[0]}://")
-    if path != path.lower():
+    if path != path.lower() and _PATH.fullmatch(path.lower()):
         written = path if path in text else path.removeprefix("library/")
         raise ValueError(f"the repository {written!r} has capitals; write {written.lower()!r}")
     if len(path) > LONGEST_NAME:

@@ -26,6 +26,20 @@ if TYPE_CHECKING:
 
 MISSING = "missing"
 UNKNOWN = "extra_forbidden"
+ELSEWHERE = {
+    "build": "build the image, push it, and name it with image:",
+    "data": "write content:, environment: or file:",
+    "stringData": "write content:, environment: or file:",
+    "extends": "write an anchor, and merge it with <<:",
+    "external_links": "attach both to one network",
+    "gpus": "name its device files below devices:, as /dev/dri",
+    "label_file": "write labels:",
+    "links": "write depends_on:, and aliases below networks:",
+    "runtime": "leave it out: there is one runtime here",
+    "storage_opt": "mount a Volume with a size where much is written",
+    "volumes_from": "name the volumes themselves",
+}
+"""What other tools have and this engine has not, and what to do instead."""
 MAX_PROBLEMS = 200
 """Problems of one spec that are told: finding the right names for more would take its time."""
 
@@ -135,6 +149,8 @@ def _place(manifest: Manifest, path: Path) -> Place:
 
 def _right_name(model: type[BaseModel], manifest: Manifest, path: Path) -> str:
     name = str(path[-1])
+    if len(path) == 1 and name in ELSEWHERE:
+        return ELSEWHERE[name]
     known = names_at(model, path[:-1])
     found = nearest(name, known)
     if found is not None:

@@ -13,8 +13,19 @@ _REMEDIES = (
     ("mapping values are not allowed", "indent it as its neighbours, or quote the value if its text holds `: `"),
     ("did not find expected key", "check the indentation, and quote values that begin with a special character"),
     ("did not find expected '-'", "indent every item of the list alike"),
-    ("did not find expected ',' or ']'", "close the list with `]`"),
-    ("did not find expected ',' or '}'", "close the mapping with `}`"),
+    ("did not find expected ',' or ']'", "write the `,` that is missing before it, or close the list with `]`"),
+    ("did not find expected ',' or '}'", "write the `,` that is missing before it, or close the mapping with `}`"),
+    ("did not find expected node content", "write a value, or remove the comma or bracket before it"),
+    ("did not find expected hexdecimal number", "write the escape's digits, or use single quotes"),
+    ("did not find expected alphabetic or numeric character", "name the anchor or alias, or put the value in quotes"),
+    ("did not find expected comment or line break", "put the text on the next line"),
+    ("found undefined tag handle", "remove the tag, or put the value in quotes"),
+    ("found invalid Unicode", "write another character, or use single quotes"),
+    ("incomplete", "give `%YAML 1.2`, or leave the line out"),
+    ("found duplicate", "remove one of the two"),
+    ("found incompatible YAML document", "remove the line that begins with %YAML"),
+    ("indentation indicator", "write | or > alone"),
+    ("mapping keys are not allowed", "write the key without `?`"),
     ("could not find expected ':'", "write `key: value`, with a space after the colon"),
     ("unexpected end of stream", "close the quote"),
     ("unexpected document indicator", "close the quote"),
@@ -22,6 +33,9 @@ _REMEDIES = (
     ("document start", "begin the next document with a line `---`"),
     ("block sequence entries are not allowed", "put the list on lines of its own"),
 )
+
+
+OTHERWISE = "look at it and at the line before: indentation, quotes, brackets"
 
 
 def explain_error(file: str, text: str, error: yaml.MarkedYAMLError) -> Problem:
@@ -35,7 +49,9 @@ def explain_error(file: str, text: str, error: yaml.MarkedYAMLError) -> Problem:
     words = error.problem or "is not YAML"
     if "cannot start any token" in words:
         return _bad_character(place, lines[line][column : column + 1])
-    remedy = next((remedy for sign, remedy in _REMEDIES if sign in words), "")
+    if "tab character" in words:
+        return _bad_character(place, "\t")
+    remedy = next((remedy for sign, remedy in _REMEDIES if sign in words), OTHERWISE)
     if error.context and error.context_mark and error.context_mark.line != line:
         words += f", {error.context} that begins on line {error.context_mark.line + 1}"
     return Problem(place, "", "", words, remedy)

@@ -106,6 +106,7 @@ def test_the_owner_may_claim_again() -> None:
 def test_other_sets_objects_are_known_with_where_they_came_from() -> None:
     known = declared_elsewhere({FRONT: entry(FRONT)}, "mine")
     assert known[FRONT].origin.file == "shop.yaml" and known[FRONT].origin.set == "shop"
+    assert str(known[FRONT].place(("spec", "ports", 0))) == "shop.yaml:12:1"
 
 
 def test_a_kind_that_nothing_acts_on_is_refused_with_its_place() -> None:

@@ -97,6 +97,63 @@ def refusals(kind: Kind, spec: Any) -> list[str]:
             "spec.healthcheck.test: starts with 'curl'; start the list with CMD, CMD-SHELL or NONE",
         ),
         ({"image": "ghcr.io/Shop/web"}, "spec.image: the repository 'Shop/web' has capitals; write 'shop/web'"),
+        (
+            {"image": "Busy Box:::latest"},
+            (
+                "spec.image: 'Busy Box:::latest' is no image reference; "
+                "write one as in nginx:1.27 or registry.example.com/shop/web"
+            ),
+        ),
+        ({"gpus": "all"}, "spec.gpus: is not a field here; name its device files below devices:, as /dev/dri"),
+        ({"environment": ["A=1", "=x"]}, "spec.environment[1]: has no name; write NAME=VALUE"),
+        ({"environment": ["A=1", "A=2"]}, "spec.environment[1]: 'A' is given twice; keep one of them"),
+        ({"environment": {"": "x"}}, 'spec.environment[""]: has no name; write NAME=VALUE'),
+        (
+            {"extra_hosts": ["a=10.0.0.1", "b"]},
+            "spec.extra_hosts[1]: 'b' has no address; write NAME=ADDRESS, as in db=10.0.0.5",
+        ),
+        (
+            {"sysctls": {"kernel.panic": 1}},
+            (
+                "spec.sysctls[\"kernel.panic\"]: 'kernel.panic' belongs to the whole host; "
+                "set it there, or write one of net.*, fs.mqueue.*, kernel.shm*"
+            ),
+        ),
+        (
+            {"volumes": ["/a:/srv", "/etc:/proc"]},
+            "spec.volumes[1]: /proc belongs to the kernel; mount it elsewhere, as at /host/proc",
+        ),
+        (
+            {"volumes": ["/a:/sys/kernel/debug"]},
+            (
+                "spec.volumes[0]: /sys/kernel/debug belongs to the kernel; mount it elsewhere, "
+                "as at /host/sys/kernel/debug"
+            ),
+        ),
+        (
+            {"volumes": ["/sys/fs/cgroup:/sys/fs/cgroup"]},
+            "spec.volumes[0]: /sys/fs/cgroup can only be covered read-only; add :ro, or mount it elsewhere",
+        ),
+        (
+            {"volumes": ["/dev:/dev"]},
+            (
+                "spec.volumes[0]: /dev holds the container's own devices; mount what you need below it, "
+                "or name it in devices"
+            ),
+        ),
+        ({"tmpfs": ["/dev/pts"]}, "spec.tmpfs[0]: /dev/pts is the container's own; mount it elsewhere"),
+        (
+            {"secrets": [{"source": "key", "target": "/proc/sys/key"}]},
+            "spec.secrets[0]: /proc/sys/key belongs to the kernel; mount it elsewhere, as at /host/proc/sys/key",
+        ),
+        (
+            {"devices": ["/dev/fuse:/proc/fuse"]},
+            "spec.devices[0]: /proc/fuse belongs to the kernel; name a path below /dev",
+        ),
+        (
+            {"privileged": True, "volumes": ["/proc:/proc"]},
+            "spec.volumes[0]: /proc belongs to the kernel; mount it elsewhere, as at /host/proc",
+        ),
         ({"command": "say 'hi"}, 'spec.command: "say \'hi" has an open quote; close it, or write a list'),
     ],
 )
@@ -104,9 +161,55 @@ def test_a_container_is_refused_with_place_and_remedy(fields: dict[str, Any], sa
     assert refusals(Kind.CONTAINER, {"image": "web", **fields}) == [said]
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"volumes": ["/dev/log:/dev/log", "/dev/shm:/dev/shm", "/dev/bus/usb:/dev/bus/usb"]},
+        {"volumes": ["/sys/fs/cgroup:/sys/fs/cgroup:ro", "./meminfo:/proc/meminfo:ro", "/proc:/host/proc:ro"]},
+        {"volumes": ["/devices:/devices", "/a:/processes", "/b:/system"], "tmpfs": ["/dev/mqueue"]},
+        {"privileged": True, "volumes": ["/dev:/dev", "/sys:/sys"]},
+    ],
+)
+def test_what_docker_lets_cover_the_engines_own_paths_is_accepted(fields: dict[str, Any]) -> None:
+    text = json.dumps(
+        {"apiVersion": "trimtab/v1", "kind": "Container", "metadata": {"name": "a"}, "spec": {"image": "w", **fields}}
+    )
+    assert len(load([Text("a.json", text)], {})) == 1
+
+
+SECRET = "apiVersion: trimtab/v1\nkind: Secret\nmetadata: {name: a}\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        SECRET + "spec: hunter\n",
+        SECRET + "spec: [hunter]\n",
+        SECRET + "spec: pa$hunter\n",
+        SECRET + "spec: {content: [hunter]}\n",
+        SECRET + "spec: {content: pa$hunter}\n",
+        SECRET + 'spec: {content: "${hunter"}\n',
+        SECRET + "spec: {content: !!int hunter}\n",
+        SECRET + "spec: {environment: hunter 2}\n",
+        SECRET + "spec: {contents: hunter}\n",
+        SECRET + "data: {key: hunter}\n",
+        "apiVersion: trimtab/v1\nkind: Secrte\nmetadata: {name: a}\nspec: hunter\n",
+        "secrets: {a: hunter}\n",
+        "secrets: {a: {content: pa$hunter}}\n",
+        "secrets: {a: {content: {b: hunter}}}\n",
+    ],
+)
+def test_nothing_of_a_secret_is_told(text: str) -> None:
+    with pytest.raises(Invalid) as refusal:
+        load([Text("a.yaml", text)], {})
+    assert "hunter" not in str(refusal.value)
+
+
 def test_a_sysctl_of_the_host_is_refused() -> None:
     (said,) = refusals(Kind.CONTAINER, {"image": "web", "sysctls": {"vm.overcommit_memory": 1}})
-    assert said.startswith("spec.sysctls: 'vm.overcommit_memory' belongs to the whole host; set it there")
+    assert said.startswith(
+        "spec.sysctls[\"vm.overcommit_memory\"]: 'vm.overcommit_memory' belongs to the whole host; set it there"
+    )
 
 
 @pytest.mark.parametrize(

@@ -128,6 +128,18 @@ REFUSED = [
     pytest.param('a: 1\n"a": 3\n', "a.yaml:2:1 a: the key a was already given", id="a duplicate in another spelling"),
     pytest.param("x:\n- {a: 1, a: 2}\n", "a.yaml:2:10 x[0].a: the key a was already", id="a duplicate deep inside"),
     pytest.param("<<: {a: 1}\n<<: {b: 1}\n", "a.yaml:2:1", id="two merges in one mapping"),
+    pytest.param("a: b\n\tc: 1\n", "a.yaml:2:1: is indented with a tab; indent with spaces", id="a tab in a scalar"),
+    pytest.param(
+        '{"a": 1 "b": 2}',
+        "a.yaml:1:12: did not find expected ',' or '}'; write the `,` that is missing before it",
+        id="JSON without a comma",
+    ),
+    pytest.param(
+        '{"a": [1 2}',
+        "write the `,` that is missing before it, or close the list with `]`",
+        id="JSON with open bracket",
+    ),
+    pytest.param('{"a": 1, , }', "a.yaml:1:10: did not find expected node content; write", id="JSON with two commas"),
     pytest.param("80: a\n", 'a.yaml:1:1: the key 80 is not text; quote it: "80"', id="a number as a key"),
     pytest.param("true: a\n", "the key true is not text", id="a boolean as a key"),
     pytest.param("~: a\n", "the key ~ is not text", id="null as a key"),
