@@ -7,6 +7,7 @@ Raises ProcessFailed, or its kind NotRunning for a container that is not in the 
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from runtime.kernel import process as kernel_process
@@ -42,6 +43,7 @@ def create(layout: Layout, name: str, *, early: bool = False) -> Created:
     by `start`.
     """
     message = {"verb": "create", "early": early, **ContainerPaths.of(layout, name).to_message()}
+    lifecycle.wait_log_released(str(layout.container_log(name)))
     reply = _ask(layout, message)
     return Created(reply["pid"], reply["start_time"])
 
@@ -84,6 +86,11 @@ def delete(layout: Layout, name: str, force: bool = False) -> None:
 def read_process(layout: Layout, name: str) -> ProcessRecord | None:
     """What is true of a container's process now, with or without its monitor. None where it never was made."""
     return lifecycle.read_process(ContainerPaths.of(layout, name))
+
+
+def is_attended(layout: Layout, process: ProcessRecord) -> bool:
+    """Whether its monitor lives and can be found by who wants to ask it something."""
+    return has_monitor(process) and os.path.exists(ContainerPaths.of(layout, process.name).socket)
 
 
 def has_monitor(process: ProcessRecord) -> bool:

@@ -16,7 +16,8 @@ from runtime.kernel import cgroup
 from runtime.kernel import process as kernel_process
 from runtime.process.asking import ask_monitor
 from runtime.process.failure import NotRunning, ProcessFailed, step
-from runtime.process.paths import VANISHED, ContainerPaths, is_paused, open_lock, remove_live
+from runtime.process.log_format import LOCK_FILE
+from runtime.process.paths import VANISHED, ContainerPaths, is_locked, is_paused, open_lock, remove_live
 from runtime.process.records import ExitRecord, Phase, ProcessRecord, read_exit, read_state
 
 END_SECONDS = 10.0
@@ -94,6 +95,18 @@ def _late_exit(paths: ContainerPaths, state: ProcessRecord) -> ExitRecord:
         finally:
             os.close(monitor)
     return read_exit(paths.record) or UNKNOWN_END
+
+
+def wait_log_released(directory: str) -> None:
+    """Until a predecessor's monitor, if there is one, has written the last of its output; END_SECONDS at most.
+
+    Mostly there is none: a deletion waits for it. Not so where somebody has removed the live directory under it.
+    """
+    deadline = time.monotonic() + END_SECONDS
+    pause = FIRST_LOOK_SECONDS
+    while is_locked(f"{directory}/{LOCK_FILE}") and time.monotonic() < deadline:
+        time.sleep(pause)
+        pause = min(pause * 1.5, SLOWEST_LOOK_SECONDS)
 
 
 @contextlib.contextmanager

@@ -22,6 +22,9 @@ LOG_ANNOTATION = "trimtab/log"
 DEFAULT_BYTES = 20 << 20
 DEFAULT_FILES = 5
 
+LOOK_SECONDS = 0.05
+"""How long a follower that looks may stand in a writer's way."""
+
 
 class Log(Protocol):
     """A driver: takes what one read(2) gave, from stream 1 or 2."""
@@ -183,8 +186,25 @@ def lock_log(wanted: dict[str, Any]) -> int:
         with contextlib.suppress(FileExistsError):
             os.makedirs(directory, mode=0o700)
         lock = os.open(f"{directory}/{log_format.LOCK_FILE}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            _lock_soon(lock)
+        except BaseException:
+            os.close(lock)
+            raise
         return lock
+
+
+def _lock_soon(lock: int) -> None:
+    """Followers look whether somebody writes by holding the lock themselves, for a few microseconds."""
+    deadline = time.monotonic() + LOOK_SECONDS
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(LOOK_SECONDS / 50)
 
 
 def open_log(wanted: dict[str, Any] | None, lock: int) -> Log:

@@ -122,12 +122,18 @@ def open_lock(paths: ContainerPaths) -> int | None:
 
 
 def is_replaced(paths: ContainerPaths, lock: int) -> bool:
-    """Whether the live directory is another than the one `lock` was taken in: what is there belongs to a successor."""
+    """Whether the live directory is another than the one `lock` was taken in: what is there belongs to a successor.
+
+    So it does where the lock was taken away under us: a successor may be about to be made.
+    """
+    held = os.fstat(lock)
+    if not held.st_nlink:
+        return True
     try:
         found = os.stat(f"{paths.live}/{LOCK}")
     except FileNotFoundError:
         return False
-    return not os.path.samestat(found, os.fstat(lock))
+    return not os.path.samestat(found, held)
 
 
 def is_locked(path: str) -> bool:
