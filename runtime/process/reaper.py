@@ -11,7 +11,12 @@ import os
 import signal
 from typing import NoReturn
 
+from runtime.kernel import prctl
+
 ANNOTATION = "trimtab/init"
+
+KILLED = "trimtab-init:"
+"""With a signal's number behind it the last name (comm) of a pid 1, which itself no signal of its own can end."""
 
 NOT_FORWARDED = frozenset({signal.SIGCHLD, signal.SIGKILL, signal.SIGSTOP, signal.SIGTTIN, signal.SIGTTOU})
 
@@ -23,15 +28,32 @@ def reap(child: int) -> NoReturn:
     while True:
         code = _reap_all(child)
         if code is not None:
-            os._exit(code)
+            _end_as(code)
         number = signal.sigwait(wanted | {signal.SIGCHLD})
         if number != signal.SIGCHLD:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child, number)
 
 
+def _end_as(code: int) -> NoReturn:
+    """An exit code says 128 + signal of both a program that was killed and one that only says so: our name tells."""
+    if code < 0:
+        prctl.set_name(f"{KILLED}{-code}")
+    os._exit(code if code >= 0 else 128 - code)
+
+
+def killed_by(pid: int) -> int | None:
+    """The signal that ended the program of the pid 1 `pid`, which has ended and is not reaped yet."""
+    try:
+        with open(f"/proc/{pid}/comm") as file:
+            name, _, number = file.read().strip().partition(KILLED)
+    except OSError:
+        return None
+    return int(number) if not name and number.isdigit() else None
+
+
 def _reap_all(child: int) -> int | None:
-    """Reap every zombie; the exit code of `child` once it is among them."""
+    """Reap every zombie; how `child` ended, as os.waitstatus_to_exitcode tells, once it is among them."""
     ended = None
     with contextlib.suppress(ChildProcessError):
         while True:
@@ -39,6 +61,5 @@ def _reap_all(child: int) -> int | None:
             if pid == 0:
                 break
             if pid == child:
-                code = os.waitstatus_to_exitcode(status)
-                ended = code if code >= 0 else 128 - code
+                ended = os.waitstatus_to_exitcode(status)
     return ended

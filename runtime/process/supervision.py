@@ -26,6 +26,7 @@ from runtime.process.log_write import Log, NoLog, open_log
 from runtime.process.loop import Loop
 from runtime.process.output import Output
 from runtime.process.paths import is_replaced
+from runtime.process.reaper import killed_by
 from runtime.process.records import ExitRecord, write_exit
 
 REAP_SECONDS = 1.0
@@ -39,6 +40,7 @@ class Supervision:
         self.loop = Loop()
         self.ended = False
         self.status: int | None = None
+        self.inner_signal: int | None = None
         self.output = Output(self.loop, self._open_log)
         self.output.add_source(1, what.get(handover.STDOUT))
         self.output.add_source(2, what.get(handover.STDERR))
@@ -71,7 +73,7 @@ class Supervision:
         if not replaced:
             _kill_rest(facts)
         self.output.drain()
-        record = _exit_record(facts, self.status)
+        record = _exit_record(facts, self.status, self.inner_signal)
         self.output.close(frames.frame(frames.ENDED, json.dumps(asdict(record)).encode()))
         lock = self.what.get(handover.LOG_LOCK)
         if lock >= 0 and self.output.opened is None:
@@ -86,6 +88,7 @@ class Supervision:
     def _on_exit(self) -> None:
         pidfd = self.what.get(handover.PIDFD)
         self.loop.forget(pidfd)
+        self.inner_signal = killed_by(self.what.facts().pid)
         self.status = _patient_status(pidfd)
         self.ended = True
 
@@ -107,14 +110,15 @@ def _kill_rest(facts: Facts) -> None:
             cgroup.kill(facts.paths.cgroup)
 
 
-def _exit_record(facts: Facts, status: int | None) -> ExitRecord:
+def _exit_record(facts: Facts, status: int | None, inner_signal: int | None) -> ExitRecord:
+    """`inner_signal`: what killed the program of a pid 1 of ours, which then exits as shells do."""
     code = None if status is None else os.waitstatus_to_exitcode(status)
     oom_kills = 0
     with contextlib.suppress(OSError):
         oom_kills = cgroup.oom_kills(facts.paths.cgroup)
     return ExitRecord(
         exit_code=128 - code if code is not None and code < 0 else code,
-        signal=-code if code is not None and code < 0 else None,
+        signal=-code if code is not None and code < 0 else inner_signal,
         oom_killed=oom_kills > 0,
         started_at=facts.started_at,
         finished_at=time.time(),
