@@ -21,10 +21,11 @@ Entry = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A host path; or with `layers` (highest first) the tree of an image."""
+    """A host path, or the part of it at `subpath`; or with `layers` (highest first) the tree of an image."""
 
     path: Path
     layers: tuple[Path, ...] = ()
+    subpath: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,8 @@ def _mount(mount: Mount, sources: Sources) -> Entry:
     options = ["rbind", propagation or "rprivate", "idmap"]
     if mount.read_only:
         options += ["rro"]
-    return _entry(mount.target, "bind", str(source.path), options)
+    entry = _entry(mount.target, "bind", str(source.path), options)
+    return entry | {"subpath": source.subpath} if source.subpath else entry
 
 
 def _tmpfs(target: str, options: TmpfsOptions, read_only: bool) -> Entry:

@@ -18,7 +18,7 @@ from runtime.kernel.features.mounts import can_map_ids
 from runtime.layout import Layout
 from runtime.volumes.populate import populate
 from runtime.volumes.records import VolumeWanted
-from runtime.volumes.subpath import resolve_subpath
+from runtime.volumes.subpath import open_subpath
 from runtime.volumes.volume import ensure_volume, read_volume, remove_volume, volume_path
 from schemas.container import ContainerSpec
 from schemas.errors import Refused, RetryLater
@@ -44,7 +44,7 @@ def mount_sources(
     found: dict[str, Source] = {}
     for mount in spec.volumes:
         if mount.type == "volume":
-            found[mount.target] = Source(_volume_source(context.engine.layout, want.key.name, mount, layers, id_base))
+            found[mount.target] = _volume_source(context.engine.layout, want.key.name, mount, layers, id_base)
         elif mount.type == "bind":
             found[mount.target] = Source(_bind_source(want, mount))
         elif mount.type == "image":
@@ -52,8 +52,8 @@ def mount_sources(
     return found
 
 
-def _volume_source(layout: Layout, container: str, mount: Mount, layers: tuple[Path, ...], id_base: int) -> Path:
-    """A volume's directory, filled at first use from what the image holds at the target, as Docker does."""
+def _volume_source(layout: Layout, container: str, mount: Mount, layers: tuple[Path, ...], id_base: int) -> Source:
+    """A volume's directory or a part of it, filled at first use from what the image holds at the target (Docker)."""
     volume = mount.source or unnamed_volume(container, mount.target)
     if mount.source is None:
         labels = {OWNER_LABEL: container, TARGET_LABEL: mount.target}
@@ -63,8 +63,10 @@ def _volume_source(layout: Layout, container: str, mount: Mount, layers: tuple[P
         offset = id_base if id_base and not _takes_ids(layout, volume) else 0
         populate(layout, volume, layers, mount.target, id_offset=offset)
     if options is not None and options.subpath:
-        return resolve_subpath(layout, volume, options.subpath)
-    return volume_path(layout, volume)
+        # opened here to refuse it in words; whoever mounts it opens it anew, beneath the volume again
+        os.close(open_subpath(layout, volume, options.subpath))
+        return Source(volume_path(layout, volume), subpath=options.subpath)
+    return Source(volume_path(layout, volume))
 
 
 def _takes_ids(layout: Layout, volume: str) -> bool:

@@ -13,6 +13,7 @@ import signal
 from typing import Any
 
 from runtime.kernel import mount, namespaces
+from runtime.kernel.openat2 import RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, openat2
 from runtime.process.failure import step
 from runtime.process.mount_options import MountOptions, options_of
 from runtime.process.overlay import overlay_image, overlay_root
@@ -72,7 +73,8 @@ def open_binds(spec: dict[str, Any], bundle: str, user_namespace: int | None) ->
 
 
 def _open_source(path: str, entry: dict[str, Any], options: MountOptions, user_namespace: int | None) -> int:
-    """A private extension: with `layers`, the tree is that of an image, of which `source` is the highest layer."""
+    """Private extensions: with `layers`, the tree is that of an image, of which `source` is the highest layer; with
+    `subpath`, only that part of `source` is mounted."""
     if "layers" not in entry:
         return _open_bind(path, entry, options, user_namespace)
     tree = overlay_image(entry["layers"], user_namespace)
@@ -82,7 +84,7 @@ def _open_source(path: str, entry: dict[str, Any], options: MountOptions, user_n
 
 def _open_bind(path: str, entry: dict[str, Any], options: MountOptions, user_namespace: int | None) -> int:
     recursive = mount.AT_RECURSIVE if options.recursive else 0
-    tree = mount.open_tree(mount.AT_FDCWD, path, mount.OPEN_TREE_CLONE | recursive)
+    tree = _open_part(path, entry["subpath"], recursive) if "subpath" in entry else _open_whole(path, recursive)
     try:
         _map_ids(tree, entry, options, user_namespace)
         set_options(tree, options, shared=user_namespace is None)
@@ -90,6 +92,23 @@ def _open_bind(path: str, entry: dict[str, Any], options: MountOptions, user_nam
         os.close(tree)
         raise
     return tree
+
+
+def _open_whole(path: str, recursive: int) -> int:
+    return mount.open_tree(mount.AT_FDCWD, path, mount.OPEN_TREE_CLONE | recursive)
+
+
+def _open_part(path: str, subpath: str, recursive: int) -> int:
+    """What lies at `subpath` beneath `path`, whose content containers write: no symlink of theirs leads out."""
+    whole = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        part = openat2(whole, subpath.strip("/") or ".", os.O_PATH, 0, RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS)
+    finally:
+        os.close(whole)
+    try:
+        return mount.open_tree(part, "", mount.OPEN_TREE_CLONE | mount.AT_EMPTY_PATH | recursive)
+    finally:
+        os.close(part)
 
 
 def set_options(tree: int, options: MountOptions, *, shared: bool) -> None:

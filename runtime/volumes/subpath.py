@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-from pathlib import Path
 
 from runtime.kernel.openat2 import RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, openat2
 from runtime.layout import Layout
@@ -36,18 +35,6 @@ def open_subpath(layout: Layout, name: str, subpath: str) -> int:
         raise _refused(name, subpath, reason, error.errno) from error
     finally:
         os.close(root)
-
-
-def resolve_subpath(layout: Layout, name: str, subpath: str) -> Path:
-    """The path of `subpath` at this moment, free of symlinks. Raises Refused.
-
-    A container that writes to the volume can change it afterwards: whoever opens the path must refuse symlinks.
-    """
-    descriptor = open_subpath(layout, name, subpath)
-    try:
-        return Path(f"/proc/self/fd/{descriptor}").readlink()
-    finally:
-        os.close(descriptor)
 
 
 def _refused(name: str, subpath: str, reason: str, number: int | None) -> Refused:

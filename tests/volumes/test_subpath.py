@@ -9,7 +9,7 @@ import pytest
 
 from runtime.layout import Layout
 from runtime.volumes.records import VolumeWanted
-from runtime.volumes.subpath import open_subpath, resolve_subpath
+from runtime.volumes.subpath import open_subpath
 from runtime.volumes.volume import ensure_volume
 from schemas.errors import Refused
 
@@ -30,6 +30,14 @@ def data(layout: Layout) -> Path:
     return path
 
 
+def found(layout: Layout, subpath: str) -> Path:
+    descriptor = open_subpath(layout, "data", subpath)
+    try:
+        return Path(f"/proc/self/fd/{descriptor}").readlink()
+    finally:
+        os.close(descriptor)
+
+
 @pytest.mark.parametrize(
     ("subpath", "expected"),
     [
@@ -41,11 +49,11 @@ def data(layout: Layout) -> Path:
     ],
 )
 def test_a_path_inside_is_found(layout: Layout, data: Path, subpath: str, expected: str) -> None:
-    assert resolve_subpath(layout, "data", subpath) == data / expected
+    assert found(layout, subpath) == data / expected
 
 
 def test_no_path_is_the_volume_itself(layout: Layout, data: Path) -> None:
-    assert resolve_subpath(layout, "data", "") == resolve_subpath(layout, "data", "/") == data
+    assert found(layout, "") == found(layout, "/") == data
 
 
 @pytest.mark.parametrize(
@@ -63,12 +71,12 @@ def test_no_path_is_the_volume_itself(layout: Layout, data: Path) -> None:
 )
 def test_a_path_that_leads_out_is_refused(layout: Layout, data: Path, subpath: str, reason: str) -> None:
     with pytest.raises(Refused, match=rf"Volume/data find the sub-path: .*{reason}"):
-        resolve_subpath(layout, "data", subpath)
+        open_subpath(layout, "data", subpath)
 
 
 def test_a_volume_that_does_not_exist_has_no_part(layout: Layout) -> None:
     with pytest.raises(Refused, match="the volume does not exist"):
-        resolve_subpath(layout, "absent", "sub")
+        open_subpath(layout, "absent", "sub")
 
 
 def test_what_was_opened_stays_what_it_was(layout: Layout, data: Path) -> None:
