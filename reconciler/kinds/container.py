@@ -53,8 +53,10 @@ def _follow(want: Desired, key: Key, action: Action) -> tuple[Change, ...]:
 
 
 def _mounts_anew(action: Action) -> bool:
-    """Whether the volume is another mount after the action than the one that containers hold."""
-    return any(change.path[0] == "mount" or change.path[:2] == ("spec", "driver_opts") for change in action.changes)
+    """Whether the volume is another directory or mount after the action than the one that containers hold."""
+    return any(
+        change.path[0] in ("data", "mount") or change.path[:2] == ("spec", "driver_opts") for change in action.changes
+    )
 
 
 def _restarts_along(want: Desired, key: Key) -> bool:

@@ -17,9 +17,12 @@ from reconciler.wanted.networks import is_own_bridge
 from runtime.kernel import cgroup
 from runtime.network.observe import read_endpoints
 from runtime.network.records import ObservedEndpoint, Publication
-from runtime.process.client import has_monitor, read_process
+from runtime.process.client import is_attended, read_process
 from runtime.process.records import ExitRecord, Phase, ProcessRecord
 from schemas.errors import TrimtabError
+
+REMOVED = "//deleted"
+"""How the kernel marks a mount's root that was removed from its file system."""
 
 
 def read(engine: Engine, record: Record, shared: Shared) -> Mapping[str, Any]:
@@ -31,7 +34,7 @@ def read(engine: Engine, record: Record, shared: Shared) -> Mapping[str, Any]:
         return facts
     return facts | {
         "init": init_word(process),
-        "monitor": "present" if has_monitor(process) else None,
+        "monitor": "present" if is_attended(engine.layout, process) else None,
         **_limits(engine, record),
         "mounts": _mounts(process.pid, record.asked.get("mounts", {})),
         **_endpoints(engine, process.pid, record.asked.get("endpoints", {}), shared),
@@ -87,14 +90,16 @@ def _limits(engine: Engine, record: Record) -> Mapping[str, Any]:
 
 
 def _mounts(pid: int, wanted: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Which of the wanted targets are mount points in the process's mount namespace (proc_pid_mountinfo(5))."""
+    """Which of the wanted targets are mount points of something in the process's mount namespace
+    (proc_pid_mountinfo(5))."""
     if not wanted:
         return {}
     try:
         lines = Path(f"/proc/{pid}/mountinfo").read_text(errors="surrogateescape").splitlines()
     except OSError:
         return {}
-    points = {line.split(" ")[4].encode().decode("unicode_escape") for line in lines}
+    columns = (line.split(" ", 5) for line in lines)
+    points = {at.encode().decode("unicode_escape") for _, _, _, root, at, _ in columns if not root.endswith(REMOVED)}
     return {target: "mounted" if os.path.normpath(target) in points else None for target in wanted}
 
 

@@ -116,7 +116,9 @@ def ensure_volume(layout: Layout, wanted: VolumeWanted) -> VolumeObserved:
     directory.mkdir(mode=0o700, exist_ok=True)
     with locked(directory):
         announced = record = _registered(directory, wanted)
-        _make_data_directory(directory / DATA)
+        if _make_data_directory(directory / DATA):
+            # nothing is in it: its first use is yet to come
+            record = replace(record, population="", staging="")
         record = _converge_mount(directory, record, mount)
         if mount is None:
             record = size.converge(directory, record, wanted.name)
@@ -157,11 +159,15 @@ def _outdated(made: MadeMount) -> MadeMount:
     return replace(made, super_options="", options="")
 
 
-def _make_data_directory(data: Path) -> None:
-    with suppress(FileExistsError):
+def _make_data_directory(data: Path) -> bool:
+    """Whether there was none."""
+    try:
         data.mkdir(mode=DATA_MODE)
-        data.chmod(DATA_MODE)  # Whatever the umask.
-        sync_directory(data.parent)
+    except FileExistsError:
+        return False
+    data.chmod(DATA_MODE)  # Whatever the umask.
+    sync_directory(data.parent)
+    return True
 
 
 def _converge_mount(directory: Path, record: VolumeRecord, wanted: MountWanted | None) -> VolumeRecord:
