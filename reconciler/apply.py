@@ -51,6 +51,10 @@ Stop = Callable[[], bool]
 """Whether somebody wants no more actions to begin. Asked from any thread."""
 
 
+class Stopped(Exception):
+    """Raised by an action that waited when `Stop` came true, before it had done anything that cannot be done anew."""
+
+
 def never() -> bool:
     """For callers whom nobody interrupts."""
     return False
@@ -109,6 +113,8 @@ def _perform(action: Action, perform: Perform, stop: Stop) -> Outcome:
     began = time.monotonic()
     try:
         perform(action)
+    except Stopped:
+        return Outcome(action, Result.SKIPPED, time.monotonic() - began)
     except (TrimtabError, OSError) as error:
         return Outcome(action, Result.FAILED, time.monotonic() - began, error)
     return Outcome(action, _result(action), time.monotonic() - began)

@@ -1,4 +1,4 @@
-"""Ctrl-C while actions are under way: the first lets them finish and skips the rest, the second leaves at once.
+"""Ctrl-C or SIGTERM while actions are under way: they finish and the rest is skipped; the second leaves at once.
 
 Leaving at once is safe, since every action can be finished by the next apply; it is only less tidy.
 """
@@ -33,11 +33,12 @@ def interruptible() -> Iterator[Callable[[], bool]]:
         asked.set()
         os.write(2, f"\ntrimtab: {FIRST}\n".encode())
 
-    before = signal.signal(signal.SIGINT, on_signal)
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield asked.is_set
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _leave() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from reconciler.addresses import Pool
+from reconciler.apply import Stop, never
 from reconciler.desired import Desired, Observed
 from reconciler.engine import Engine
 from runtime.images.progress import Progress
@@ -30,6 +31,8 @@ class Context:
     registries: RegistrySettings
     progress: Callable[[Progress], None]
     now: float
+    stop: Stop = never
+    """Whether somebody wants the apply to end soon: what waits for long asks it."""
 
     def network(self, name: str) -> NetworkWanted:
         from reconciler.wanted.networks import network_wanted
