@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from reconciler.actions import Plan, Verb
+from reconciler.actions import Action, Plan, Verb
 from reconciler.apply import Outcome, Stop, Watch, apply, never
 from reconciler.claims import declared_elsewhere, refuse_claimed, refuse_unbuilt
 from reconciler.desired import Desired
@@ -29,6 +29,7 @@ from reconciler.resolve.expand import DEFAULT_NETWORK
 from reconciler.resolve.world import Resolved, World
 from reconciler.sources.contents import read_contents, read_environments
 from reconciler.sources.host import busy_ports, can_limit_swap, read_block_devices
+from reconciler.store.database import Database
 from reconciler.store.events import Event, record_events
 from reconciler.store.inventory import Entry, forget, hand_over, read_inventory, record_set
 from reconciler.store.leases import read_leases, record_leases
@@ -144,7 +145,7 @@ def _concerned(records: Mapping[Key, Record], desired: Mapping[Key, Desired], se
 
 def carry_out(prepared: Prepared, watch: Watch, parallel: int, stop: Stop = never) -> list[Outcome]:
     """Inventory and leases first, then the actions. An outcome for each action."""
-    context, asked = prepared.context, prepared.asked
+    context, asked = replace(prepared.context, stop=stop), prepared.asked
     database = context.engine.database
     entries = [_entry(item, asked) for item in prepared.resolved.declared.values()]
     record_set(database, asked.set, asked.source, entries, context.now)
@@ -153,13 +154,23 @@ def carry_out(prepared: Prepared, watch: Watch, parallel: int, stop: Stop = neve
     forget(database, *prepared.pruned.forgotten)
     if any(action.key.kind in NETWORKED for action in prepared.plan.effective):
         import_codecs()
-    outcomes = apply(prepared.plan, lambda action: perform(context, action), watch, parallel, stop)
-    events = [event for outcome in outcomes if (event := _event(outcome)) is not None]
-    record_events(database, [*events, *_collect(context, outcomes)])
+    outcomes = apply(prepared.plan, lambda action: perform(context, action), _recorded(database, watch), parallel, stop)
+    record_events(database, _collect(context, outcomes))
     if asked.declared:
         manifests = [entry.manifest for entry in entries]
         record_revision(database, asked.set, asked.commit, manifests, _summary(outcomes), context.now)
     return outcomes
+
+
+def _recorded(database: Database, watch: Watch) -> Watch:
+    """`watch`, after what happened is recorded: what an apply did that was killed is known too."""
+
+    def record(action: Action, outcome: Outcome | None) -> None:
+        if outcome is not None and (event := _event(outcome)) is not None:
+            record_events(database, [event])
+        watch(action, outcome)
+
+    return record
 
 
 def _collect(context: Context, outcomes: Sequence[Outcome]) -> Iterator[Event]:
