@@ -7,7 +7,15 @@ import sys
 
 import click
 
-from reconciler.cli.inputs import LOCK_TIMEOUT, Duration, load_manifests, manifest_options, read_variables
+from reconciler.caller import caller
+from reconciler.cli.inputs import (
+    LOCK_TIMEOUT,
+    Duration,
+    load_manifests,
+    manifest_options,
+    read_variables,
+    refuse_nothing,
+)
 from runtime.layout import Layout
 
 PARALLEL = 2 * (os.cpu_count() or 1)
@@ -45,11 +53,12 @@ def command(
     from reconciler.cli.acting import Acting, act
     from reconciler.prune import Pruning
     from reconciler.reconcile import Asked
-    from reconciler.sources.directory import set_name as name_of
 
-    name = set_name or name_of(paths)
+    name = set_name or caller().set_name(paths)
     variables = read_variables(env_files)
     declared = load_manifests(paths, name, variables)
+    if not prune:
+        refuse_nothing(declared, paths)
     commit = declared[0].origin.commit if declared else ""
     asked = Asked(declared, name, paths[0], variables, Pruning(prune, allow_empty), commit)
     acting = Acting(parallel, dry_run, wait, lock_timeout, output, timeout)

@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from reconciler.caller import caller
 from reconciler.cli.apply_command import PARALLEL
 from reconciler.cli.inputs import ENV_FILE, LOCK_TIMEOUT, SET, load_manifests, read_variables
 from runtime.layout import Layout
@@ -35,19 +36,21 @@ def command(
     A volume's data stays, unless its manifest says `deletion_policy: delete`.
     """
     from reconciler.cli.acting import Acting, act
+    from reconciler.cli.sets import refuse_unknown_set
     from reconciler.prune import Pruning
     from reconciler.reconcile import Asked
     from reconciler.resolve.expand import implied, instances
-    from reconciler.sources.directory import set_name as name_of
 
     if not paths and not set_name:
         raise click.UsageError("give a PATH, or --set NAME for a whole set")
-    name = set_name or name_of(paths)
+    name = set_name or caller().set_name(paths)
     variables = read_variables(env_files)
     pruning = Pruning(enabled=True, allow_empty=True)
     if paths:
         declared = {item.key: item for item in load_manifests(paths, name, variables)}
         # what they imply goes too (a network named by nobody, an image named by reference), unless others need it
         pruning = Pruning(only=frozenset({*declared, *implied(instances(declared, declared), declared)}))
+    if set_name is not None:
+        refuse_unknown_set(layout, set_name)
     asked = Asked((), name, paths[0] if paths else "", variables, pruning)
     sys.exit(act(layout, asked, Acting(parallel, dry_run, wait=False, lock_seconds=lock_timeout, output=output)))

@@ -6,12 +6,18 @@ import sys
 
 import click
 
-from reconciler.cli.inputs import load_manifests, manifest_options, read_variables
+from reconciler.caller import caller
+from reconciler.cli.inputs import ENV_FILE, SET, load_manifests, read_variables, refuse_nothing
 from runtime.layout import Layout
 
 
 @click.command()
-@manifest_options
+@click.argument("paths", nargs=-1, metavar="[PATH...]")
+@SET
+@ENV_FILE
+@click.option(
+    "--against", type=int, metavar="REV", help="Show what `rollback --to REV` would change, in place of PATH."
+)
 @click.option("--prune", is_flag=True, help="Show what --prune would delete, too.")
 @click.option("--allow-empty", is_flag=True, help="With --prune: manifests without any object are meant.")
 @click.option("-o", "output", type=click.Choice(["text", "json"]), default="text", help="Format [text].")
@@ -21,6 +27,7 @@ def command(
     paths: tuple[str, ...],
     set_name: str | None,
     env_files: tuple[str, ...],
+    against: int | None,
     prune: bool,
     allow_empty: bool,
     output: str,
@@ -34,11 +41,18 @@ def command(
     from reconciler.engine import open_engine
     from reconciler.prune import Pruning
     from reconciler.reconcile import Asked, prepare
-    from reconciler.sources.directory import set_name as name_of
 
-    name = set_name or name_of(paths)
+    if against is not None and not paths:
+        from reconciler.cli.going_back import show_difference
+
+        sys.exit(show_difference(layout, against, output))
+    if against is not None or not paths:
+        raise click.UsageError("give a PATH, or --against a revision, and not both")
+    name = set_name or caller().set_name(paths)
     variables = read_variables(env_files)
     declared = load_manifests(paths, name, variables)
+    if not prune:
+        refuse_nothing(declared, paths)
     with open_engine(layout) as engine:
         asked = Asked(declared, name, paths[0], variables, Pruning(prune, allow_empty))
         prepared = prepare(engine, asked)

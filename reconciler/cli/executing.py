@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from reconciler.bundle.user import resolve_user
+from reconciler.caller import caller
 from reconciler.cli.targets import containers_of
 from runtime.layout import Layout
 from runtime.process import client
@@ -41,7 +42,7 @@ def execute(layout: Layout, name: str, errand: Errand, *, detach: bool = False) 
     container = _running(layout, containers_of(layout, name))
     terminal = not detach and _wants_terminal(errand)
     config = read_bundle(layout, container)
-    process = process_of(config, errand, os.environ, terminal=terminal)
+    process = process_of(config, errand, caller().environment, terminal=terminal)
     try:
         if detach:
             click.echo(_start(layout, container, process))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from reconciler.caller import caller
 
 if TYPE_CHECKING:
     from schemas.envelope import Declared
@@ -50,21 +50,30 @@ def read_variables(env_files: Sequence[str]) -> dict[str, str]:
     from schemas.env_file import read_env_file
     from schemas.errors import Refused
 
+    environment = caller().environment
     found: dict[str, str] = {}
     for name in env_files:
         try:
-            found |= read_env_file(name, Path(name).read_bytes(), os.environ)
+            found |= read_env_file(name, caller().read_bytes(name), environment)
         except OSError as error:
             raise Refused(error.strerror or str(error), step="read --env-file", path=name) from error
-    return found | dict(os.environ)
+    return found | dict(environment)
+
+
+def refuse_nothing(declared: Sequence[Declared], paths: Sequence[str]) -> None:
+    """Raises Refused where the manifests declare nothing: hardly anybody means that."""
+    from schemas.errors import Refused
+
+    if not declared:
+        where = "standard input" if list(paths) == ["-"] else ", ".join(paths)
+        hint = "a manifest begins with `apiVersion: trimtab/v1` and `kind:`; docs/manifests.md has a first one"
+        raise Refused(f"there is no object in {where}", step="read manifests", hint=hint)
 
 
 def load_manifests(paths: Sequence[str], set_name: str, variables: dict[str, str]) -> list[Declared]:
     """Every object of the manifests, its paths made absolute. Raises Invalid with all problems."""
-    from reconciler.sources.directory import head_commit, read_texts
     from reconciler.sources.relative import locate
     from schemas.load import load
 
-    first = Path(paths[0])
-    commit = head_commit(first if first.is_dir() else first.parent) if paths[0] != "-" else ""
-    return [locate(item) for item in load(read_texts(paths), variables, set=set_name, commit=commit)]
+    texts, commit = caller().read_texts(paths), caller().head_commit(paths)
+    return [locate(item, caller().directory) for item in load(texts, variables, set=set_name, commit=commit)]

@@ -3,10 +3,9 @@ a file that is missing is told before anything is touched."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
+from reconciler.caller import caller
 from schemas.container import ContainerTemplate
 from schemas.env_file import read_env_file, read_raw_env_file
 from schemas.envelope import Declared
@@ -41,7 +40,7 @@ def _content(item: Declared, spec: ContentSpec, environment: Mapping[str, str]) 
             return _problem(item, ("spec", "environment"), f"the variable {spec.environment} is not set", "set it")
         return environment[spec.environment].encode()
     try:
-        return Path(spec.file or "").read_bytes()
+        return caller().read_bytes(spec.file or "")
     except OSError as error:
         return _problem(item, ("spec", "file"), f"cannot read {spec.file}: {error.strerror}", "mend the path")
 
@@ -56,7 +55,7 @@ def read_environments(declared: Iterable[Declared], environment: Mapping[str, st
             for index, file in enumerate(item.spec.env_file):
                 try:
                     read = read_raw_env_file if file.format == "raw" else read_env_file
-                    merged |= read(file.path, Path(file.path).read_bytes(), environment)
+                    merged |= read(file.path, caller().read_bytes(file.path), environment)
                 except FileNotFoundError:
                     if file.required:
                         place = ("spec", "env_file", index)
@@ -73,7 +72,3 @@ def read_environments(declared: Iterable[Declared], environment: Mapping[str, st
 
 def _problem(item: Declared, path: FieldPath, message: str, remedy: str) -> Problem:
     return Problem(item.place(path), str(item.key), format_path(path), message, remedy)
-
-
-def process_environment() -> dict[str, str]:
-    return dict(os.environ)

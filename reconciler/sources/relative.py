@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from reconciler.sources.directory import is_stream
 from schemas.container import ContainerTemplate
 from schemas.envelope import Declared
 from schemas.image import ImageSpec
@@ -15,12 +16,11 @@ from schemas.secret import ContentSpec
 
 SECCOMP = "seccomp="
 
-SECCOMP = "seccomp="
 
-
-def locate(item: Declared) -> Declared:
-    """The same object with absolute paths."""
-    base = Path(item.origin.file).parent if item.origin.file != "-" else Path()
+def locate(item: Declared, directory: Path = Path()) -> Declared:
+    """The same object with absolute paths; those of its file and of standard input count from `directory`."""
+    file = item.origin.file
+    base = directory if is_stream(file) else directory / Path(file).parent
     updates = _updates(item.spec, base.absolute())
     return replace(item, spec=item.spec.model_copy(update=updates)) if updates else item
 
@@ -43,8 +43,6 @@ def _container_updates(spec: ContainerTemplate, base: Path) -> Mapping[str, Any]
         updates["env_file"] = tuple(f.model_copy(update={"path": _join(base, f.path)}) for f in spec.env_file)
     if any(option.startswith(SECCOMP) for option in spec.security_opt):
         updates["security_opt"] = type(spec.security_opt)(_seccomp(base, option) for option in spec.security_opt)
-    if any(option.startswith(SECCOMP) for option in spec.security_opt):
-        updates["security_opt"] = type(spec.security_opt)(_profile(base, option) for option in spec.security_opt)
     if any(mount.type == "bind" for mount in spec.volumes):
         updates["volumes"] = type(spec.volumes)(
             mount.model_copy(update={"source": _join(base, mount.source or "")}) if mount.type == "bind" else mount
@@ -59,14 +57,6 @@ def _seccomp(base: Path, option: str) -> str:
     if not option.startswith(SECCOMP) or profile in ("unconfined", "default"):
         return option
     return SECCOMP + _join(base, profile)
-
-
-def _profile(base: Path, option: str) -> str:
-    """The path in `seccomp=FILE`; the words that name no file stay."""
-    path = option.removeprefix(SECCOMP)
-    if path == option or path in ("unconfined", "default"):
-        return option
-    return f"{SECCOMP}{_join(base, path)}"
 
 
 def _join(base: Path, path: str) -> str:
