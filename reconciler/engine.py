@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from reconciler.store.database import Database
+from reconciler.store.faults import store_faults
 from runtime.layout import Layout
 from schemas.errors import Refused
 
@@ -25,6 +26,7 @@ def open_engine(layout: Layout) -> Iterator[Engine]:
         raise Refused("trimtab drives the kernel and needs root", step="open the engine", hint="run it with sudo")
     database = Database(layout.store)
     try:
-        yield Engine(layout, database)
+        with store_faults(layout.store):
+            yield Engine(layout, database)
     finally:
         database.close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from reconciler.actions import Action, Plan, Verb
@@ -42,7 +43,7 @@ from runtime.network.netlink import import_codecs
 from runtime.volumes.secrets import content_digest
 from schemas.check import check
 from schemas.envelope import Declared
-from schemas.errors import Invalid, TrimtabError
+from schemas.errors import Invalid, RetryLater, TrimtabError
 from schemas.names import Key, Kind
 
 Report = Callable[[Progress], None]
@@ -155,10 +156,12 @@ def carry_out(prepared: Prepared, watch: Watch, parallel: int, stop: Stop = neve
     if any(action.key.kind in NETWORKED for action in prepared.plan.effective):
         import_codecs()
     outcomes = apply(prepared.plan, lambda action: perform(context, action), _recorded(database, watch), parallel, stop)
-    record_events(database, _collect(context, outcomes))
-    if asked.declared:
-        manifests = [entry.manifest for entry in entries]
-        record_revision(database, asked.set, asked.commit, manifests, _summary(outcomes), context.now)
+    # a full disk: what is done is done, whether it can be noted or not
+    with suppress(RetryLater):
+        record_events(database, _collect(context, outcomes))
+        if asked.declared:
+            manifests = [entry.manifest for entry in entries]
+            record_revision(database, asked.set, asked.commit, manifests, _summary(outcomes), context.now)
     return outcomes
 
 
@@ -167,7 +170,8 @@ def _recorded(database: Database, watch: Watch) -> Watch:
 
     def record(action: Action, outcome: Outcome | None) -> None:
         if outcome is not None and (event := _event(outcome)) is not None:
-            record_events(database, [event])
+            with suppress(RetryLater):
+                record_events(database, [event])
         watch(action, outcome)
 
     return record

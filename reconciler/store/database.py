@@ -1,7 +1,7 @@
 """One SQLite file with real transactions: its schema, its migrations, and how it is opened.
 
 WAL with `synchronous=FULL`: a committed transaction survives a power cut. A file that SQLite calls damaged is refused,
-never written over.
+never written over (`faults.py`).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from reconciler.store.faults import store_faults
 from schemas.errors import Refused
 
 SCHEMA_VERSION = 1
@@ -52,33 +53,30 @@ class Database:
         path.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
         self.path = path
         self._writing = threading.RLock()
-        self.connection = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
-        try:
-            self._open()
-        except sqlite3.DatabaseError as error:
-            self.connection.close()
-            raise Refused(
-                f"the state file is not readable: {error}",
-                step="open the store",
-                path=str(path),
-                hint="restore it from a copy, or move it away: objects found on the machine are then adopted again",
-            ) from error
+        with store_faults(path):
+            self.connection = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
+            try:
+                self._open()
+            except BaseException:
+                self.connection.close()
+                raise
 
     def _open(self) -> None:
+        found = self._version()
+        if found > SCHEMA_VERSION:
+            raise Refused(
+                f"the state file is of a newer trimtab (format {found}; this one knows {SCHEMA_VERSION})",
+                path=str(self.path),
+                hint="nothing was touched; upgrade trimtab, or give another --root",
+            )
         self.path.chmod(0o600)
         self.connection.execute("PRAGMA journal_mode=WAL")
         self.connection.execute("PRAGMA synchronous=FULL")
         self.connection.execute("PRAGMA foreign_keys=ON")
-        if self._version() == SCHEMA_VERSION:
+        if found == SCHEMA_VERSION:
             return
         with self.begin():
             version = self._version()
-            if version > SCHEMA_VERSION:
-                raise Refused(
-                    f"the state file is of a newer trimtab (format {version}; this one knows {SCHEMA_VERSION})",
-                    path=str(self.path),
-                    hint="upgrade trimtab",
-                )
             if version == 0:
                 for statement in SCHEMA.split(";\n"):
                     self.connection.execute(statement)
@@ -89,15 +87,32 @@ class Database:
         return version
 
     @contextmanager
-    def begin(self) -> Iterator[sqlite3.Connection]:
-        with self._writing:
+    def begin(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
+        """Without `durable` no disk is waited for: a power cut may take it back, the end of this process does not.
+
+        Raises Refused and RetryLater as `store_faults` does.
+        """
+        with self._writing, store_faults(self.path), self._synchronous("FULL" if durable else "NORMAL"):
             self.connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self.connection
+                self.connection.execute("COMMIT")
             except BaseException:
-                self.connection.execute("ROLLBACK")
+                # a full disk may have taken it back already
+                if self.connection.in_transaction:
+                    self.connection.execute("ROLLBACK")
                 raise
-            self.connection.execute("COMMIT")
+
+    @contextmanager
+    def _synchronous(self, level: str) -> Iterator[None]:
+        if level == "FULL":
+            yield
+            return
+        self.connection.execute(f"PRAGMA synchronous={level}")
+        try:
+            yield
+        finally:
+            self.connection.execute("PRAGMA synchronous=FULL")
 
     def close(self) -> None:
         self.connection.close()

@@ -26,7 +26,8 @@ def record_events(database: Database, events: Iterable[Event]) -> None:
     rows = [(event.at, event.object, event.type, event.reason, event.message) for event in events]
     if not rows:
         return
-    with database.begin() as connection:
+    # waiting for the disk at each action would cost more than an event is worth
+    with database.begin(durable=False) as connection:
         connection.executemany("INSERT INTO events (at, object, type, reason, message) VALUES (?, ?, ?, ?, ?)", rows)
         connection.execute("DELETE FROM events WHERE id <= (SELECT max(id) FROM events) - ?", (KEPT,))
 

@@ -45,13 +45,18 @@ def _record(row: tuple[str, str, str, str, str, str, str, float]) -> Record:
 
 
 def write_record(database: Database, record: Record) -> None:
-    """Durable when it returns. Safe from several threads."""
+    """Durable when it returns. Safe from several threads. An object that is changed stays as old as it is."""
     row = (
         *(record.key.kind.value, record.key.name, json.dumps(record.fields), json.dumps(record.asked)),
         *(json.dumps([str(need) for need in record.needs]), str(record.owner or ""), record.set, record.made_at),
     )
     with database.begin() as connection:
-        connection.execute("INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+        connection.execute(
+            "INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (kind, name) DO UPDATE SET "
+            "fields=excluded.fields, asked=excluded.asked, needs=excluded.needs, owner=excluded.owner, "
+            "set_name=excluded.set_name",
+            row,
+        )
 
 
 def remove_record(database: Database, key: Key) -> None:
