@@ -103,6 +103,12 @@ def _columns(key: Key) -> tuple[str, str]:
     return key.kind.value, key.name
 
 
+def known_sets(database: Database) -> list[str]:
+    """Names of the sets that own something, or that made something which is still known."""
+    query = "SELECT set_name FROM inventory UNION SELECT set_name FROM records ORDER BY set_name"
+    return [name for (name,) in database.connection.execute(query) if name]
+
+
 def read_sets(database: Database) -> dict[str, str]:
     """Names of the sets, and the source each was last applied from."""
     return dict(database.connection.execute("SELECT name, source FROM sets ORDER BY name"))
