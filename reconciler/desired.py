@@ -45,7 +45,7 @@ class Desired:
 @dataclass(frozen=True, slots=True)
 class Observed:
     """One object as found. `fields` and `asked` are its record (None: the record is lost); `facts` come from kernel
-    and disk."""
+    and disk. `held`: its process ended, and its restart policy does not start it again, or not yet."""
 
     key: Key
     fields: Mapping[str, Any] | None
@@ -53,3 +53,4 @@ class Observed:
     asked: Mapping[str, Any] = field(default_factory=dict)
     needs: tuple[Key, ...] = ()
     owner: Key | None = None
+    held: bool = False

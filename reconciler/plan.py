@@ -19,14 +19,21 @@ from reconciler.kinds import RULES
 from schemas.names import Key, Kind
 
 Node = TypeVar("Node", Key, Step)
+NOTHING: Mapping[Key, tuple[Change, ...]] = {}
 
 
-def plan(desired: Mapping[Key, Desired], observed: Mapping[Key, Observed], prune: Mapping[Key, str]) -> Plan:
+Urged = Mapping[Key, tuple[Change, ...]]
+"""Changes that neither manifest nor facts tell, as that of an unhealthy container into a healthy one."""
+
+
+def plan(
+    desired: Mapping[Key, Desired], observed: Mapping[Key, Observed], prune: Mapping[Key, str], urged: Urged = NOTHING
+) -> Plan:
     """Actions for everything desired, and deletions for `prune` (key -> reason). Dependencies before dependents."""
     actions: dict[Key, list[Action]] = {}
     for key in _in_order(desired):
         unsettled = {need: actions[need] for need in desired[key].needs if need in actions}
-        actions[key] = plan_object(desired[key], observed.get(key), unsettled)
+        actions[key] = plan_object(desired[key], observed.get(key), unsettled, urged.get(key, ()))
     for key, reason in prune.items():
         have = observed.get(key)
         actions[key] = [Action(Verb.DELETE, key, reason)] if have is not None else []
@@ -34,13 +41,15 @@ def plan(desired: Mapping[Key, Desired], observed: Mapping[Key, Observed], prune
     return Plan(_with_edges(actions, desired, observed), notes)
 
 
-def plan_object(want: Desired, have: Observed | None, needs: Mapping[Key, Sequence[Action]]) -> list[Action]:
+def plan_object(
+    want: Desired, have: Observed | None, needs: Mapping[Key, Sequence[Action]], urged: tuple[Change, ...] = ()
+) -> list[Action]:
     """What one object needs, given the actions already planned for what it depends on."""
     if have is None:
         return [Action(Verb.CREATE, want.key, "does not exist", place=want.place)]
     if have.fields is None:
         return _replace(want, "its record is lost") if want.key.kind is Kind.CONTAINER else [_rerecord(want)]
-    changes = changes_of(want, have) + RULES[want.key.kind].follow(want, needs)
+    changes = changes_of(want, have) + RULES[want.key.kind].follow(want, needs) + urged
     if not changes:
         return [Action(Verb.UNCHANGED, want.key, "as declared", place=want.place)]
     reason = reason_of(changes)

@@ -87,7 +87,9 @@ def relevant(want: Desired, have: Observed) -> Mapping[str, Any]:
         return bundle | ({"process": wanted} if found in LIVING else {})
     if found in LIVING:
         return want.facts
-    return bundle if found == COMPLETED and not starts_again(want) else bundle | {"process": wanted}
+    if have.held or (found == COMPLETED and not starts_again(want)):
+        return bundle
+    return bundle | {"process": wanted}
 
 
 def starts_again(want: Desired) -> bool:

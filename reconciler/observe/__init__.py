@@ -1,7 +1,7 @@
 """Read what is: each known object's facts, from kernel and disk, never from what was intended.
 
 The store only says which objects are known and what they were last asked to be. What the machine holds in one piece
-(the firewall, the DNS server, all records of names) is read once per pass and shared.
+(the firewall, the DNS server, the host's links) is read once per pass and shared.
 """
 
 from __future__ import annotations
@@ -12,11 +12,14 @@ from typing import Any
 from reconciler.desired import Observed
 from reconciler.engine import Engine
 from reconciler.observe import containers, contents, images, networks, services, volumes
-from reconciler.observe.shared import Shared, read_shared
+from reconciler.observe.shared import Shared
 from reconciler.store.records import Record
 from schemas.names import Key, Kind
 
 Read = Callable[[Engine, Record, Shared], Mapping[str, Any]]
+
+FEW = 30
+"""Objects up to which single questions to the kernel are cheaper than reading all it has."""
 
 READERS: Mapping[Kind, Read] = {
     Kind.IMAGE: images.read,
@@ -32,7 +35,7 @@ READERS: Mapping[Kind, Read] = {
 def observe(engine: Engine, records: Iterable[Record]) -> dict[Key, Observed]:
     """Every recorded object as it stands now."""
     known = list(records)
-    shared = read_shared(engine, {record.key.kind for record in known})
+    shared = Shared(engine, few=len(known) <= FEW)
     return {record.key: _observe(engine, record, shared) for record in known}
 
 

@@ -38,8 +38,8 @@ def read(engine: Engine, record: Record, shared: Shared) -> Mapping[str, Any]:
         **_limits(engine, record),
         "mounts": _mounts(process.pid, record.asked.get("mounts", {})),
         **_endpoints(engine, process.pid, record.asked.get("endpoints", {}), shared),
-        "published": dict(map(_published, shared.publications.get(name, ()))),
-        "names": read_names(shared, name, record.asked.get("names", {})),
+        "published": _publications(record, shared),
+        "names": read_names(engine, name, record.asked.get("names", {})),
         "user_namespace": _id_base(process.pid),
         "oom_score_adj": _oom_score(process.pid),
     }
@@ -134,6 +134,13 @@ def _endpoint(engine: Engine, network: str, endpoint: ObservedEndpoint) -> Mappi
         "addresses": sorted(map(str, endpoint.addresses)),
         "gateways": [str(route.gateway) for route in sorted(default, key=lambda route: route.subnet.version)],
     }
+
+
+def _publications(record: Record, shared: Shared) -> Mapping[str, str]:
+    """What never asked for a port has none: the firewall is not read for it."""
+    if not record.asked.get("published"):
+        return {}
+    return dict(map(_published, shared.publications.get(record.key.name, ())))
 
 
 def _published(publication: Publication) -> tuple[str, str]:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from reconciler.observe.shared import Shared
+from reconciler.engine import Engine
+from runtime.network.dns.records import read_owner
 
 
-def read_names(shared: Shared, owner: str, networks: Iterable[str]) -> dict[str, Any]:
+def read_names(engine: Engine, owner: str, networks: Iterable[str]) -> dict[str, Any]:
     """Network -> {names, addresses}; None where the owner has no record."""
     found: dict[str, Any] = {}
     for network in networks:
-        records = shared.names[network].owners.get(owner) if network in shared.names else None
+        records = read_owner(engine.layout, network, owner)
         found[network] = (
             {"names": sorted(records.names), "addresses": sorted(records.addresses)} if records is not None else None
         )

@@ -28,7 +28,7 @@ def read(engine: Engine, record: Record, shared: Shared) -> Mapping[str, Any]:
     return {
         "balance": {network: balances.get(network) for network in wanted},
         "completed": sorted(_completed(engine, wanted, balances)),
-        "names": read_names(shared, f"service:{name}", record.asked.get("names", {})),
+        "names": read_names(engine, f"service:{name}", record.asked.get("names", {})),
     }
 
 

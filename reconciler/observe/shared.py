@@ -1,35 +1,41 @@
-"""What the machine holds in one piece, read once per pass: the firewall, the DNS server, the names it serves."""
+"""What the machine holds in one piece: the firewall, the DNS server, the host's links. Each read at most once per pass,
+and only when something asks for it."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from functools import cached_property
 
 from reconciler.engine import Engine
 from runtime.network.dns.process import ObservedDns, read_dns
-from runtime.network.dns.record_files import NetworkRecords
-from runtime.network.dns.records import read_records
 from runtime.network.firewall.observe import read_firewall
-from runtime.network.observe import HostLink, read_host_links
+from runtime.network.links import Link
+from runtime.network.observe import AskedLinks, read_host_links
 from runtime.network.records import ObservedFirewall, Publication
-from schemas.names import Kind
 
 
-@dataclass(frozen=True, slots=True)
 class Shared:
-    firewall: ObservedFirewall
-    dns: ObservedDns
-    names: Mapping[str, NetworkRecords]
-    links: Mapping[int, HostLink] = field(default_factory=dict)
-    publications: Mapping[str, list[Publication]] = field(default_factory=dict)
+    """`few`: the pass looks at so few objects that asking for single links is cheaper than reading all."""
 
+    def __init__(self, engine: Engine, *, few: bool = False) -> None:
+        self._layout = engine.layout
+        self._few = few
 
-def read_shared(engine: Engine, kinds: Collection[Kind]) -> Shared:
-    """Read only what some object of `kinds` asks for."""
-    if not {Kind.CONTAINER, Kind.NETWORK, Kind.SERVICE} & set(kinds):
-        return Shared(ObservedFirewall(False, {}, frozenset(), {}), ObservedDns(alive=False), {})
-    firewall = read_firewall(engine.layout)
-    by_container: dict[str, list[Publication]] = {}
-    for publication in firewall.publications:
-        by_container.setdefault(publication.container, []).append(publication)
-    return Shared(firewall, read_dns(engine.layout), read_records(engine.layout), read_host_links(), by_container)
+    @cached_property
+    def firewall(self) -> ObservedFirewall:
+        return read_firewall(self._layout)
+
+    @cached_property
+    def dns(self) -> ObservedDns:
+        return read_dns(self._layout)
+
+    @cached_property
+    def links(self) -> Mapping[int, Link]:
+        return AskedLinks() if self._few else read_host_links()
+
+    @cached_property
+    def publications(self) -> Mapping[str, list[Publication]]:
+        by_container: dict[str, list[Publication]] = {}
+        for publication in self.firewall.publications:
+            by_container.setdefault(publication.container, []).append(publication)
+        return by_container

@@ -5,7 +5,7 @@ Called by the reconciler. `read_host_links` is taken once for all containers of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TypeAlias
 
 from runtime.layout import Layout
@@ -14,7 +14,7 @@ from runtime.network.addresses import all_addresses, read_routes
 from runtime.network.border import border
 from runtime.network.bridge import observed_bridge
 from runtime.network.endpoint import LOOPBACK
-from runtime.network.links import Link, all_links
+from runtime.network.links import Link, all_links, find_link
 from runtime.network.namespace import inside, namespace_of
 from runtime.network.naming import network_of_alias, port_group
 from runtime.network.records import ObservedEndpoint, ObservedNetwork
@@ -27,6 +27,35 @@ def read_host_links() -> dict[int, HostLink]:
     """Every link of the calling thread's namespace, by index. Raises Refused, RetryLater."""
     with netlink.route_socket() as opened:
         return {link.index: link for link in all_links(opened)}
+
+
+class AskedLinks(Mapping[int, HostLink]):
+    """The same, one link at a time and only those asked for: for a pass over a few containers."""
+
+    def __init__(self) -> None:
+        self._found: dict[int, HostLink | None] = {}
+
+    def __getitem__(self, index: int) -> HostLink:
+        if index not in self._found:
+            self._found[index] = _ask_link(index)
+        found = self._found[index]
+        if found is None:
+            raise KeyError(index)
+        return found
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(read_host_links())
+
+    def __len__(self) -> int:
+        return len(read_host_links())
+
+
+@border("network")
+def _ask_link(index: int) -> HostLink | None:
+    if index <= 0:
+        return None
+    with netlink.route_socket() as opened:
+        return find_link(opened, index=index)
 
 
 @border("network")

@@ -52,14 +52,13 @@ def test_every_state_is_reached_from_every_other(machine: Machine) -> None:
 def test_a_stopped_container_leaves_its_names_and_ports(machine: Machine) -> None:
     text = machine.image + container("shown", ports=["18090:80"])
     machine.converge(text)
-    from reconciler.engine import open_engine
-    from reconciler.observe.shared import read_shared
+    from runtime.network.dns.records import read_owner
+    from runtime.network.firewall.observe import read_firewall
 
+    assert read_owner(machine.layout, "default", "shown") is not None
     machine.converge(machine.image + container("shown", ports=["18090:80"], state="stopped"))
-    with open_engine(machine.layout) as engine:
-        shared = read_shared(engine, [Kind.NETWORK])
-    assert "shown" not in shared.publications
-    assert "shown" not in shared.names["default"].owners
+    assert not [p for p in read_firewall(machine.layout).publications if p.container == "shown"]
+    assert read_owner(machine.layout, "default", "shown") is None
     machine.converge(text)
 
 

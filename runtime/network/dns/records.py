@@ -22,9 +22,11 @@ from runtime.network.dns.record_files import (
     NETWORKS,
     SERVER_GID,
     NetworkRecords,
+    OwnerRecords,
     is_dns_name,
     is_record_name,
     read_network,
+    read_owner_file,
 )
 from schemas.errors import Refused
 
@@ -98,6 +100,11 @@ def read_records(layout: Layout) -> dict[str, NetworkRecords]:
     except FileNotFoundError:
         return {}
     return {path.name: read_network(path) for path in paths if is_record_name(path.name)}
+
+
+def read_owner(layout: Layout, network: str, owner: str) -> OwnerRecords | None:
+    """What `owner` brings to `network`, as it stands; None where that is nothing."""
+    return read_owner_file(networks_directory(layout) / _file_name(network) / _file_name(owner))
 
 
 def ensure_directory(path: Path) -> None:
