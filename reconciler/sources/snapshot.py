@@ -1,0 +1,126 @@
+"""One consistent look at a directory of manifests: their texts, and a digest of all that they depend on.
+
+Files are read when nobody is writing them: neither a program that has a manifest open for writing, nor git that holds
+the lock of its index. A look that changed while it was taken is taken again. Blocks; called in a thread.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import time
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from reconciler.sources.directory import read_texts
+from reconciler.sources.files import manifest_files
+from reconciler.sources.revision import digest_of
+from schemas.errors import Refused, RetryLater
+from schemas.load import Text
+
+PATIENCE = 2.0
+"""Seconds for a writer to finish; what is there then is read as it is."""
+PAUSE = 0.01
+STALE_LOCK = 10.0
+"""Seconds after which git's lock was left behind by a git that died."""
+MOST_LOOKS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """`links`: manifests that are symbolic links."""
+
+    digest: str
+    texts: tuple[Text, ...] = field(repr=False)
+    links: frozenset[Path] = frozenset()
+
+
+def take(path: Path, attended: Collection[Path] = ()) -> Snapshot:
+    """A look at `path` that nothing changed meanwhile. `attended`: files that count by size and time of change.
+
+    Raises Refused where there is nothing to read, RetryLater where it does not hold still.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while is_git_busy(path) and time.monotonic() < deadline:
+        time.sleep(PAUSE)
+    for _ in range(MOST_LOOKS):
+        before = _stamps(path, attended)
+        while any(is_being_written(name) for name, *_ in before) and time.monotonic() < deadline:
+            time.sleep(PAUSE)
+        try:
+            texts = read_texts([str(path)])
+        except Refused:
+            if before != _stamps(path, attended):
+                continue
+            raise
+        if before == _stamps(path, attended):
+            return _snapshot(path, texts, attended)
+    raise RetryLater("is being written without a pause", step="read manifests", path=str(path))
+
+
+def _snapshot(path: Path, texts: list[Text], attended: Collection[Path]) -> Snapshot:
+    others = [repr(stamp).encode() for stamp in _stamps_of(sorted(attended))]
+    parts = [part for text in texts for part in (text.name.encode(errors="surrogateescape"), _bytes(text))]
+    links = frozenset(file for file in _files(path) if file.is_symlink())
+    return Snapshot(digest_of([*parts, *others]), tuple(texts), links)
+
+
+def _bytes(text: Text) -> bytes:
+    return text.text if isinstance(text.text, bytes) else text.text.encode()
+
+
+Stamp = tuple[str, int, int, int, int]
+
+
+def _stamps(path: Path, attended: Collection[Path]) -> list[Stamp]:
+    return list(_stamps_of([*sorted(_files(path)), *sorted(attended)]))
+
+
+def _stamps_of(files: Collection[Path]) -> Iterator[Stamp]:
+    for file in files:
+        try:
+            status = file.stat()
+        except OSError:
+            yield str(file), 0, 0, 0, 0
+        else:
+            yield str(file), status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _files(path: Path) -> list[Path]:
+    return [Path(name) for name in manifest_files(str(path))] if path.is_dir() else [path]
+
+
+def is_being_written(name: str) -> bool:
+    """Whether some process has the file open for writing: then no read lease is given (fcntl(2), F_SETLEASE).
+
+    False also where the file system knows no leases.
+    """
+    try:
+        descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        # a broken lease sends a signal, and SIGIO would end the process; SIGURG is ignored
+        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def is_git_busy(path: Path) -> bool:
+    """Whether a git works on the files just now: the repository around `path` has a fresh `index.lock`."""
+    for parent in (path, *path.parents):
+        if (parent / ".git").is_dir():
+            try:
+                return time.time() - (parent / ".git/index.lock").stat().st_mtime < STALE_LOCK
+            except OSError:
+                return False
+    return False

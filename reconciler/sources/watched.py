@@ -1,0 +1,121 @@
+"""A directory (or file) of manifests as a source: what is written is read again 50 ms after the last write.
+
+Events only say when to look; what is there is always read whole, and is read once in each `interval` anyhow. A directory
+that is not there, or holds no manifest, is a trouble and never a revision: what was applied stays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Collection
+from pathlib import Path
+
+from reconciler.sources.revision import Revision, SourceTrouble, trouble_of
+from reconciler.sources.snapshot import Snapshot, take
+from reconciler.sources.watch import Watch
+from schemas.errors import TrimtabError
+
+SETTLE = 0.05
+"""Seconds without a write after which what was written is read."""
+LONGEST_SETTLE = 2.0
+"""Seconds after the first write, at most, whoever keeps writing."""
+GLANCE = 1.0
+"""Seconds between two looks at whether the directory is still the same one: a mount over it gives no event."""
+SECOND_LOOK = 0.25
+"""Seconds after a change: a file made in a new directory before that was watched gave no event."""
+WITHOUT_WATCH = 2.0
+"""Seconds between two looks where the kernel has no watch left to give."""
+
+
+class WatchedDirectory:
+    """Follows `path`. `interval`: seconds after which it is read again without any event."""
+
+    def __init__(self, path: Path, interval: float = 60.0) -> None:
+        self.path = path.absolute()
+        self.interval = interval
+        self._attended: frozenset[Path] = frozenset()
+        self._links: frozenset[Path] = frozenset()
+        self._wake = asyncio.Event()
+        self._forced = False
+        self._written = 0.0
+
+    def fetch_now(self) -> None:
+        self._forced = True
+        self._wake.set()
+
+    def attend(self, files: Collection[Path]) -> None:
+        """Files that manifests point at: a change of one is a new revision."""
+        if frozenset(files) != self._attended:
+            self._attended = frozenset(files)
+            self._wake.set()
+
+    def restore(self, revision: Revision | None) -> None:
+        """Nothing: the directory is somebody else's."""
+
+    async def revisions(self) -> AsyncIterator[Revision | SourceTrouble]:
+        loop = asyncio.get_running_loop()
+        watch = Watch(self.path, lambda: _call(loop, self._touched))
+        last: str | None = None
+        try:
+            while True:
+                forced, self._forced = self._forced, False
+                self._wake.clear()
+                found, patience = await asyncio.to_thread(self._look, watch)
+                said = found.id if isinstance(found, Revision) else f"!{found.message}"
+                if said != last or forced:
+                    changed, last = last is not None, said
+                    yield found
+                    patience = SECOND_LOOK if changed else patience
+                await self._wait(watch, patience)
+        finally:
+            await asyncio.to_thread(watch.close)
+
+    def _look(self, watch: Watch) -> tuple[Revision | SourceTrouble, float]:
+        """What is there now, and seconds until the next look. The watch stands before anything is read."""
+        watch.attended = self._attended
+        patience = self.interval if self._arm(watch) else min(self.interval, WITHOUT_WATCH)
+        try:
+            snapshot = take(self.path, watch.attended)
+            if snapshot.links != self._links:
+                self._links = snapshot.links
+                patience = patience if self._arm(watch) else min(self.interval, WITHOUT_WATCH)
+                snapshot = take(self.path, watch.attended)
+        except TrimtabError as error:
+            return trouble_of(error, time.time()), min(patience, GLANCE)
+        return self._revision(snapshot), patience
+
+    def _arm(self, watch: Watch) -> bool:
+        try:
+            watch.arm(self._links)
+        except OSError:
+            return False
+        return True
+
+    def _revision(self, snapshot: Snapshot) -> Revision:
+        return Revision(snapshot.digest, snapshot.texts, self.path, at=time.time())
+
+    def _touched(self) -> None:
+        self._written = time.monotonic()
+        self._wake.set()
+
+    async def _wait(self, watch: Watch, patience: float) -> None:
+        """Until something was written and writing has paused, somebody asks, or `patience` seconds are over."""
+        end = time.monotonic() + patience
+        while not self._wake.is_set() and (left := end - time.monotonic()) > 0:
+            try:
+                await asyncio.wait_for(self._wake.wait(), min(left, GLANCE))
+            except TimeoutError:
+                if watch.is_stale():
+                    return
+        first = time.monotonic()
+        while not self._forced and (quiet := self._written + SETTLE - time.monotonic()) > 0:
+            if time.monotonic() - first > LONGEST_SETTLE:
+                return
+            await asyncio.sleep(quiet)
+
+
+def _call(loop: asyncio.AbstractEventLoop, function: object) -> None:
+    """From another thread; an event after the loop has ended is nobody's."""
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(function)  # type: ignore[arg-type]
