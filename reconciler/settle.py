@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
+from reconciler.apply import Outcome, Result
 from reconciler.observe.containers import process_word
 from reconciler.reconcile import Prepared
 from runtime.process.client import read_process
@@ -13,10 +15,10 @@ STEADY_SECONDS = 0.1
 """How long a new process is watched: long enough to notice a bad option or a missing file."""
 
 
-def unsettled(prepared: Prepared, wait_seconds: float) -> dict[str, str]:
-    """Object -> why it is not as wanted. Looks until all is well, or the started processes had their chance."""
-    started = [action.key for action in prepared.plan.effective if action.key in prepared.context.desired]
-    containers = [key for key in started if key.kind is Kind.CONTAINER]
+def unsettled(prepared: Prepared, outcomes: Sequence[Outcome], wait_seconds: float) -> dict[str, str]:
+    """Object -> why it is not as wanted. Of what was acted on with success: of the rest more is known already."""
+    made = [outcome.action.key for outcome in outcomes if outcome.ok and outcome.result is not Result.UNCHANGED]
+    containers = [key for key in dict.fromkeys(made) if key.kind is Kind.CONTAINER and key in prepared.context.desired]
     if not containers:
         return {}
     time.sleep(min(STEADY_SECONDS, wait_seconds))

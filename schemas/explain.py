@@ -36,6 +36,13 @@ def explain(path: str) -> str:
     return _explain_field(kind, fields[dotted], children(fields, dotted))
 
 
+def list_kinds() -> str:
+    """Each kind and what it is, a line each."""
+    width = max(len(kind.value) for kind in Kind) + 2
+    lines = [f"  {kind.value:{width}}{(SPEC_MODELS[kind].__doc__ or '').splitlines()[0]}" for kind in Kind]
+    return "\n".join(["KINDS (`trimtab explain KIND` lists the fields of one):", *lines])
+
+
 def find_kind(name: str) -> Kind:
     """The kind named in any case, singular or plural. Raises Refused."""
     folded = name.lower().removesuffix("s")

@@ -36,6 +36,8 @@ from schemas.scalars import Scalar, resolve
 from schemas.source_text import MAX_BYTES, Unreadable, decode
 from schemas.yaml_faults import explain_error
 
+BEGINNINGS = ("apiVersion", "kind")
+"""Keys with which people begin a manifest: a second one mostly belongs to a next document."""
 MAX_DEPTH = 64
 MAX_VALUES = 250_000
 MAX_PROBLEMS = 500
@@ -253,7 +255,10 @@ class _Reader:
         if first is None:
             return spot
         place = Place(self.file, first[0] + 1, first[1] + 1)
-        self.fault(event, f"the key {self.path[-1]} was already given at {place}", "remove one of the two")
+        name = self.path[-1]
+        is_next = len(self.path) == 1 and name in BEGINNINGS
+        remedy = "where another object begins, write a line `---` before it" if is_next else "remove one of the two"
+        self.fault(event, f"the key {name} was already given at {place}", remedy)
         return first
 
     def merged(self, event: Event, value: Any, below: Below) -> list[tuple[dict[str, Any], dict[str, Spot]]]:

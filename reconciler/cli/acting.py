@@ -12,8 +12,10 @@ import click
 from reconciler.apply import Outcome, Result, Stop, never
 from reconciler.cli.interrupt import INTERRUPTED, interruptible
 from reconciler.cli.live import display
+from reconciler.cli.quantities import objects_are
+from reconciler.cli.render import place_text
 from reconciler.cli.show import show_plan
-from reconciler.cli.tell import is_first_half
+from reconciler.cli.tell import is_first_half, why
 from reconciler.engine import open_engine
 from reconciler.lock import engine_lock
 from reconciler.reconcile import Asked, Prepared, carry_out, prepare
@@ -46,13 +48,13 @@ def act(layout: Layout, asked: Asked, acting: Acting) -> int:
             stop = _either(interrupted, _deadline(acting.limit_seconds))
             outcomes = carry_out(prepared, shown.watch, acting.parallel, stop)
         if acting.wait and not stop():
-            waiting = unsettled(prepared, STEADY_SECONDS)
+            waiting = unsettled(prepared, outcomes, STEADY_SECONDS)
     status = _sum_up(prepared, outcomes, waiting, acting)
     left = sum(1 for outcome in outcomes if outcome.result is Result.SKIPPED)
     if not left or not stop():
         return status
-    why = "interrupted" if interrupted() else f"the {acting.limit_seconds:g} s of --timeout have passed"
-    click.echo(f"trimtab: {why}; the next apply does the rest", err=True)
+    cause = "interrupted" if interrupted() else f"the {acting.limit_seconds:g} s of --timeout have passed"
+    click.echo(f"trimtab: {cause}; the next apply does the rest", err=True)
     return INTERRUPTED if interrupted() else status
 
 
@@ -72,8 +74,9 @@ def _sum_up(prepared: Prepared, outcomes: Sequence[Outcome], waiting: dict[str, 
     if acting.output == "json":
         click.echo(json.dumps(_document(prepared, outcomes, waiting), indent=2, ensure_ascii=False))
     else:
-        for key, why in waiting.items():
-            click.secho(f"! {key} {why}", fg="red", err=True)
+        places = {str(key): place_text(want.place) for key, want in prepared.context.desired.items()}
+        for key, amiss in waiting.items():
+            click.secho(f"! {key} {amiss}{places[key]}", fg="red", err=True)
         click.echo(summary(outcomes))
     return 1 if failed or waiting else 0
 
@@ -81,7 +84,7 @@ def _sum_up(prepared: Prepared, outcomes: Sequence[Outcome], waiting: dict[str, 
 def summary(outcomes: Sequence[Outcome]) -> str:
     """`Applied: 3 created, 2 unchanged.`, or that there was nothing to do."""
     if all(outcome.result is Result.UNCHANGED for outcome in outcomes):
-        return f"Nothing to do: {len(outcomes)} objects are as declared."
+        return f"Nothing to do: {objects_are(len(outcomes))} as declared."
     counts = {
         result: sum(1 for outcome in outcomes if outcome.result is result and not is_first_half(outcome))
         for result in Result
@@ -97,7 +100,8 @@ def _document(prepared: Prepared, outcomes: Sequence[Outcome], waiting: dict[str
             "result": outcome.result.value,
             "reason": outcome.action.reason,
             "milliseconds": round(outcome.seconds * 1000, 1),
-            "error": str(outcome.error) if outcome.error else None,
+            "place": str(outcome.action.place) if outcome.action.place else None,
+            "error": why(outcome) or None,
         }
         for outcome in outcomes
     ]

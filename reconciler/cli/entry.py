@@ -9,11 +9,17 @@ from __future__ import annotations
 
 import errno
 import importlib
+import io
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from schemas.errors import Invalid
 
 FIRST = {
     "validate": "Check manifests; say what to mend, and where.",
@@ -45,6 +51,7 @@ SURROUNDINGS = (
     errno.ENOMEM,
 )
 """Errors that are the machine's and nobody's fault."""
+OUTPUT = "standard output"
 NAME_WIDTH, COLUMN_WIDTH = 12, 38
 """Of the two columns of further commands, so that all of the help fits a screen of 24 lines."""
 
@@ -94,7 +101,7 @@ class Commands(click.Group):
 @click.option("--run", type=click.Path(), envvar="TRIMTAB_RUN", help="Live state [/run/trimtab].")
 @click.pass_context
 def cli(ctx: click.Context, root: str | None, run: str | None) -> None:
-    """A container engine driven by manifest files: edit them in git, see what would change, apply."""
+    """A container engine driven by manifest files: edit, see what changes, apply."""
     from runtime.layout import DEFAULT_ROOT, DEFAULT_RUN, Layout
 
     ctx.obj = Layout(root=Path(root or DEFAULT_ROOT).absolute(), run=Path(run or DEFAULT_RUN).absolute())
@@ -102,17 +109,47 @@ def cli(ctx: click.Context, root: str | None, run: str | None) -> None:
 
 def main() -> None:
     """Run the command line. Never a traceback for a user's mistake; `TRIMTAB_DEBUG=1` shows them for ours."""
+    if sys.stdout is None:  # closed by whoever started us, who wants to hear nothing
+        sys.exit(_run())
+    _name_output()
     status = _run()
     try:
         sys.stdout.flush()
     except BrokenPipeError:
         status = _nobody_reads()
+    except OSError as error:
+        status = _cannot_write(error)
     sys.exit(status)
 
 
+class _Output(io.FileIO):
+    """Standard output that names itself in what goes wrong: a full disk there is not the engine's."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            error.filename = OUTPUT
+            raise
+
+
+def _name_output() -> None:
+    sys.stdout = io.TextIOWrapper(
+        io.BufferedWriter(_Output(sys.stdout.fileno(), "w", closefd=False)),
+        encoding=sys.stdout.encoding,
+        errors=sys.stdout.errors,
+        line_buffering=sys.stdout.isatty(),
+    )
+
+
 def _run() -> int:
+    return guarded(lambda: cli.main(prog_name="trimtab", standalone_mode=False))
+
+
+def guarded(run: Callable[[], object]) -> int:
+    """The exit code of a command; what goes wrong is said in words."""
     try:
-        status = cli.main(prog_name="trimtab", standalone_mode=False)
+        status = run()
     except SystemExit as leaving:
         status = leaving.code
     except click.exceptions.Abort:
@@ -131,18 +168,36 @@ def _nobody_reads() -> int:
     return 1
 
 
+def _cannot_write(error: OSError) -> int:
+    """What was to be said is lost: that must not pass for success."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return _say(f"cannot write to standard output: {error.strerror}", 1)
+
+
 def _unexpected(error: Exception) -> int:
-    from schemas.errors import TrimtabError
+    from schemas.errors import Invalid, TrimtabError
 
     if os.environ.get("TRIMTAB_DEBUG") == "1":
         raise error
+    if isinstance(error, Invalid):
+        return _refuse(error)
     if isinstance(error, TrimtabError):
         return _say(str(error), 2)
     if isinstance(error, PermissionError) and os.geteuid() != 0:
         return _say(f"{error}; trimtab needs root to drive the kernel: run it with sudo", 2)
+    if isinstance(error, OSError) and error.filename == OUTPUT:
+        return _cannot_write(error)
     if isinstance(error, OSError) and error.errno in SURROUNDINGS:
         return _say(f"{error}; mend that and try again", 1)
     return _say(f"this is a fault of trimtab: {type(error).__name__}: {error}; TRIMTAB_DEBUG=1 shows where", 3)
+
+
+def _refuse(invalid: Invalid) -> int:
+    """A line for each problem, its place first, as compilers and linters have it: editors jump there."""
+    for problem in invalid.problems:
+        click.echo(str(problem), err=True)
+    count = len(invalid.problems)
+    return _say(f"{count} problem{'' if count == 1 else 's'}; nothing was touched", 2)
 
 
 def _say(text: str, status: int) -> int:

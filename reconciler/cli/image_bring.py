@@ -20,6 +20,7 @@ from runtime.images.config import ImageConfig
 from runtime.images.ensure import ensure_image
 from runtime.images.load import import_tar, load_archive
 from runtime.images.platforms import Platform
+from runtime.images.progress import Report
 from runtime.images.record import ImageRecord
 from runtime.images.store import image_path, write_image
 from runtime.images.wanted import ImageWanted
@@ -88,8 +89,18 @@ def import_rootfs(layout: Layout, name: str, file: str, config: ImageConfig, *, 
     image_path(layout, name)
     refuse_declared(layout, name)
     with _tar(file) as source, display(quiet=quiet) as shown:
-        record = import_tar(layout, name, source, config, progress=shown.report)
+        try:
+            record = import_tar(layout, name, source, config, progress=_naming(file, shown.report))
+        except Refused as error:
+            what = "standard input" if file == "-" else file
+            hint = "give the tar of a root file system; `trimtab image load` reads what docker save wrote"
+            raise Refused(f"cannot be imported: {error.message}", object=what, hint=hint) from error
     return _known_by_name(layout, record)
+
+
+def _naming(file: str, report: Report) -> Report:
+    """`report`, with the file's name where the reader of a stream says `-`."""
+    return lambda progress: report(replace(progress, subject=file) if progress.subject == "-" else progress)
 
 
 @contextmanager

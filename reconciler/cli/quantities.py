@@ -34,6 +34,11 @@ def size_text(count: int) -> str:
     return f"{number:.1f} {SIZES[power - 1]}" if number < 9.95 else f"{number:.0f} {SIZES[power - 1]}"
 
 
+def objects_are(count: int) -> str:
+    """`1 object is`, `2 objects are`."""
+    return "1 object is" if count == 1 else f"{count} objects are"
+
+
 def time_text(moment: float) -> str:
     """RFC 3339 in UTC with microseconds, never later than the moment; every one is as long as the next."""
     seconds, microseconds = divmod(math.floor(moment * 1_000_000), 1_000_000)

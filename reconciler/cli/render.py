@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from reconciler.actions import Action, Change, Plan, Verb
+from reconciler.cli.quantities import objects_are
+from schemas.errors import Place
 from schemas.names import API_VERSION
 
 COLOURS = {"+": "green", "~": "yellow", "±": "magenta", "-": "red"}
@@ -22,8 +24,7 @@ def plan_lines(plan: Plan) -> Iterator[tuple[str, str | None]]:
     for action in plan.effective:
         if action.replaces and action.verb is Verb.DELETE:
             continue
-        where = f"  ({action.place.file}:{action.place.line})" if action.place else ""
-        yield f"{action.describe()}{where}", COLOURS[action.symbol]
+        yield f"{action.describe()}{place_text(action.place)}", COLOURS[action.symbol]
         for change in action.changes:
             if change.implied:
                 continue
@@ -33,8 +34,13 @@ def plan_lines(plan: Plan) -> Iterator[tuple[str, str | None]]:
     yield summary(plan), None
 
 
+def place_text(place: Place | None) -> str:
+    """`  (web.yaml:14)` behind a sentence; nothing where nobody wrote it."""
+    return f"  ({place.file}:{place.line})" if place is not None else ""
+
+
 def change_line(change: Change) -> str:
-    where = f"  ({change.place.file}:{change.place.line})" if change.place and not change.drift else ""
+    where = place_text(change.place) if not change.drift else ""
     cause = "  [drift]" if change.drift else ""
     effect = f"  [{change.effect.word}]" if change.effect.value else ""
     return f"{change.describe()}{effect}{cause}{where}"
@@ -44,7 +50,7 @@ def summary(plan: Plan) -> str:
     """One line: `Plan: 3 to create, 1 to update, 2 unchanged.`"""
     counts = plan.counts()
     if plan.empty:
-        return f"No difference: {counts['unchanged']} objects are as declared."
+        return f"No difference: {objects_are(counts['unchanged'])} as declared."
     words = (("create", "to create"), ("update", "to update"), ("replace", "to replace"), ("delete", "to delete"))
     told = [f"{counts[name]} {text}" for name, text in words if counts[name]]
     return f"Plan: {', '.join(told)}, {counts['unchanged']} unchanged."

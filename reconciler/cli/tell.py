@@ -6,7 +6,7 @@ import click
 
 from reconciler.actions import Verb
 from reconciler.apply import Outcome, Result
-from reconciler.cli.render import COLOURS
+from reconciler.cli.render import COLOURS, place_text
 from reconciler.cli.table import printable
 
 
@@ -17,10 +17,19 @@ def told(outcome: Outcome) -> tuple[str, str, bool] | None:
         return None
     if outcome.ok:
         return f"{printable(action.describe())}  ({outcome.seconds * 1000:.0f} ms)", COLOURS[action.symbol], False
+    where = place_text(action.place)
     if outcome.result is Result.SKIPPED:
-        why = f"{outcome.waits_for} did not succeed" if outcome.waits_for is not None else "no action begins any more"
-        return f"! {action.key} skipped: {why}", "yellow", False
-    return f"! {action.key} {action.verb} failed: {outcome.error}", "red", True
+        cause = f"{outcome.waits_for} did not succeed" if outcome.waits_for is not None else "no action begins any more"
+        return f"! {action.key} skipped: {cause}{where}", "yellow", False
+    return f"! {action.key} {action.verb} failed: {printable(why(outcome))}{where}", "red", True
+
+
+def why(outcome: Outcome) -> str:
+    """The error without the object's name, which the line names already; empty where nothing failed."""
+    error = outcome.error
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    return str(error or "").removeprefix(str(outcome.action.key)).removeprefix(":").lstrip()
 
 
 def is_first_half(outcome: Outcome) -> bool:

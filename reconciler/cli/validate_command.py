@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from reconciler.cli.inputs import ENV_FILE, PATHS, load_manifests, read_variables
+from reconciler.cli.inputs import ENV_FILE, PATHS, load_manifests, read_variables, refuse_nothing
 
 
 @click.command()
@@ -16,16 +16,18 @@ def command(paths: tuple[str, ...], env_files: tuple[str, ...]) -> None:
     PATH is a file, a directory (*.yaml, *.yml, *.json in it and below), or - for standard input.
     """
     from reconciler.claims import refuse_unbuilt
+    from reconciler.cli.quantities import objects_are
     from reconciler.sources.contents import read_contents, read_environments
     from schemas.check import check
     from schemas.errors import Invalid
 
     variables = read_variables(env_files)
     declared = load_manifests(paths, "", variables)
+    refuse_nothing(declared, paths)
     refuse_unbuilt(declared)
     problems = check(declared)
     if problems:
         raise Invalid(problems)
     read_contents(declared, variables)
     read_environments(declared, variables)
-    click.echo(f"{len(declared)} objects are valid.")
+    click.echo(f"{objects_are(len(declared))} valid.")

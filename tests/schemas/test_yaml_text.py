@@ -125,6 +125,11 @@ def test_a_text_holds(text: str | bytes, values: list[object]) -> None:
 
 REFUSED = [
     pytest.param("a: 1\nb: 2\na: 3\n", "a.yaml:3:1 a: the key a was already given at a.yaml:1:1", id="a duplicate key"),
+    pytest.param(
+        "kind: A\nkind: B\n",
+        "was already given at a.yaml:1:1; where another object begins, write a line `---` before it",
+        id="a next document without its line",
+    ),
     pytest.param('a: 1\n"a": 3\n', "a.yaml:2:1 a: the key a was already given", id="a duplicate in another spelling"),
     pytest.param("x:\n- {a: 1, a: 2}\n", "a.yaml:2:10 x[0].a: the key a was already", id="a duplicate deep inside"),
     pytest.param("<<: {a: 1}\n<<: {b: 1}\n", "a.yaml:2:1", id="two merges in one mapping"),
