@@ -105,8 +105,17 @@ def drop_bounding(keep: Iterable[str]) -> None:
     kept = {NUMBERS[name] for name in keep if name in NUMBERS}
     # up to the kernel's last, not ours: what we have no name for must go too
     for number in range(last_capability() + 1):
-        if number not in kept and _prctl(BOUNDING_READ, number, 0, 0, 0):
-            _prctl(BOUNDING_DROP, number, 0, 0, 0)
+        if number not in kept:
+            _drop(number)
+
+
+def _drop(number: int) -> None:
+    try:
+        _prctl(BOUNDING_DROP, number, 0, 0, 0)
+    except PermissionError:
+        # what is not there need not go
+        if _prctl(BOUNDING_READ, number, 0, 0, 0):
+            raise
 
 
 def apply(

@@ -37,11 +37,12 @@ def bear(birth: Birth, paths: ContainerPaths, config: int, pair: Pair) -> Init:
         if birth.plan.makes("user"):
             _write_maps(init.pid, spec)
         send_birth(init.channel, birth, config)
+        _give_mounts(init, spec, paths)
+        # while init builds its root
         if not born_inside:
             _make_cgroup(spec, paths)
         limit(init.pid, spec["process"])
-        entries = () if born_inside else cgroup.open_entries(paths.cgroup)
-        _give_mounts(init, spec, paths, entries)
+        protocol.send(init.channel, {"cgroup": True}, () if born_inside else cgroup.open_entries(paths.cgroup))
     except (ConnectionResetError, BrokenPipeError):
         raise last_words(init) from None
     birth.streams.close_inner()
@@ -90,12 +91,13 @@ def _write_maps(pid: int, spec: Spec) -> None:
                 namespaces.write_map(pid, file, ranges)
 
 
-def _give_mounts(init: Init, spec: Spec, paths: ContainerPaths, entries: tuple[int, ...]) -> None:
+def _give_mounts(init: Init, spec: Spec, paths: ContainerPaths) -> None:
     mapped = bool(sources.id_ranges(spec, "uidMappings"))
     user_namespace = namespaces.open_namespace(init.pid, "user") if mapped else None
     root = sources.open_root(spec, paths.bundle, user_namespace)
     binds = sources.open_binds(spec, paths.bundle, user_namespace)
     seccomp = read_filter(spec, paths.seccomp)
-    message = {"mounts": True, "binds": list(binds), "seccomp": seccomp.to_message() if seccomp else None}
-    protocol.send(init.channel, message, (root, *binds.values(), *entries))
+    message = {"mounts": True, "binds": list(binds), "seccomp": seccomp.flags if seccomp else None}
+    programs = (seccomp.to_descriptor(),) if seccomp else ()
+    protocol.send(init.channel, message, (root, *binds.values(), *programs))
     # nothing is closed here: the last close of a detached mount waits for all processors. The caller ends, or sweeps

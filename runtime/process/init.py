@@ -1,10 +1,10 @@
 """Init: from the clone to the container's program, inside the new namespaces.
 
 Cloned by its monitor, mostly before there is a container for it, it talks to whoever makes one over a socket. It is
-told `birth` (its ids are mapped, and what it will be), `mounts` (with the root, the bind sources and the ways into its
-cgroup) and at last `start`; with hooks also `hooked`. It says `console` (with the terminal), `namespaces` (where hooks
-wait for it) and `created` when only execve is left to do. What fails is said as `failed` and ends it; when execve
-succeeds the socket closes by itself.
+told `birth` (its ids are mapped, and what it will be), `mounts` (with the root, the bind sources and the seccomp
+filter), `cgroup` (with the ways into it) and at last `start`; with hooks also `hooked`. It says `console` (with the
+terminal), `namespaces` (where hooks wait for it) and `created` when only execve is left to do. What fails is said as
+`failed` and ends it; when execve succeeds the socket closes by itself.
 """
 
 from __future__ import annotations
@@ -155,12 +155,13 @@ def _build_root(channel: socket.socket, birth: Birth) -> tuple[int, Filter | Non
     rootfs.detach_from_host(spec)
     message, descriptors = _expect(channel, "mounts")
     count = len(message["binds"])
-    root, sources, entries = descriptors[0], descriptors[1 : 1 + count], tuple(descriptors[1 + count :])
+    root, sources, program = descriptors[0], descriptors[1 : 1 + count], descriptors[1 + count :]
     rootfs.attach_root(root)
 
     def enter_cgroup() -> None:
+        _, entries = _expect(channel, "cgroup")
         with step("cgroup"):
-            cgroup.enter(entries)
+            cgroup.enter(tuple(entries))
         if birth.plan.makes("cgroup"):
             namespaces.unshare(namespaces.CLONE_NEWCGROUP)
 
@@ -170,7 +171,7 @@ def _build_root(channel: socket.socket, birth: Birth) -> tuple[int, Filter | Non
     rootfs.make_directory(root, spec["process"]["cwd"])
     rootfs.cover_paths(root, spec, null)
     mounts.seal_mounts(works)
-    return root, Filter.from_message(message.get("seccomp"))
+    return root, Filter.from_descriptor(program[0], message["seccomp"]) if program else None
 
 
 def _open_console(channel: socket.socket, root: int, process: dict[str, Any]) -> int:

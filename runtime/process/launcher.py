@@ -37,8 +37,12 @@ LOG_BYTES = 1 << 20
 PAIRS = 2
 """How many monitors, each with its init, wait for a container."""
 
-IDLE_SECONDS = 0.004
-"""How long after a request the next pair is made: later, and it does not compete with the container just asked for."""
+IDLE_SECONDS = 0.01
+"""How long after the last container began to run the next pair is made: it must not compete with that one's start, nor
+with its end where it is a short one."""
+
+MANY_DESCRIPTORS = 256
+"""A new connection's number above which is swept at once."""
 
 LINGER_SECONDS = 0.05
 """How long a container that is created and not started stays here."""
@@ -153,6 +157,9 @@ class Launcher:
             return
         # it may take its time to say what it wants: others go on meanwhile
         self.silent[connection.fileno()] = connection
+        if connection.fileno() > MANY_DESCRIPTORS:
+            # requests without a pause: what the sweep waits for does not come by itself
+            self._sweep()
         self.loop.watch(connection.fileno(), lambda: self._hear(connection))
 
     def _hear(self, connection: socket.socket) -> None:
@@ -202,6 +209,7 @@ class Launcher:
 
     def _forget(self, creation: Creation) -> None:
         self.creations.pop(creation, None)
+        self._when_idle()
 
     # a container that waits
 
@@ -243,10 +251,14 @@ class Launcher:
         for creation, since in list(self.creations.items()):
             if now - since > LINGER_SECONDS:
                 self._let_go(creation)
+        if self.creations:
+            # one that is being made, or is about to start, wants the processors more
+            self._when_idle()
+            return
         if len(self.waiting) < PAIRS:
             self.waiting.append(self.zygote.fork_pair())
         self._sweep()
-        if self.creations or len(self.waiting) < PAIRS:
+        if len(self.waiting) < PAIRS:
             self._when_idle()
 
     def _sweep(self) -> None:

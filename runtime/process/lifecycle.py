@@ -26,6 +26,9 @@ END_SECONDS = 10.0
 FIRST_LOOK_SECONDS, SLOWEST_LOOK_SECONDS = 0.0001, 0.01
 """How often to look for the exit record of an init that has just ended: less and less often."""
 
+LONGER = 1.1
+"""From one look to the next: at most a tenth of what was waited for is waited in vain."""
+
 NOTHING_TO_LOCK = -1
 
 UNKNOWN_END = ExitRecord(exit_code=None, error="how it ended is unknown: its monitor was killed before it could see")
@@ -91,7 +94,7 @@ def _late_exit(paths: ContainerPaths, state: ProcessRecord) -> ExitRecord:
                 if kernel_process.wait_end(monitor, 0):
                     break
                 time.sleep(pause)
-                pause = min(pause * 1.5, SLOWEST_LOOK_SECONDS)
+                pause = min(pause * LONGER, SLOWEST_LOOK_SECONDS)
         finally:
             os.close(monitor)
     return read_exit(paths.record) or UNKNOWN_END
@@ -247,7 +250,7 @@ def _alone(paths: ContainerPaths, *, force: bool) -> Iterator[None]:
                 raise ProcessFailed(f"{paths.name} is still being made", step="delete")
             break
         time.sleep(pause)
-        pause = min(pause * 1.5, SLOWEST_LOOK_SECONDS)
+        pause = min(pause * LONGER, SLOWEST_LOOK_SECONDS)
         lock = _try_lock(paths)
     try:
         yield

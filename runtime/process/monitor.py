@@ -131,3 +131,5 @@ def _clean_up(what: Handover) -> None:
     with contextlib.suppress(OSError):
         if not is_replaced(facts.paths, lock):
             os.unlink(facts.paths.socket)
+    # before the end of this process gives it back by itself: its memory is taken down first
+    os.close(lock)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
@@ -68,6 +68,10 @@ class ExitRecord:
     finished_at: float | None = None
     error: str = ""
 
+    def to_message(self) -> dict[str, Any]:
+        """As JSON shapes it."""
+        return {field: getattr(self, field) for field in self.__slots__}
+
 
 @dataclass(frozen=True, slots=True)
 class ProcessRecord:
@@ -118,7 +122,7 @@ def read_exit(bundle: str) -> ExitRecord | None:
 
 def write_exit(bundle: str, record: ExitRecord) -> None:
     """Keep the exit record, durably."""
-    write_json(f"{bundle}/exit.json", asdict(record), durable=True)
+    write_json(f"{bundle}/exit.json", record.to_message(), durable=True)
 
 
 def read_state(live: str) -> ProcessRecord | None:

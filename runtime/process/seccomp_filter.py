@@ -5,6 +5,7 @@ Compiled by the creator; a profile seen before is read from the engine's live di
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,14 +21,16 @@ class Filter:
     program: bytes
     flags: int
 
-    def to_message(self) -> dict[str, Any]:
-        """As JSON can carry it."""
-        return {"program": self.program.decode("latin-1"), "flags": self.flags}
+    def to_descriptor(self) -> int:
+        """A descriptor to read the program from: much cheaper on its way than the program as text."""
+        descriptor = os.memfd_create("trimtab-seccomp")
+        os.write(descriptor, self.program)
+        return descriptor
 
     @classmethod
-    def from_message(cls, message: dict[str, Any] | None) -> Filter | None:
-        """The inverse of `to_message`; None for None."""
-        return cls(message["program"].encode("latin-1"), message["flags"]) if message else None
+    def from_descriptor(cls, descriptor: int, flags: int) -> Filter:
+        """The inverse of `to_descriptor`."""
+        return cls(os.pread(descriptor, os.fstat(descriptor).st_size, 0), flags)
 
     def install(self) -> None:
         """Bind the caller to it, and all it becomes."""

@@ -13,7 +13,6 @@ import socket
 import sys
 import time
 import traceback
-from dataclasses import asdict
 
 from runtime.kernel import cgroup
 from runtime.kernel.process import exit_status
@@ -74,7 +73,7 @@ class Supervision:
             _kill_rest(facts)
         self.output.drain()
         record = _exit_record(facts, self.status, self.inner_signal)
-        self.output.close(frames.frame(frames.ENDED, json.dumps(asdict(record)).encode()))
+        self.output.close(frames.frame(frames.ENDED, json.dumps(record.to_message()).encode()))
         lock = self.what.get(handover.LOG_LOCK)
         if lock >= 0 and self.output.opened is None:
             # nothing was written, so nobody else has closed it: followers may end
