@@ -17,6 +17,7 @@ from reconciler.claims import declared_elsewhere, refuse_claimed, refuse_unbuilt
 from reconciler.desired import Desired
 from reconciler.engine import Engine
 from reconciler.external import exists_on_disk, own_objects
+from reconciler.fitness import notes_on_host_paths, refuse_unfit
 from reconciler.observe import observe
 from reconciler.perform import perform
 from reconciler.perform.context import Context
@@ -102,7 +103,9 @@ def prepare(engine: Engine, asked: Asked, progress: Report = ignore) -> Prepared
     refuse_conflicts(resolved.desired, observed)
     pruned = prune(resolved.desired, records, inventory, asked.set, asked.pruning)
     made = plan(resolved.desired, observed, pruned.delete)
-    made = replace(made, notes=(*made.notes, *kept_notes(pruned, records, asked.set)))
+    refuse_unfit(made, resolved.desired)
+    notes = (*notes_on_host_paths(made, resolved.desired), *kept_notes(pruned, records, asked.set))
+    made = replace(made, notes=(*made.notes, *notes))
     context = Context(
         engine=engine,
         set=asked.set,

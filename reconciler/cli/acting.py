@@ -77,6 +77,8 @@ def _sum_up(prepared: Prepared, outcomes: Sequence[Outcome], waiting: dict[str, 
         places = {str(key): place_text(want.place) for key, want in prepared.context.desired.items()}
         for key, amiss in waiting.items():
             click.secho(f"! {key} {amiss}{places[key]}", fg="red", err=True)
+        for note in prepared.plan.notes if not prepared.plan.empty else ():
+            click.secho(f"note: {note.describe()}", fg="cyan", err=True)
         click.echo(summary(outcomes))
     return 1 if failed or waiting else 0
 

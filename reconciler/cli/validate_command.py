@@ -17,6 +17,7 @@ def command(paths: tuple[str, ...], env_files: tuple[str, ...]) -> None:
     """
     from reconciler.claims import refuse_unbuilt
     from reconciler.cli.quantities import objects_are
+    from reconciler.fitness import missing_files
     from reconciler.sources.contents import read_contents, read_environments
     from schemas.check import check
     from schemas.errors import Invalid
@@ -25,7 +26,7 @@ def command(paths: tuple[str, ...], env_files: tuple[str, ...]) -> None:
     declared = load_manifests(paths, "", variables)
     refuse_nothing(declared, paths)
     refuse_unbuilt(declared)
-    problems = check(declared)
+    problems = [*check(declared), *(problem for item in declared for problem in missing_files(item))]
     if problems:
         raise Invalid(problems)
     read_contents(declared, variables)

@@ -1,0 +1,83 @@
+"""What this machine has not is refused with its place before anything is touched."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from reconciler.engine import open_engine
+from reconciler.store.inventory import read_inventory
+from schemas.errors import Invalid
+from tests.machine.machine import Machine, told
+
+pytestmark = pytest.mark.kernel
+
+PROCESSORS = os.cpu_count()
+NR_OPEN = int(Path("/proc/sys/fs/nr_open").read_text())
+
+
+def web(machine: Machine, *fields: str) -> str:
+    head = "apiVersion: trimtab/v1\nkind: Container\nmetadata: {name: web}\nspec:\n  image: busybox\n"
+    return f"{machine.image}---\n{head}" + "".join(f"  {field}\n" for field in fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        (["cpuset: 0,8000"], "spec.cpuset: this machine has no processor 8000; write some of 0"),
+        (["cpus: 8000"], f"spec.cpus: 8000 processors are more than the {PROCESSORS} of this machine; write 0.01 to"),
+        (
+            ["ulimits: {nofile: 2147483647}"],
+            f"open files than this kernel allows, {NR_OPEN} (fs.nr_open); write at most",
+        ),
+        (["ulimits: {nofile: -1}"], "spec.ulimits.nofile: unlimited is more open files than this kernel allows"),
+        (["devices: [/dev/null, /dev/nothing]"], "spec.devices[1]: there is no device /dev/nothing; mend the path"),
+        (["devices: [/etc/passwd:/dev/passwd]"], "spec.devices[0]: /etc/passwd is no device; name a device"),
+        (
+            ["security_opt: [seccomp=/nowhere.json]"],
+            "spec.security_opt[0]: /nowhere.json: No such file or directory; name",
+        ),
+        (["security_opt: [seccomp=/etc/passwd]"], "spec.security_opt[0]: /etc/passwd: is no JSON"),
+        (
+            ["volumes: [{type: bind, source: /nowhere, target: /x, bind: {create_host_path: false}}]"],
+            "spec.volumes[0].source: there is no /nowhere; make it first, or write create_host_path: true",
+        ),
+    ],
+)
+def test_it_is_refused_before_anything_is_touched(fields: list[str], said: str, machine: Machine) -> None:
+    with pytest.raises(Invalid) as refusal:
+        machine.apply(web(machine, *fields))
+    (problem,) = refusal.value.problems
+    assert said in str(problem)
+    assert (problem.place.file, problem.place.line) == ("shop.yaml", web(machine, *fields).count("\n"))
+    with open_engine(machine.layout) as engine:
+        assert read_inventory(engine.database) == {}
+
+
+@pytest.mark.parametrize("field", ["rootfs", "archive"])
+def test_an_image_of_nothing_is_refused(field: str, machine: Machine) -> None:
+    text = f"apiVersion: trimtab/v1\nkind: Image\nmetadata: {{name: a}}\nspec:\n  {field}: /nowhere\n"
+    with pytest.raises(Invalid, match=rf"shop.yaml:5:3 Image/a spec.{field}: there is no /nowhere; mend the path"):
+        machine.apply(text)
+
+
+def test_what_runs_already_is_not_asked_again(machine: Machine, tmp_path: Path) -> None:
+    profile = tmp_path / "profile.json"
+    profile.write_text('{"defaultAction": "SCMP_ACT_ALLOW"}')
+    text = web(machine, f"security_opt: [seccomp={profile}]")
+    machine.converge(text)
+    profile.unlink()
+    assert machine.diff(text).empty
+
+
+def test_a_host_path_that_will_be_made_is_told(machine: Machine, tmp_path: Path) -> None:
+    text = web(machine, f"volumes: [{tmp_path}/data:/data]")
+    plan = machine.diff(text)
+    assert [note.describe() for note in plan.notes] == [
+        f"Container/web spec.volumes[0]: {tmp_path}/data is made as a directory: nothing is there"
+    ]
+    assert "+ Container/web create: does not exist" in told(plan)
+    machine.converge(text)
+    assert (tmp_path / "data").is_dir() and machine.diff(text).notes == ()
