@@ -15,6 +15,8 @@ from schemas.errors import Place
 from schemas.field_path import Path, format_path
 from schemas.names import Key
 
+EMPTY = "(none)"
+
 
 class Verb(StrEnum):
     CREATE = "create"
@@ -61,7 +63,11 @@ class Change:
     def describe(self) -> str:
         if self.secret:
             return f"{self.field}: (secret) → (secret)"
-        return f"{self.field}: {show(self.old)} → {show(self.new)}"
+        old, new = show(self.old), show(self.new)
+        if old == new:
+            # an empty value that comes or goes, as a network without options
+            old, new = (EMPTY if value is None else str(value) for value in (self.old, self.new))
+        return f"{self.field}: {old} → {new}"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -152,7 +158,7 @@ class Plan:
 def show(value: Any) -> str:
     """A value as the reader of a plan sees it, on one line."""
     if value is None or value == {} or value == [] or value == ():
-        return "(none)"
+        return EMPTY
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{key}: {show(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list | tuple):

@@ -133,6 +133,11 @@ def implied(instances: Iterable[Instance], known: Mapping[Key, Declared]) -> dic
                 made[key] = _implicit(key, _joint(made.get(key), spec), made[key].origin if key in made else origin)
         if uses_default_network(instance.spec) and DEFAULT_NETWORK not in known:
             made.setdefault(DEFAULT_NETWORK, _implicit(DEFAULT_NETWORK, NetworkSpec(), origin))
+    if DEFAULT_NETWORK not in known:
+        # a Service is on its networks whether it has replicas or not
+        for service in (item for item in known.values() if item.key.kind is Kind.SERVICE):
+            if uses_default_network(container_spec(service, known)):
+                made.setdefault(DEFAULT_NETWORK, _implicit(DEFAULT_NETWORK, NetworkSpec(), service.origin))
     return made
 
 
