@@ -341,7 +341,7 @@ def test_resource_limits_hold(machine: Machine) -> None:
 def test_a_resource_limit_above_the_engines_is_told_plainly(machine: Machine) -> None:
     if "SYS_RESOURCE" in held_by_us():
         missing("a machine that forbids raising hard limits")
-    text = machine.image + container("greedy", ulimits={"nofile": 2**30})
+    text = machine.image + container("greedy", ulimits={"memlock": 2**40})
     said = refusal(machine, text)
-    assert "spec.ulimits: the hard limit of nofile cannot be raised to" in said
+    assert "spec.ulimits: the hard limit of memlock cannot be raised to" in said
     assert "at most" in said
