@@ -19,6 +19,10 @@ _LEADING_TABS = re.compile(r"^\t+", re.MULTILINE)
 _AS_WRITTEN = Keep(quotes=True, escapes=True, unset=True)
 
 
+class Endless(Fault):
+    """The heredoc runs to the end of the file: nothing below it can be told to be an instruction."""
+
+
 @dataclass(frozen=True, slots=True)
 class Heredoc:
     """One heredoc. `expands`: its name is not quoted, so variables in it count; `strips_tabs`: written `<<-`."""
@@ -66,10 +70,10 @@ def _quotes(word: str) -> int:
 
 
 def fill(heredoc: Heredoc, lines: Sequence[str], first: int) -> tuple[Heredoc, int]:
-    """The heredoc with its content, which begins at `lines[first]`; and the index after its end. Raises Fault."""
+    """The heredoc with its content, which begins at `lines[first]`; and the index after its end. Raises Endless."""
     for at in range(first, len(lines)):
         line = lines[at].rstrip("\r")
         if (line.lstrip("\t") if heredoc.strips_tabs else line) == heredoc.name:
             content = "".join(f"{each}\n" for each in lines[first:at])
             return replace(heredoc, content=content), at + 1
-    raise Fault(f"the heredoc {heredoc.name} does not end", f"write {heredoc.name} on a line of its own")
+    raise Endless(f"the heredoc {heredoc.name} does not end", f"write {heredoc.name} on a line of its own")

@@ -40,7 +40,7 @@ class Dockerfile:
 def parse(text: str, name: str) -> Dockerfile:
     """Read a Dockerfile, known to its author as `name`. Raises Invalid with every problem found."""
     divided = divide(text, name)
-    problems: list[Problem] = []
+    problems = list(divided.problems)
     check = _check_options(divided, problems)
     found = _instructions(divided, problems)
     arguments, stages = _staged(divided, found, problems)
@@ -53,7 +53,7 @@ def parse(text: str, name: str) -> Dockerfile:
 def parse_trigger(expression: str, name: str) -> Instruction:
     """The instruction of an ONBUILD trigger, as an image's config keeps it. Raises Invalid."""
     divided = divide(expression, name)
-    problems: list[Problem] = []
+    problems = list(divided.problems)
     found = _instructions(divided, problems)
     if not problems and (len(found) != 1 or isinstance(found[0], From)):
         problems = [Problem(Place(name, 1, 1), "ONBUILD", "", f"{expression!r} is not one instruction")]

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from schemas.dockerfile import split
 from schemas.dockerfile.directives import Directive, read_directives
 from schemas.dockerfile.faults import Fault, problem
-from schemas.dockerfile.heredoc import Heredoc, fill, heredocs_of
+from schemas.dockerfile.heredoc import Endless, Heredoc, fill, heredocs_of
 from schemas.dockerfile.shell_words import is_space
 from schemas.dockerfile.source_line import SourceLine, is_comment, join_line, strip_start
 from schemas.dockerfile.split import Pair, Word
@@ -40,21 +40,17 @@ class Statement:
     heredocs: tuple[Heredoc, ...] = ()
     trigger: Statement | None = None
 
-    @property
-    def holder(self) -> Statement:
-        """The statement that a heredoc on this line belongs to: ONBUILD's trigger, else itself."""
-        return self.trigger or self
-
 
 @dataclass(frozen=True, slots=True)
 class Divided:
-    """A whole file: its lines, its directives, its escape character, its statements."""
+    """A whole file: lines, directives, escape character, statements, and what is wrong with those that are missing."""
 
     name: str
     lines: tuple[str, ...]
     directives: tuple[Directive, ...]
     escape: str
     statements: tuple[Statement, ...]
+    problems: tuple[Problem, ...]
 
 
 Rest = tuple[list[Word], bool]
@@ -62,18 +58,16 @@ Rest = tuple[list[Word], bool]
 
 
 def divide(text: str, name: str) -> Divided:
-    """Every statement of a Dockerfile. Raises Invalid with every problem found."""
+    """Every statement of a Dockerfile. Raises Invalid where there is nothing to divide."""
     if len(text) > MAX_BYTES:
         raise Invalid([Problem(Place(name, 1, 1), "", "", f"is larger than {MAX_BYTES // 2**20} MiB")])
     lines = text.removeprefix("\ufeff").split("\n")
     directives = read_directives(lines, name)
     escape = next((directive.value for directive in directives if directive.name == "escape"), "\\")
     statements, problems = _statements(lines, name, len(directives), escape)
-    if problems:
-        raise Invalid(problems)
-    if not statements:
+    if not statements and not problems:
         raise Invalid([Problem(Place(name, 1, 1), "", "", "has no instruction", "begin with FROM")])
-    return Divided(name, tuple(lines), directives, escape, tuple(statements))
+    return Divided(name, tuple(lines), directives, escape, tuple(statements), tuple(problems))
 
 
 def _statements(lines: Sequence[str], name: str, at: int, escape: str) -> tuple[list[Statement], list[Problem]]:
@@ -89,11 +83,13 @@ def _statements(lines: Sequence[str], name: str, at: int, escape: str) -> tuple[
         at = line.last
         try:
             statement = read_statement(line, tuple(comments), escape)
-            statement, at = _with_heredocs(statement, lines, at)
-            statements.append(statement)
+            heredocs, at = _heredocs(statement, lines, at)
+            statements.append(_with_heredocs(statement, heredocs, at))
         except Fault as fault:
             word = split.split_instruction(line.text)[0].text.upper()
             problems.append(problem(line.place(name, fault.offset), word, fault.message, fault.remedy, lines))
+            if isinstance(fault, Endless):
+                break
         comments = []
     return statements, problems
 
@@ -131,20 +127,26 @@ def _read_trigger(line: SourceLine, text: str, at: int, escape: str, depth: int)
         raise Fault(fault.message, fault.remedy, at + fault.offset) from None
 
 
-def _with_heredocs(statement: Statement, lines: Sequence[str], at: int) -> tuple[Statement, int]:
-    """The statement with the heredocs its line announces, read from `lines[at]` on."""
-    holder = statement.holder
+def _heredocs(statement: Statement, lines: Sequence[str], at: int) -> tuple[tuple[Heredoc, ...], int]:
+    """The heredocs that the statement's line announces, read from `lines[at]` on; and the index after the last."""
+    holder = statement.trigger or statement
     if holder.name not in HEREDOC_WORDS or holder.is_json:
-        return statement, at
+        return (), at
     heredocs = []
     for announced in heredocs_of(statement.line.text):
         heredoc, at = fill(announced, lines, at)
         heredocs.append(heredoc)
+    return tuple(heredocs), at
+
+
+def _with_heredocs(statement: Statement, heredocs: tuple[Heredoc, ...], last: int) -> Statement:
+    """The statement, or the trigger in it, with its heredocs."""
     if not heredocs:
-        return statement, at
-    found = replace(holder, heredocs=tuple(heredocs))
-    whole = found if holder is statement else replace(statement, trigger=found)
-    return replace(whole, line=replace(whole.line, last=at)), at
+        return statement
+    line = replace(statement.line, last=last)
+    if statement.trigger is None:
+        return replace(statement, line=line, heredocs=heredocs)
+    return replace(statement, line=line, trigger=replace(statement.trigger, heredocs=heredocs))
 
 
 def _nothing(text: str, at: int, escape: str) -> Rest:
