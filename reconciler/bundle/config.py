@@ -14,6 +14,7 @@ from reconciler.bundle.mounts import Sources, mounts
 from reconciler.bundle.process import process
 from reconciler.bundle.user import User
 from runtime.images.config import ImageConfig
+from runtime.process import farewell
 from schemas.container import ContainerSpec
 from schemas.log_files import Logging
 
@@ -40,6 +41,7 @@ class Materials:
     id_base: int | None = None
     joined: Mapping[str, Path] = field(default_factory=dict)
     hooks: Sequence[Mapping[str, Any]] = ()
+    farewell: str = ""
 
 
 def config(spec: ContainerSpec, materials: Materials) -> dict[str, Any]:
@@ -74,6 +76,7 @@ def _annotations(spec: ContainerSpec, materials: Materials) -> dict[str, str]:
     made = dict(spec.annotations) | {
         "trimtab/rootfs": json.dumps(rootfs),
         "trimtab/log": json.dumps(_log(spec, materials)),
+        farewell.ANNOTATION: materials.farewell,
     }
     if spec.stdin_open:
         made["trimtab/stdin_open"] = "true"

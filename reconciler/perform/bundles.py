@@ -17,7 +17,7 @@ from reconciler.perform.context import Context
 from reconciler.perform.devices import make_nodes
 from reconciler.perform.etc import etc_files
 from reconciler.perform.grants import project_grants
-from reconciler.perform.hooks import departure_hooks
+from reconciler.perform.hooks import departure_hooks, departure_words, new_incarnation
 from reconciler.perform.mount_sources import image_of, image_volumes, mount_sources
 from reconciler.perform.namespaces import entered
 from reconciler.perform.shared_memory import shared_memory
@@ -62,6 +62,7 @@ def make_bundle(context: Context, want: Desired) -> None:
         shared_memory=shared_memory(context, want, spec, id_base or 0),
         host_queues=HOST_QUEUES if HOST_QUEUES.is_dir() else None,
     )
+    token = new_incarnation(layout, name)
     materials = Materials(
         name=name,
         bundle=bundle,
@@ -75,7 +76,8 @@ def make_bundle(context: Context, want: Desired) -> None:
         apparmor=_profile(want, spec),
         id_base=id_base,
         joined=joined.paths,
-        hooks=departure_hooks(context, want),
+        hooks=departure_hooks(context, want, token),
+        farewell=departure_words(context, want, token),
     )
     write_config(bundle, config(spec, materials))
 

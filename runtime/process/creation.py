@@ -20,7 +20,7 @@ from typing import Any
 
 from runtime.kernel import terminal
 from runtime.kernel.process import start_time, wait_end
-from runtime.process import handover, hooks, protocol
+from runtime.process import farewell, handover, hooks, protocol
 from runtime.process.failure import NotRunning, ProcessFailed, step
 from runtime.process.handover import Facts, Handover, hand_over
 from runtime.process.loop import Loop
@@ -185,7 +185,8 @@ class Creation:
         ]
         kinds = frozenset(kind for kind, listed in (made.spec.get("hooks") or {}).items() if listed)
         failure = None if self.started_at is not None else self.why_not()
-        facts = Facts(made.paths, made.init.pid, self.init_started, made.log, kinds, self.started_at, failure)
+        words = (made.spec.get("annotations") or {}).get(farewell.ANNOTATION, "")
+        facts = Facts(made.paths, made.init.pid, self.init_started, made.log, kinds, self.started_at, failure, words)
         return Handover([(letter, number) for letter, number in named if number >= 0], facts.to_text())
 
     # init

@@ -35,6 +35,7 @@ class Facts:
     hooks: frozenset[str] = frozenset()
     started_at: float | None = None
     failure: ProcessFailed | None = None
+    farewell: str = ""
 
     def to_text(self) -> bytes:
         """As JSON."""
@@ -48,6 +49,7 @@ class Facts:
                 "hooks": list(self.hooks),
                 "started_at": self.started_at,
                 "failure": failure,
+                "farewell": self.farewell,
             }
         ).encode()
 
@@ -63,6 +65,7 @@ class Facts:
             frozenset(message["hooks"]),
             message["started_at"],
             ProcessFailed.from_message(message["failure"]) if message["failure"] else None,
+            message["farewell"],
         )
 
 

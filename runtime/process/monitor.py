@@ -12,10 +12,12 @@ import json
 import os
 import signal
 import socket
+import sys
+import traceback
 from collections.abc import Callable
 
 from runtime.kernel import cgroup, namespaces, prctl
-from runtime.process import handover, hooks, pair, standby
+from runtime.process import farewell, handover, hooks, pair, standby
 from runtime.process.cloning import Cloned, Order, clone_init, end_waiting
 from runtime.process.failure import ProcessFailed, step
 from runtime.process.handover import Handover
@@ -124,7 +126,8 @@ def _clean_up(what: Handover) -> None:
     with contextlib.suppress(OSError):
         if not is_replaced(facts.paths, lock):
             cgroup.remove(facts.paths.cgroup, keep_engine=facts.paths.has_launcher)
-    if "poststop" in facts.hooks:
+    wants_hooks = _bid_farewell(facts.farewell)
+    if wants_hooks and "poststop" in facts.hooks:
         spec = what.read_spec()
         state = hooks.oci_state(facts.paths.name, "stopped", 0, facts.paths.bundle, spec)
         hooks.run_all_hooks(spec, "poststop", state)
@@ -133,3 +136,13 @@ def _clean_up(what: Handover) -> None:
             os.unlink(facts.paths.socket)
     # before the end of this process gives it back by itself: its memory is taken down first
     os.close(lock)
+
+
+def _bid_farewell(text: str) -> bool:
+    """Whether the `poststop` hooks are to run: also where the rest of the farewell cannot be read or done."""
+    try:
+        return farewell.bid(text)
+    except (OSError, ValueError, KeyError, TypeError):
+        traceback.print_exc()
+        sys.stderr.flush()
+        return True
