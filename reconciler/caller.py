@@ -35,6 +35,8 @@ class Caller(Protocol):
     def columns(self) -> int | None:
         """The width of its terminal; None where the terminal itself tells."""
 
+    def stdin(self) -> TextIO: ...
+
     def stdout(self) -> TextIO: ...
 
     def stderr(self) -> TextIO: ...
@@ -72,6 +74,11 @@ class Here:
     def directory(self) -> Path:
         return Path.cwd()
 
+    def stdin(self) -> TextIO:
+        import sys
+
+        return sys.stdin
+
     def stdout(self) -> TextIO:
         import sys
 
@@ -107,7 +114,7 @@ class Here:
         return False
 
 
-_CALLER: ContextVar[Caller] = ContextVar("caller", default=Here())
+_CALLER: ContextVar[Caller] = ContextVar("caller", default=Here())  # noqa: B039 - it holds nothing
 
 
 def caller() -> Caller:

@@ -56,6 +56,10 @@ class Layout:
     def lock(self) -> Path:
         return self.root / "lock"
 
+    @property
+    def daemon_lock(self) -> Path:
+        return self.root / "daemon.lock"
+
     def container(self, name: str) -> Path:
         """A container's bundle: `config.json`, `upper`, `work`, `rootfs`, `log/`, `exit.json`, `record.json`."""
         return self.root / "containers" / name
@@ -67,6 +71,10 @@ class Layout:
     @property
     def launcher_socket(self) -> Path:
         return self.run / "launcher.sock"
+
+    @property
+    def api_socket(self) -> Path:
+        return self.run / "api.sock"
 
     def live(self, name: str) -> Path:
         """A container's live state: `state.json`, `monitor.sock`, generated `hosts`, `resolv.conf`, `hostname`."""

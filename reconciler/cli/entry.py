@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from reconciler.client.route import HOST, WORDS, routed
+
 if TYPE_CHECKING:
     from schemas.errors import Invalid
 
@@ -29,16 +31,22 @@ FIRST = {
     "logs": "Print what a container has written.",
 }
 MORE = {
-    "delete": "Take objects away.",
-    "describe": "Tell all of an object.",
-    "exec": "Run a command inside.",
-    "events": "List what happened.",
-    "explain": "Explain a field.",
-    "schema": "Print a JSON Schema.",
-    "image": "Images by hand.",
-    "system": "info, check, df.",
-    "completion": "For your shell.",
-    "version": "Print the version.",
+    "delete": "Take away.",
+    "describe": "All of one.",
+    "exec": "Run inside.",
+    "events": "What happened.",
+    "history": "Revisions.",
+    "rollback": "Go back.",
+    "why": "Why it is so.",
+    "explain": "A field.",
+    "schema": "JSON Schema.",
+    "image": "By hand.",
+    "daemon": "Stay, repair.",
+    "context": "Machines.",
+    "volume": "Kept data.",
+    "system": "This engine.",
+    "completion": "For a shell.",
+    "version": "Its number.",
 }
 SURROUNDINGS = (
     errno.ENOSPC,
@@ -52,8 +60,8 @@ SURROUNDINGS = (
 )
 """Errors that are the machine's and nobody's fault."""
 OUTPUT = "standard output"
-NAME_WIDTH, COLUMN_WIDTH = 12, 38
-"""Of the two columns of further commands, so that all of the help fits a screen of 24 lines."""
+NAME_WIDTH, COLUMN_WIDTH, COLUMNS = 11, 26, 3
+"""Of the columns of further commands, so that all of the help fits a screen of 24 lines."""
 
 
 class Commands(click.Group):
@@ -66,12 +74,12 @@ class Commands(click.Group):
         if cmd_name not in FIRST and cmd_name not in MORE:
             return None
         module = importlib.import_module(f"reconciler.cli.{cmd_name}_command")
-        command: click.Command = module.command
-        return command
+        return routed(cmd_name, module.command)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
+        ctx.meta[WORDS] = list(args)
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError:
@@ -86,9 +94,9 @@ class Commands(click.Group):
             formatter.write_dl(list(FIRST.items()))
         with formatter.section("Commands"):
             cells = [f"{name:{NAME_WIDTH}}{text}" for name, text in MORE.items()]
-            half = (len(cells) + 1) // 2
-            for left, right in zip(cells[:half], [*cells[half:], ""], strict=False):
-                formatter.write(f"  {left:{COLUMN_WIDTH}}{right}".rstrip() + "\n")
+            rows = -(-len(cells) // COLUMNS)
+            for row in range(rows):
+                formatter.write("  " + "".join(f"{cell:{COLUMN_WIDTH}}" for cell in cells[row::rows]).rstrip() + "\n")
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """What a newcomer needs first, first."""
@@ -99,11 +107,13 @@ class Commands(click.Group):
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.option("--root", type=click.Path(), envvar="TRIMTAB_ROOT", help="What survives a reboot [/var/lib/trimtab].")
 @click.option("--run", type=click.Path(), envvar="TRIMTAB_RUN", help="Live state [/run/trimtab].")
+@click.option("-H", "--host", metavar="ADDRESS", help="A daemon: unix://, tcp://, ssh://; none [TRIMTAB_HOST].")
 @click.pass_context
-def cli(ctx: click.Context, root: str | None, run: str | None) -> None:
+def cli(ctx: click.Context, root: str | None, run: str | None, host: str | None) -> None:
     """A container engine driven by manifest files: edit, see what changes, apply."""
     from runtime.layout import DEFAULT_ROOT, DEFAULT_RUN, Layout
 
+    ctx.meta[HOST] = host
     ctx.obj = Layout(root=Path(root or DEFAULT_ROOT).absolute(), run=Path(run or DEFAULT_RUN).absolute())
 
 

@@ -16,7 +16,7 @@ _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_.-")
 
 
 def read_files(paths: Sequence[str]) -> dict[str, bytes]:
-    """The texts of all `paths` by name, each file once. Raises Refused for a path that cannot be read or holds nothing."""
+    """The texts of all `paths` by name, each file once. Raises Refused for what cannot be read or is empty."""
     texts: dict[str, bytes] = {}
     for path in paths:
         for name in _names(path):

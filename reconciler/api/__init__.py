@@ -1,0 +1,1 @@
+"""The daemon's HTTP interface. It decodes, asks the reconciler in a thread, encodes; it decides nothing."""

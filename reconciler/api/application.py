@@ -1,0 +1,46 @@
+"""The aiohttp application: which path leads where, and how every error becomes a problem."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+from aiohttp import web
+from pydantic import ValidationError
+
+from reconciler.api.commands import run_command, stop_command
+from reconciler.api.problems import problem_of, problem_response
+from reconciler.api.served import Served
+from reconciler.daemon.log import logger
+from schemas.errors import TrimtabError
+
+LOG = logger("api")
+MOST_BODY = 64 << 20
+Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def application(served: Served) -> web.Application:
+    app = web.Application(middlewares=[_problems], client_max_size=MOST_BODY)
+    app.router.add_post("/v1/commands", partial(run_command, served))
+    app.router.add_delete("/v1/commands/{id}", partial(stop_command, served))
+    return app
+
+
+@web.middleware
+async def _problems(request: web.Request, handler: Answer) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        response = problem_response(problem_of(error))
+        if "Allow" in error.headers:
+            response.headers["Allow"] = error.headers["Allow"]
+        return response
+    except (TrimtabError, ValidationError) as error:
+        return problem_response(problem_of(error))
+    except (ConnectionError, TimeoutError):
+        raise
+    except Exception as error:
+        LOG.error("fault", path=request.path, method=request.method, exc_info=error)
+        return problem_response(problem_of(error))

@@ -1,0 +1,38 @@
+"""What the API works with: the engine's paths, the threads, the commands under way."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from reconciler.daemon.worker import Worker
+from reconciler.engine import Engine
+from runtime.layout import Layout
+
+if TYPE_CHECKING:
+    from reconciler.api.visitor import Visitor
+
+
+@dataclass(slots=True)
+class Served:
+    layout: Layout
+    engine: Engine
+    worker: Worker
+    commands: dict[str, Visitor] = field(default_factory=dict)
+
+    def who(self, request: web.Request) -> str:
+        """The client, for the log: `uid 0 pid 4711`, or the subject of its certificate and its address."""
+        transport = request.transport
+        if transport is None:
+            return "gone"
+        channel: Any = transport.get_extra_info("socket")
+        if channel is not None and channel.family == socket.AF_UNIX:
+            pid, uid, _ = struct.unpack("3i", channel.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+            return f"uid {uid} pid {pid}"
+        certificate = transport.get_extra_info("peercert") or {}
+        names = [value for part in certificate.get("subject", ()) for name, value in part if name == "commonName"]
+        return " ".join([*names, str(request.remote)])

@@ -1,0 +1,32 @@
+"""Which commands a daemon carries out for the command line, and how. Everything else is done where it is typed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+WRITERS = frozenset({"apply", "delete", "rollback", "image rm"})
+"""One at a time. They are done to the end, even if whoever asked has left."""
+READERS = frozenset(
+    {
+        *("diff", "validate", "get", "describe", "logs", "events", "history", "why", "status", "wait"),
+        *("image ls", "image pull", "image inspect", "image load", "image save", "image import"),
+        *("system info", "system check", "system df"),
+    }
+)
+GROUPS = frozenset({"image", "system"})
+WHOLE_ENVIRONMENT = frozenset({"rollback"})
+"""Commands about manifests that only the daemon has: which variables they name is not known here."""
+
+
+def command_name(words: Sequence[str]) -> str:
+    """`image rm` of `image rm busybox`."""
+    return " ".join(words[:2] if words and words[0] in GROUPS else words[:1])
+
+
+def is_remote(words: Sequence[str]) -> bool:
+    name = command_name(words)
+    return name in WRITERS or name in READERS
+
+
+def is_writer(words: Sequence[str]) -> bool:
+    return command_name(words) in WRITERS

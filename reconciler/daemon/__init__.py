@@ -1,0 +1,1 @@
+"""The process that stays: settings, log, signals, the one lock, the threads in which the runtime is called."""

@@ -1,0 +1,90 @@
+"""The one place that calls the runtime from the daemon: in threads, one writer at a time.
+
+The runtime is synchronous because the kernel is. Whoever writes holds the turn here, and the engine's lock
+(`reconciler.lock`) while it acts, so that commands without the daemon and the daemon exclude each other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import ParamSpec, TypeVar
+
+from schemas.errors import RetryLater
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+THREADS = 64
+"""For all work at once; those that follow something wait most of the time."""
+VISITORS = 48
+"""Of them at most for clients, so that the loop never waits for a thread."""
+
+
+class Worker:
+    """Threads for synchronous calls. Made and used in one event loop."""
+
+    def __init__(self, threads: int = THREADS, visitors: int = VISITORS) -> None:
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="worker")
+        self._turn = asyncio.Lock()
+        self._visitors = visitors
+        self._stopping = False
+        self.busy = 0
+        """Clients' calls under way."""
+
+    async def do(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """`call` in a thread, in this context. For what changes nothing on the machine."""
+        inside = contextvars.copy_context()
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._pool, partial(inside.run, partial(call, *args, **kwargs)))
+
+    async def write(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """`call` in a thread, alone among writers. A cancelled one keeps its turn until the thread is done."""
+        async with self._turn:
+            work = asyncio.ensure_future(self.do(call, *args, **kwargs))
+            try:
+                return await asyncio.shield(work)
+            except asyncio.CancelledError:
+                await asyncio.wait({work})
+                raise
+
+    @asynccontextmanager
+    async def visit(self) -> AsyncIterator[None]:
+        """A client's call. Raises RetryLater when there are too many, or no more are taken."""
+        if self._stopping or self.busy >= self._visitors:
+            why = "the daemon is stopping" if self._stopping else f"{self.busy} calls are under way"
+            raise RetryLater(why, step="take the call", hint="try again")
+        self.busy += 1
+        try:
+            yield
+        finally:
+            self.busy -= 1
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether no more actions may begin. Asked from any thread."""
+        return self._stopping
+
+    @property
+    def is_writing(self) -> bool:
+        return self._turn.locked()
+
+    def stop(self) -> None:
+        """Take no more clients; writers finish the actions under way."""
+        self._stopping = True
+
+    async def settle(self, seconds: float) -> bool:
+        """Wait until the writer has ended; whether it has."""
+        try:
+            async with asyncio.timeout(seconds), self._turn:
+                return True
+        except TimeoutError:
+            return False
+
+    def close(self) -> None:
+        """Wait for no thread: followers end with the process."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
