@@ -34,7 +34,8 @@ class Dockerfile:
 
     def problem(self, instruction: Instruction, message: str, remedy: str = "") -> Problem:
         """A problem with one of its instructions, the line shown."""
-        return problem(instruction.origin.place, instruction.name, message, remedy, self.lines)
+        place = instruction.origin.place
+        return problem(place, instruction.name, message, remedy, self.lines if place.file == self.name else ())
 
 
 def parse(text: str, name: str) -> Dockerfile:

@@ -91,6 +91,11 @@ def check_mount(text: str) -> None:
         raise Fault("variables do not count in from=", "name a stage: FROM $IMAGE AS name, then from=name")
 
 
+def from_of(text: str) -> str:
+    """The stage, image or context that a mount takes from; empty for none. Raises Fault."""
+    return _read_options(text).get("from", "")
+
+
 def _read_options(text: str) -> Options:
     try:
         fields = next(csv.reader([text], strict=True), [])
