@@ -32,9 +32,10 @@ def _replicas(want: Desired) -> set[str]:
 
 
 def relevant(want: Desired, have: Observed) -> Mapping[str, Any]:
-    """Replicas whose job is done take no connections, and are not missed."""
-    done = have.facts.get("completed") or ()
-    if not done or _starts_again(want):
+    """Replicas whose job is done, or that take no connections for now, are not missed."""
+    done = set() if _starts_again(want) else set(have.facts.get("completed") or ())
+    done |= set(have.facts.get("absent") or ())
+    if not done:
         return want.facts
     balance = {network: _without(facts, done) for network, facts in want.facts["balance"].items()}
     return {**want.facts, "balance": balance}

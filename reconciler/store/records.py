@@ -7,7 +7,7 @@ facts tell what is missing. Objects derived from another (a Service's replicas) 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,18 @@ class Record:
 def read_records(database: Database) -> dict[Key, Record]:
     rows = database.connection.execute("SELECT kind, name, fields, asked, needs, owner, set_name, made_at FROM records")
     return {record.key: record for record in map(_record, rows)}
+
+
+def read_records_of(database: Database, keys: Iterable[Key]) -> list[Record]:
+    """Of those named; one that has none is left out."""
+    rows = [
+        database.connection.execute(
+            "SELECT kind, name, fields, asked, needs, owner, set_name, made_at FROM records WHERE kind=? AND name=?",
+            (key.kind.value, key.name),
+        ).fetchone()
+        for key in sorted(keys)
+    ]
+    return [_record(row) for row in rows if row is not None]
 
 
 def _record(row: tuple[str, str, str, str, str, str, str, float]) -> Record:

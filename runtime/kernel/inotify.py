@@ -1,6 +1,7 @@
 """inotify(7): what changed below a few directories.
 
-Thin: one function per call, and the reader of its records. Called by the DNS server. Does not follow subdirectories.
+Thin: one function per call, and the reader of its records. Called by the DNS server and by the
+loop. Does not follow subdirectories.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 
 from runtime.kernel import libc
 
+IN_MODIFY = 0x00000002
 IN_ATTRIB = 0x00000004
 IN_CLOSE_WRITE = 0x00000008
 IN_MOVED_FROM = 0x00000040
@@ -30,6 +32,7 @@ _RECORD = struct.Struct("iIII")
 _BUFFER_BYTES = 65536
 _inotify_init1 = libc.function("inotify_init1", ctypes.c_int)
 _inotify_add_watch = libc.function("inotify_add_watch", ctypes.c_int, ctypes.c_char_p, ctypes.c_uint32)
+_inotify_rm_watch = libc.function("inotify_rm_watch", ctypes.c_int, ctypes.c_int)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,11 @@ def inotify_init1() -> int:
 def inotify_add_watch(fd: int, path: str | os.PathLike[str], mask: int) -> int:
     """Watch `path`; returns the watch. Raises OSError (ENOSPC: fs.inotify.max_user_watches)."""
     return _inotify_add_watch(fd, os.fsencode(path), mask)
+
+
+def inotify_rm_watch(fd: int, watch: int) -> None:
+    """Watch no more. Raises OSError (EINVAL: the kernel took it away already)."""
+    _inotify_rm_watch(fd, watch)
 
 
 def read_events(fd: int) -> Iterator[InotifyEvent]:

@@ -13,7 +13,7 @@ from runtime.kernel.cgroup.files import BadResources, MissingController
 from runtime.kernel.cgroup.freezer import freeze, is_frozen, kill, thaw
 from runtime.kernel.cgroup.hierarchies import MissingHierarchies, Version, detect, hierarchies
 from runtime.kernel.cgroup.limits import Difference, complete, differences, ensure_limits, read_limits, write_limits
-from runtime.kernel.cgroup.tree import add, create, delegate, open_directory, remove, remove_if_empty
+from runtime.kernel.cgroup.tree import add, create, delegate, open_directory, places, remove, remove_if_empty
 from runtime.kernel.cgroup.usage import Usage, oom_kills, read_usage
 
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
     "oom_kills",
     "open_directory",
     "open_entries",
+    "places",
     "processes",
     "read_limits",
     "read_usage",

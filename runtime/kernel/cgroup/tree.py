@@ -37,6 +37,11 @@ def create(path: str, resources: Resources) -> None:
         raise
 
 
+def places(path: str) -> list[str]:
+    """Where the cgroup's files stand: one directory in each hierarchy that has it."""
+    return [f"{mount}{path}" for mount in hierarchies().mounts() if os.path.isdir(f"{mount}{path}")]
+
+
 def add(path: str, pid: int, beside: int = 0) -> None:
     """Move a process and its threads into the cgroup, in every hierarchy where it has a directory.
 

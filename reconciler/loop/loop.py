@@ -1,0 +1,211 @@
+"""The loop itself: waits for marks, looks at what is marked, and marks again what has to wait.
+
+Lives in one event loop; everything that touches kernel, disk or store happens in the worker's threads, one pass at a
+time. Reads what is wanted from the store, so it does not care who applied it, or where.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Iterable
+
+from reconciler.actions import Action, Verb
+from reconciler.apply import Outcome, Result, Stop, never
+from reconciler.backoff import after_failure
+from reconciler.engine import Engine
+from reconciler.intent import Declarations
+from reconciler.loop.dirty import Dirty
+from reconciler.loop.memory import Memory
+from reconciler.loop.passes import Passed, Passing, pass_over
+from reconciler.loop.settings import LoopSettings, Tell, Worker, silent
+from reconciler.loop.wanted import Wanted, changed, data_version, read_wanted
+from reconciler.loop.watch_firewall import OwnThreads
+from reconciler.loop.watching import Watching
+from schemas.errors import TrimtabError
+from schemas.names import Key
+
+AT_ONCE = 100
+"""Objects of one pass: so many cost little more than one, and what happens meanwhile need not wait for long."""
+POSTPONED_SECONDS = 0.1
+
+
+class Loop:
+    """Made anywhere, run once. `tell` hears what happens, in the loop's own thread; `stop` is asked before actions."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        worker: Worker,
+        settings: LoopSettings | None = None,
+        tell: Tell = silent,
+        stop: Stop = never,
+    ) -> None:
+        self.settings = settings or LoopSettings()
+        self.memory = Memory()
+        self.wanted = Wanted()
+        self.passes = 0
+        self._engine = engine
+        self._worker = worker
+        self._tell = tell
+        self._dirty = Dirty()
+        self._declarations = Declarations()
+        self._threads = OwnThreads()
+        self._stale = True
+        self._wake: asyncio.Event = asyncio.Event()
+        self._idle: asyncio.Event = asyncio.Event()
+        self._passing = Passing(engine, self.memory, self._threads, self.settings.parallel, _unwatched, stop)
+
+    def mark(self, keys: Iterable[Key], why: str) -> None:
+        """Look at these as soon as possible. In the loop's own thread."""
+        self._dirty.mark(keys, why)
+        self._wake.set()
+
+    def mark_all(self, why: str) -> None:
+        """Look at everything, after what is known to have changed."""
+        self._dirty.mark(self.wanted.desired, why, last=True)
+        self._wake.set()
+
+    def asked_changed(self) -> None:
+        """Something was applied by way of our own connection to the store."""
+        self._stale = True
+        self._wake.set()
+
+    async def settled(self) -> None:
+        """Until there is nothing to look at now."""
+        while not self._idle.is_set() or self._stale:
+            await self._idle.wait()
+            await asyncio.sleep(0)
+
+    async def run(self) -> None:
+        """Until it is cancelled."""
+        watching = Watching(self._engine, self._threads, self.mark, self.mark_all)
+        timers = [asyncio.create_task(self._resync()), asyncio.create_task(self._watch_store())]
+        try:
+            while True:
+                if self._stale:
+                    await self._refresh(watching)
+                if not await self._look(watching):
+                    await self._rest()
+        finally:
+            for timer in timers:
+                timer.cancel()
+            watching.close()
+
+    async def _resync(self) -> None:
+        while True:
+            await asyncio.sleep(self.settings.resync)
+            self._stale = True
+            self.mark_all("resync")
+
+    async def _watch_store(self) -> None:
+        """Whether another process has applied something."""
+        while True:
+            await asyncio.sleep(self.settings.store_poll)
+            if data_version(self._engine) != self.wanted.version:
+                self.asked_changed()
+
+    async def _refresh(self, watching: Watching) -> None:
+        self._stale = False
+        before = self.wanted
+        self.wanted = await self._worker.do(read_wanted, self._engine, self._declarations)
+        watching.know(self.wanted)
+        for name, error in self.wanted.faults.items():
+            if str(before.faults.get(name)) != str(error):
+                self._tell("set.stalled", {"set": name, "error": str(error)})
+        for key in changed(before, self.wanted):
+            self.memory.forget(key)
+            self._dirty.mark([key], "it is wanted differently" if before.desired else "the loop started")
+
+    async def _rest(self) -> None:
+        """Until something is marked or due."""
+        self._wake.clear()
+        due = self._dirty.next_at()
+        left = None if due is None else due - time.monotonic()
+        if left is not None and left <= 0:
+            return
+        self._idle.set()
+        try:
+            await asyncio.wait_for(self._wake.wait(), left)
+        except TimeoutError:
+            pass
+        finally:
+            self._idle.clear()
+
+    async def _look(self, watching: Watching) -> bool:
+        """One pass over what is due; whether there was anything."""
+        due = self._dirty.take(time.monotonic(), AT_ONCE)
+        for name, keys in self.wanted.by_set(due).items():
+            self.passes += 1
+            self._tell("pass", {"set": name, "objects": {str(key): due[key] for key in sorted(keys)}})
+            try:
+                passed = await self._worker.write(pass_over, self._passing, self.wanted, name, keys)
+            except (TrimtabError, OSError) as error:
+                self._failed_to_look(keys, error)
+                continue
+            self._take_in(passed, keys, due)
+            watching.follow(passed.living)
+            if passed.outcomes:
+                watching.look_again()
+        return bool(due)
+
+    def _failed_to_look(self, keys: Iterable[Key], error: Exception) -> None:
+        self._tell("pass.failed", {"error": str(error)})
+        self._dirty.mark(keys, "could not be looked at", time.monotonic() + 1.0)
+
+    def _take_in(self, passed: Passed, keys: Iterable[Key], why: dict[Key, str]) -> None:
+        """What the pass says about later."""
+        now = time.monotonic()
+        if passed.postponed:
+            self._stale = True
+            for key in keys:
+                self._dirty.mark([key], why[key], now + POSTPONED_SECONDS)
+            return
+        for outcome in passed.outcomes:
+            self._tell("action", _told(outcome))
+            if outcome.ok:
+                self._succeeded(outcome.action, passed)
+            elif outcome.result is Result.FAILED and outcome.error is not None:
+                self._failed(outcome.action.key, outcome.error, now)
+        for key, decision in passed.decisions.items():
+            if decision is not None and decision.at is not None and not decision.is_due(time.time()):
+                self._dirty.mark([key], decision.reason, now + max(0.0, decision.at - time.time()))
+        for key in passed.held:
+            failure = self.memory.failures.get(key)
+            if failure is not None and failure.at is not None:
+                self._dirty.mark([key], f"failed: {failure.message}", failure.at)
+
+    def _succeeded(self, action: Action, passed: Passed) -> None:
+        key = action.key
+        self.memory.failures.pop(key, None)
+        decision = passed.decisions.get(key)
+        if decision is not None and decision.at is not None:
+            self.memory.restarts[key.name] = decision.restarts
+        if action.verb is Verb.DELETE:
+            return
+        users = [user for user in self.wanted.users.get(key, ()) if user not in passed.part.keys]
+        for user in users:
+            self.memory.failures.pop(user, None)
+        if users:
+            self.mark(users, f"{key} was {action.verb}d")
+
+    def _failed(self, key: Key, error: Exception, now: float) -> None:
+        failure = after_failure(self.memory.failures.get(key), error, now, random.random())
+        self.memory.failures[key] = failure
+        if failure.at is not None:
+            self._dirty.mark([key], f"failed: {failure.message}", failure.at)
+
+
+def _unwatched(action: Action, outcome: Outcome | None) -> None:
+    """Actions are told after their pass."""
+
+
+def _told(outcome: Outcome) -> dict[str, object]:
+    return {
+        "object": str(outcome.action.key),
+        "action": outcome.action.describe(),
+        "result": outcome.result.value,
+        "milliseconds": round(outcome.seconds * 1000, 1),
+        "error": str(outcome.error) if outcome.error else None,
+    }

@@ -1,0 +1,109 @@
+"""One pass, in a worker's thread: observe and plan what is dirty, act under the engine's lock, say what came of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from reconciler.actions import Action
+from reconciler.apply import Outcome, Result, Stop, Watch, never
+from reconciler.engine import Engine
+from reconciler.intent import Intent
+from reconciler.lock import engine_lock
+from reconciler.loop.holding import Holding
+from reconciler.loop.memory import Memory
+from reconciler.loop.wanted import Wanted, data_version
+from reconciler.loop.watch_firewall import OwnThreads
+from reconciler.loop.watch_links import numbers_of
+from reconciler.partial import Part, carry_out_part, prepare_part, without
+from reconciler.plan import NOTHING, Urged
+from reconciler.restart import Decision
+from reconciler.store.leases import record_leases
+from runtime.process.client import read_process
+from runtime.process.records import Phase, ProcessRecord
+from schemas.errors import RetryLater
+from schemas.names import Key, Kind
+
+LOCK_SECONDS = 0.0
+"""The loop never waits for the lock: it comes back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Living:
+    """A container's process as it is after the pass, and the number of its network namespace."""
+
+    key: Key
+    process: ProcessRecord
+    number: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """What came of one set's pass. `held`: actions on these were left out. `postponed`: somebody else acts or has
+    asked for something else, so nothing was done."""
+
+    part: Part
+    outcomes: list[Outcome] = field(default_factory=list)
+    decisions: Mapping[Key, Decision | None] = field(default_factory=dict)
+    held: frozenset[Key] = frozenset()
+    postponed: bool = False
+    living: list[Living] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Passing:
+    """What every pass needs."""
+
+    engine: Engine
+    memory: Memory
+    threads: OwnThreads
+    parallel: int
+    watch: Watch
+    stop: Stop = never
+
+
+def pass_over(passing: Passing, wanted: Wanted, set_name: str, keys: Collection[Key], urged: Urged = NOTHING) -> Passed:
+    """Bring the keys of one set in line. Raises what the observation raises."""
+    passed = _act(passing, wanted, wanted.intents[set_name], keys, urged)
+    touched = {outcome.action.key for outcome in passed.outcomes}
+    return replace(passed, living=_living(passing.engine, touched | set(keys)))
+
+
+def _act(passing: Passing, wanted: Wanted, intent: Intent, keys: Iterable[Key], urged: Urged) -> Passed:
+    engine = passing.engine
+    holding = Holding(engine, intent.desired, passing.memory, time.time())
+    part = prepare_part(engine, intent, keys, holding, urged)
+    held = _held(passing.memory, part.plan.effective)
+    kept = replace(part, plan=without(part.plan, held)) if held else part
+    passed = Passed(part, [], holding.decisions, held)
+    if kept.plan.empty:
+        return passed
+    try:
+        with engine_lock(engine.layout.lock, LOCK_SECONDS):
+            if data_version(engine) != wanted.version:
+                return replace(passed, postponed=True)
+            if wanted.leases is not None:
+                record_leases(engine.database, wanted.leases)
+            outcomes = carry_out_part(engine, kept, passing.watch, passing.parallel, passing.stop, passing.threads.note)
+            return replace(passed, outcomes=[each for each in outcomes if each.result is not Result.UNCHANGED])
+    except RetryLater:
+        return replace(passed, postponed=True)
+
+
+def _held(memory: Memory, actions: Iterable[Action]) -> frozenset[Key]:
+    """Objects that failed and are not to be tried again yet."""
+    now = time.monotonic()
+    return frozenset(action.key for action in actions if memory.is_waiting(action.key, now))
+
+
+def _living(engine: Engine, keys: Iterable[Key]) -> list[Living]:
+    """Of the containers among the keys, those that have a process."""
+    found = {
+        key: process
+        for key in keys
+        if key.kind is Kind.CONTAINER
+        if (process := read_process(engine.layout, key.name)) is not None and process.phase is not Phase.EXITED
+    }
+    numbers = numbers_of((key, process.pid) for key, process in found.items())
+    return [Living(key, found[key], number) for key, number in numbers]

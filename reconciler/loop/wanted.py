@@ -1,0 +1,94 @@
+"""What all sets ask for, kept until the store says otherwise. Read in a worker's thread, used in the loop's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from reconciler.desired import Desired
+from reconciler.engine import Engine
+from reconciler.intent import Declarations, Intent, intend
+from reconciler.resolve.world import Leases
+from reconciler.store.inventory import Entry, read_inventory
+from reconciler.store.leases import read_leases
+from reconciler.store.records import read_records
+from schemas.errors import TrimtabError
+from schemas.names import Key
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Everything asked for. `faults`: sets that cannot be resolved any more, and why."""
+
+    intents: Mapping[str, Intent] = field(default_factory=dict)
+    inventory: Mapping[Key, Entry] = field(default_factory=dict)
+    desired: Mapping[Key, Desired] = field(default_factory=dict)
+    set_of: Mapping[Key, str] = field(default_factory=dict)
+    users: Mapping[Key, tuple[Key, ...]] = field(default_factory=dict)
+    """Who needs an object, whichever set it is of."""
+    faults: Mapping[str, TrimtabError] = field(default_factory=dict)
+    leases: Leases | None = None
+    """To be recorded before anything is made; None where they stand recorded."""
+    version: int = -1
+    """Of the store when it was read (pragma data_version)."""
+
+    def by_set(self, keys: Iterable[Key]) -> dict[str, set[Key]]:
+        found: dict[str, set[Key]] = {}
+        for key in keys:
+            if key in self.set_of:
+                found.setdefault(self.set_of[key], set()).add(key)
+        return found
+
+
+def read_wanted(engine: Engine, declarations: Declarations) -> Wanted:
+    """From the store. A set that cannot be resolved is left out, and told among the faults."""
+    version = data_version(engine)
+    inventory, records = read_inventory(engine.database), read_records(engine.database)
+    declared = declarations.read(inventory)
+    intents: dict[str, Intent] = {}
+    faults: dict[str, TrimtabError] = {}
+    stored: Leases = read_leases(engine.database)
+    leases = stored
+    for name in sorted({entry.set for entry in inventory.values()}):
+        try:
+            # each after the other: what one is given, the next is not
+            intents[name] = intend(engine, name, inventory, declared, records, leases)
+            leases = intents[name].resolved.leases
+        except TrimtabError as error:
+            faults[name] = error
+    return _joined(intents, inventory, faults, leases if leases != stored else None, version)
+
+
+def data_version(engine: Engine) -> int:
+    """Changes with every commit of another connection (pragma data_version)."""
+    version: int = engine.database.connection.execute("PRAGMA data_version").fetchone()[0]
+    return version
+
+
+def _joined(
+    intents: Mapping[str, Intent],
+    inventory: Mapping[Key, Entry],
+    faults: Mapping[str, TrimtabError],
+    leases: Leases | None,
+    version: int,
+) -> Wanted:
+    desired: dict[Key, Desired] = {}
+    set_of: dict[Key, str] = {}
+    users: dict[Key, tuple[Key, ...]] = {}
+    for name, intent in intents.items():
+        desired |= intent.desired
+        set_of |= dict.fromkeys(intent.desired, name)
+        for key, by in intent.users.items():
+            users[key] = (*users.get(key, ()), *by)
+    return Wanted(intents, inventory, desired, set_of, users, faults, leases, version)
+
+
+def changed(before: Wanted, after: Wanted) -> set[Key]:
+    """What is wanted differently, or newly."""
+    return {
+        key for key, want in after.desired.items() if key not in before.desired or not _equal(before.desired[key], want)
+    }
+
+
+def _equal(one: Desired, other: Desired) -> bool:
+    return one is other or (one.fields, one.facts, one.needs) == (other.fields, other.facts, other.needs)

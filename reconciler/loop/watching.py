@@ -1,0 +1,158 @@
+"""All watchers of the loop together: what each kind of event marks.
+
+The meanings are here; the watchers themselves know only descriptors. Everything is called in the loop's own thread.
+"""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+
+from reconciler.engine import Engine
+from reconciler.loop.passes import Living
+from reconciler.loop.wanted import Wanted
+from reconciler.loop.watch_files import COMING_AND_GOING, WRITING, FileChanges
+from reconciler.loop.watch_firewall import FirewallChanges, OwnThreads
+from reconciler.loop.watch_links import LinkChanges
+from reconciler.loop.watch_mounts import MountChanges
+from reconciler.loop.watch_processes import ProcessEnds
+from runtime.kernel import cgroup
+from runtime.network.dns.control import read_identity
+from runtime.network.dns.records import networks_directory
+from runtime.network.notices import link_indexes
+from schemas.names import Key, Kind
+
+Mark = Callable[[Iterable[Key], str], None]
+MOVING_FILES = frozenset({"cgroup.procs", "cgroup.threads", "tasks", "cgroup.event_control", "notify_on_release"})
+"""Files of a cgroup that are written whenever a process is started in it, and limit nothing."""
+NETWORKED = frozenset({Kind.NETWORK, Kind.SERVICE})
+
+
+class Watching:
+    def __init__(self, engine: Engine, threads: OwnThreads, mark: Mark, mark_all: Callable[[str], None]) -> None:
+        _raise_descriptor_limit()
+        self._layout = engine.layout
+        self._mark = mark
+        self._wanted = Wanted()
+        self.processes = ProcessEnds()
+        self.mounts = MountChanges()
+        self.files = FileChanges(mark_all)
+        self.links = LinkChanges(engine.layout, mark, mark_all)
+        self.firewall = FirewallChanges(engine.layout, threads, self._owners_touched, self._firewall_touched)
+        self._directories: dict[str, Callable[[str], None]] = {
+            str(engine.layout.layers): self._layer_changed,
+            str(engine.layout.blobs / "sha256"): self._layer_changed,
+            str(engine.layout.images): lambda name: self._named(Kind.IMAGE, Path(name).stem),
+            str(engine.layout.volumes): lambda name: self._named(Kind.VOLUME, name),
+            str(engine.layout.root / "containers"): lambda name: self._named(Kind.CONTAINER, name),
+            str(engine.layout.run / "containers"): lambda name: self._named(Kind.CONTAINER, name),
+        }
+
+    def know(self, wanted: Wanted) -> None:
+        """What is asked for has changed."""
+        self._wanted = wanted
+        networks = [key for key in wanted.desired if key.kind is Kind.NETWORK]
+        self.links.know_networks(networks)
+        indexes = link_indexes()
+        for key in networks:
+            if (index := indexes.get(self._layout.link("b", key.name))) is not None:
+                self.links.know_index(index, key)
+        if any(key.kind is Kind.VOLUME and "mount" in want.facts for key, want in wanted.desired.items()):
+            self.mounts.watch("", 0, self._host_mounts_changed)
+        self.look_again()
+
+    def look_again(self) -> None:
+        """At what may have come into being since: directories, the DNS server."""
+        for path, changed in self._directories.items():
+            if not self.files.is_watched(path):
+                self.files.watch(path, COMING_AND_GOING, changed)
+        for key in self._wanted.desired:
+            if key.kind is Kind.NETWORK:
+                path = str(networks_directory(self._layout) / key.name)
+                if not self.files.is_watched(path):
+                    self.files.watch(path, COMING_AND_GOING, self._record_changed)
+        identity = read_identity(self._layout.dns)
+        if identity is not None:
+            self.processes.follow("dns", *identity, self._dns_ended)
+
+    def follow(self, living: Iterable[Living]) -> None:
+        """Each container's processes, cgroup and mounts, as they are now."""
+        for each in living:
+            key, process = each.key, each.process
+            self.processes.follow((key, "init"), process.pid, process.start_time, partial(self._ended, key))
+            self.processes.follow(
+                (key, "monitor"),
+                process.monitor_pid,
+                process.monitor_start_time,
+                partial(self._mark, [key], "its monitor ended"),
+            )
+            self.links.know_container(key, each.number)
+            self._follow_cgroup(key)
+            if self._wanted.desired[key].facts.get("mounts"):
+                self.mounts.watch(key.name, process.pid, partial(self._mark, [key], "a mount changed"))
+
+    def _follow_cgroup(self, key: Key) -> None:
+        for path in cgroup.places(self._layout.cgroup(key.name)):
+            if not self.files.is_watched(path):
+                self.files.watch(path, WRITING, partial(self._limit_changed, key))
+
+    def _ended(self, key: Key) -> None:
+        self.links.know_container(key, None)
+        self.mounts.forget(key.name)
+        self._mark([key], "its process ended")
+
+    def _limit_changed(self, key: Key, file: str) -> None:
+        if file not in MOVING_FILES:
+            self._mark([key], f"{file} was written")
+
+    def _named(self, kind: Kind, name: str) -> None:
+        key = Key(kind, name)
+        if key in self._wanted.desired:
+            self._mark([key], "its files changed")
+
+    def _layer_changed(self, name: str) -> None:
+        if not name.startswith("."):
+            self._mark_kinds("a layer changed", Kind.IMAGE)
+
+    def _record_changed(self, owner: str) -> None:
+        if not owner.startswith("."):
+            self._owners_touched([owner.removeprefix("service:")], "its names changed")
+
+    def _dns_ended(self) -> None:
+        self._mark_kinds("the DNS server ended", Kind.NETWORK)
+
+    def _host_mounts_changed(self) -> None:
+        volumes = [k for k, want in self._wanted.desired.items() if k.kind is Kind.VOLUME and "mount" in want.facts]
+        self._mark(volumes, "a mount changed")
+
+    def _mark_kinds(self, why: str, *kinds: Kind) -> None:
+        self._mark([key for key in self._wanted.desired if key.kind in kinds], why)
+
+    def _owners_touched(self, owners: Iterable[str], why: str = "its firewall rules changed") -> None:
+        """By name: a container, a Service (`web_AT_front` in the balancing), or a network."""
+        for owner in owners:
+            name = owner.partition("_AT_")[0]
+            keys = [Key(kind, name) for kind in (Kind.CONTAINER, Kind.SERVICE, Kind.NETWORK)]
+            known = [key for key in keys if key in self._wanted.desired]
+            self._mark([*known, *(user for key in known for user in self._services(key))], why)
+
+    def _services(self, key: Key) -> list[Key]:
+        return [user for user in self._wanted.users.get(key, ()) if user.kind is Kind.SERVICE]
+
+    def _firewall_touched(self, why: str) -> None:
+        published = [key for key, want in self._wanted.desired.items() if want.facts.get("published")]
+        self._mark_kinds(why, *NETWORKED)
+        self._mark(published, why)
+
+    def close(self) -> None:
+        for watcher in (self.processes, self.mounts, self.files, self.links, self.firewall):
+            watcher.close()
+
+
+def _raise_descriptor_limit() -> None:
+    """Two pidfds and a mountinfo for each container."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
