@@ -19,15 +19,18 @@ from schemas.errors import Refused
 from schemas.names import Key
 
 PROTECTION = "trimtab/prune"
+ASKED_FOR = "deletion was asked for"
 
 
 @dataclass(frozen=True, slots=True)
 class Pruning:
-    """`enabled`: `--prune`. `only`: `delete`: exactly these and what belongs to them, nothing else of the set."""
+    """`enabled`: `--prune`. `only`: `delete`: exactly these and what belongs to them, nothing else of the set.
+    `reason`: why what is not desired goes."""
 
     enabled: bool = False
     allow_empty: bool = False
     only: frozenset[Key] | None = None
+    reason: str = "no longer in the manifests"
 
 
 NO_PRUNING = Pruning()
@@ -97,10 +100,10 @@ def _reason(
         return f"{owner} has fewer replicas"
     if pruning.only is not None:
         asked = key in pruning.only or owner in pruning.only
-        return "deletion was asked for" if asked else None
+        return ASKED_FOR if asked else None
     if not pruning.enabled or _protected(owner or key, inventory):
         return None
-    return "no longer in the manifests"
+    return pruning.reason
 
 
 def _protected(key: Key, inventory: Mapping[Key, Entry]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import click
@@ -16,11 +16,14 @@ from reconciler.cli.quantities import objects_are
 from reconciler.cli.render import place_text
 from reconciler.cli.show import show_plan
 from reconciler.cli.tell import is_first_half, why
+from reconciler.cli.volume_remove import data_elsewhere
 from reconciler.engine import open_engine
 from reconciler.lock import engine_lock
 from reconciler.reconcile import Asked, Prepared, carry_out, prepare
 from reconciler.settle import STEADY_SECONDS, unsettled
 from runtime.layout import Layout
+from runtime.volumes.volume import read_volume
+from schemas.names import Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +82,24 @@ def _sum_up(prepared: Prepared, outcomes: Sequence[Outcome], waiting: dict[str, 
             click.secho(f"! {key} {amiss}{places[key]}", fg="red", err=True)
         for note in prepared.plan.notes if not prepared.plan.empty else ():
             click.secho(f"note: {note.describe()}", fg="cyan", err=True)
+        for line in kept_data(prepared, outcomes):
+            click.secho(f"note: {line}", fg="cyan", err=True)
         click.echo(summary(outcomes))
     return 1 if failed or waiting else 0
+
+
+def kept_data(prepared: Prepared, outcomes: Sequence[Outcome]) -> Iterator[str]:
+    """A sentence for each volume that was deleted and whose files stay, and where."""
+    layout = prepared.context.engine.layout
+    for outcome in outcomes:
+        key = outcome.action.key
+        if key.kind is not Kind.VOLUME or outcome.result is not Result.DELETED or outcome.action.replaces:
+            continue
+        volume = read_volume(layout, key.name)
+        if volume is not None and not volume.registered:
+            elsewhere = data_elsewhere(volume)
+            remedy = "" if elsewhere else f"; `trimtab volume rm {key.name}` deletes that too"
+            yield f"{key} is deleted, its data is kept in {elsewhere or volume.path}{remedy}"
 
 
 def summary(outcomes: Sequence[Outcome]) -> str:

@@ -8,7 +8,7 @@ import click
 
 from reconciler.caller import caller
 from reconciler.cli.apply_command import PARALLEL
-from reconciler.cli.inputs import ENV_FILE, LOCK_TIMEOUT, SET, load_manifests, read_variables
+from reconciler.cli.inputs import ENV_FILE, LOCK_TIMEOUT, SET, load_manifests, read_variables, refuse_nothing
 from runtime.layout import Layout
 
 
@@ -33,11 +33,11 @@ def command(
 ) -> None:
     """Take away the objects that manifests declare, dependents first; with --set alone, all of a set.
 
-    A volume's data stays, unless its manifest says `deletion_policy: delete`.
+    A volume's data stays, unless its manifest says `deletion_policy: delete`; `trimtab volume rm` deletes it.
     """
     from reconciler.cli.acting import Acting, act
     from reconciler.cli.sets import refuse_unknown_set
-    from reconciler.prune import Pruning
+    from reconciler.prune import ASKED_FOR, Pruning
     from reconciler.reconcile import Asked
     from reconciler.resolve.expand import implied, instances
 
@@ -45,9 +45,11 @@ def command(
         raise click.UsageError("give a PATH, or --set NAME for a whole set")
     name = set_name or caller().set_name(paths)
     variables = read_variables(env_files)
-    pruning = Pruning(enabled=True, allow_empty=True)
+    pruning = Pruning(enabled=True, allow_empty=True, reason=ASKED_FOR)
     if paths:
-        declared = {item.key: item for item in load_manifests(paths, name, variables)}
+        found = load_manifests(paths, name, variables)
+        refuse_nothing(found, paths)
+        declared = {item.key: item for item in found}
         # what they imply goes too (a network named by nobody, an image named by reference), unless others need it
         pruning = Pruning(only=frozenset({*declared, *implied(instances(declared, declared), declared)}))
     if set_name is not None:

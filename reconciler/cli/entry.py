@@ -32,8 +32,8 @@ FIRST = {
 }
 MORE = {
     "delete": "Take it away.",
-    "describe": "All about one.",
-    "exec": "Run a command.",
+    "describe": "All of one.",
+    "exec": "Run inside.",
     "events": "Happenings.",
     "history": "Revisions.",
     "rollback": "Go back.",

@@ -13,7 +13,7 @@ OUTPUT = click.option("-o", "output", type=click.Choice(("table", "json")), defa
 
 @click.group()
 def command() -> None:
-    """Tell about this engine and machine."""
+    """Tell about this engine and machine, and end its helpers."""
 
 
 @command.command(short_help="Tell what this engine holds, and what runs of it.")
@@ -38,6 +38,19 @@ def check(layout: Layout, output: str, everything: bool) -> None:
     from reconciler.cli.system_check import print_check
 
     sys.exit(print_check(layout, output, everything=everything))
+
+
+@command.command(short_help="End the launcher and the DNS server.")
+@click.option("--force", is_flag=True, help="Though containers run: they go on without them.")
+@click.pass_obj
+def stop(layout: Layout, force: bool) -> None:
+    """End what of the engine runs besides containers: the launcher and the DNS server. The next apply starts them.
+
+    Refused while containers run. Before an engine is removed: `trimtab delete --set NAME` for each set, then this.
+    """
+    from reconciler.cli.system_stop import stop as end
+
+    end(layout, force=force)
 
 
 @command.command(short_help="Tell what is taken of the disk.")

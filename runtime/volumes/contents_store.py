@@ -67,6 +67,14 @@ def _new_tmpfs() -> int:
     return mount.new_mount("tmpfs", options, attributes)
 
 
+def remove_store(layout: Layout) -> bool:
+    """Take the tmpfs away with what stands on it; False where there is none."""
+    if not is_mounted(layout):
+        return False
+    mount.umount2(str(layout.secrets))
+    return True
+
+
 def is_mounted(layout: Layout) -> bool:
     """Whether the tmpfs stands; what lies in a plain directory of that name is not looked at."""
     return layout.secrets.is_mount()
