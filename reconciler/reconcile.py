@@ -89,7 +89,7 @@ def prepare(engine: Engine, asked: Asked, progress: Report = ignore) -> Prepared
     environments = read_environments(own, asked.environment)
     records = read_records(engine.database)
     world = replace(
-        _world(engine, own, others, records),
+        world_of(engine, own, others, records),
         contents={key: content_digest(engine.layout, content) for key, content in contents.items()},
         environments=environments,
         devices=read_block_devices(own),
@@ -122,7 +122,7 @@ def prepare(engine: Engine, asked: Asked, progress: Report = ignore) -> Prepared
     return Prepared(asked, made, context, resolved, pruned)
 
 
-def _world(
+def world_of(
     engine: Engine, own: Sequence[Declared], others: Mapping[Key, Declared], records: Mapping[Key, Record]
 ) -> World:
     """Routes of bridges whose networks are declared are no obstacle: they follow from what is declared."""
@@ -158,7 +158,7 @@ def carry_out(prepared: Prepared, watch: Watch, parallel: int, stop: Stop = neve
     forget(database, *prepared.pruned.forgotten)
     if any(action.key.kind in NETWORKED for action in prepared.plan.effective):
         import_codecs()
-    outcomes = apply(prepared.plan, lambda action: perform(context, action), _recorded(database, watch), parallel, stop)
+    outcomes = apply(prepared.plan, lambda action: perform(context, action), recorded(database, watch), parallel, stop)
     # a full disk: what is done is done, whether it can be noted or not
     with suppress(RetryLater):
         record_events(database, _collect(context, outcomes))
@@ -168,7 +168,14 @@ def carry_out(prepared: Prepared, watch: Watch, parallel: int, stop: Stop = neve
     return outcomes
 
 
-def _recorded(database: Database, watch: Watch) -> Watch:
+def _record_revision(context: Context, asked: Asked, summary: str) -> None:
+    """All that the set owns now: also what this apply did not name and did not prune."""
+    database = context.engine.database
+    owned = [entry for _, entry in sorted(read_inventory(database).items()) if entry.set == asked.set]
+    record_revision(database, asked.set, asked.commit, owned, summary, asked.cause, context.now)
+
+
+def recorded(database: Database, watch: Watch) -> Watch:
     """`watch`, after what happened is recorded: what an apply did that was killed is known too."""
 
     def record(action: Action, outcome: Outcome | None) -> None:
