@@ -13,7 +13,7 @@ from schemas.container import ContainerTemplate
 from schemas.envelope import Declared
 from schemas.field_path import Path
 from schemas.names import Kind
-from schemas.source import SourceSpec
+from schemas.source import Held, SourceSpec
 
 PEERS = {"container": Kind.CONTAINER, "service": Kind.SERVICE}
 JOINING = ("network_mode", "pid", "ipc")
@@ -41,6 +41,10 @@ def mentions_of(declared: Declared) -> Iterator[Mention]:
     elif isinstance(spec, SourceSpec):
         if spec.git is not None and spec.git.secret is not None:
             yield Mention(("spec", "git", "secret"), (Kind.SECRET,), spec.git.secret)
+        for field in ("decrypt", "webhook"):
+            held: Held | None = getattr(spec, field)
+            if held is not None and held.secret is not None:
+                yield Mention(("spec", field, "secret"), (Kind.SECRET,), held.secret)
         for index, name in enumerate(spec.depends_on):
             yield Mention(("spec", "depends_on", index), (Kind.SOURCE,), name, before=True)
 

@@ -1,6 +1,7 @@
 """What a Source manifest may say: a directory or a git repository that manifests are read from, again and again.
 
-Only described and checked here; the daemon follows it. What could make git run something else than git is refused.
+Only described and checked here; the daemon follows it (`reconciler.sources`). What could make git run something else
+than git is refused.
 """
 
 import re
@@ -14,6 +15,7 @@ from schemas.field import Spec, live, part
 from schemas.paths import FilePath, Subpath
 from schemas.plain_types import Flag, Name, Names, Seconds, read_line
 from schemas.spelling import Spelling, exactly_one, not_together, pattern
+from schemas.versions import read_range
 
 SCHEMES = ("https", "http", "ssh", "git", "file")
 LEAST_INTERVAL = 1.0
@@ -21,7 +23,6 @@ LEAST_INTERVAL = 1.0
 _SCP = re.compile(r"(?:[A-Za-z0-9_.-]+@)?[A-Za-z0-9][A-Za-z0-9.-]*:(?!//)[^\s:]+")
 _REF = re.compile(r"(?![-/.])(?!.*(?:\.\.|//|@\{|\.lock$|[/.]$))[^\x00-\x20\x7f~^:?*\[\\]+")
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-_SEMVER = re.compile(r"[0-9A-Za-z.*+<>=~^!|, -]{1,128}")
 
 
 def read_git_url(value: Any) -> str:
@@ -58,8 +59,9 @@ def read_commit(value: Any) -> str:
 
 def read_semver(value: Any) -> str:
     text = read_line(value)
-    if not _SEMVER.fullmatch(text) or not any(character.isdigit() or character == "*" for character in text):
-        raise ValueError(f"{text!r} is no range of versions; write one as in >=1.4 <2")
+    if len(text) > 128:
+        raise ValueError("is too long for a range of versions; write one as in >=1.4 <2")
+    read_range(text)
     return text
 
 
@@ -68,6 +70,21 @@ GitUrl = Annotated[str, Spelling(read_git_url, "URL", _URL, final=True)]
 Ref = Annotated[str, Spelling(read_ref, "name", {"type": "string", "minLength": 1}, final=True)]
 Commit = Annotated[str, Spelling(read_commit, "commit", pattern("[0-9a-fA-F]{40}|[0-9a-fA-F]{64}"), final=True)]
 Semver = Annotated[str, Spelling(read_semver, "range of versions", {"type": ["string", "number"]}, final=True)]
+
+
+class Held(Spec):
+    """Something secret: the content of a Secret, or of a file of this machine."""
+
+    model_config = ConfigDict(json_schema_extra=exactly_one("secret", "file"))
+
+    secret: Annotated[Name | None, part("Secret that holds it.")] = None
+    file: Annotated[FilePath | None, part("File that holds it, relative to the manifest.")] = None
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if (self.secret is None) == (self.file is None):
+            refuse("held", [((), "does not say where it is held; write one of secret, file")])
+        return self
 
 
 class GitVerify(Spec):
@@ -85,6 +102,7 @@ class GitSource(Spec):
                 *not_together("branch", "tag", "commit", "semver"),
                 *not_together("tag", "commit", "semver"),
                 *not_together("commit", "semver"),
+                *not_together("secret", "credentials"),
             ]
         }
     )
@@ -97,12 +115,20 @@ class GitSource(Spec):
     path: Annotated[Subpath | None, part("Directory or file in the repository.", default="all of it")] = None
     submodules: Annotated[Flag, part("Fetch submodules too.")] = False
     secret: Annotated[Name | None, part("Secret with the key or password.", default="none")] = None
+    credentials: Annotated[FilePath | None, part("File with the key or password.", default="none")] = None
+    known_hosts: Annotated[
+        FilePath | None, part("File of ssh(1)'s known hosts.", default="/etc/ssh/ssh_known_hosts")
+    ] = None
+    ca: Annotated[FilePath | None, part("Certificates to trust over https.", default="the machine's")] = None
     verify: Annotated[GitVerify | None, part("Refuse commits that are not signed.", default="not asked for")] = None
 
     @model_validator(mode="after")
     def _one_revision(self) -> Self:
         given = [name for name in ("branch", "tag", "commit", "semver") if getattr(self, name) is not None]
-        refuse("git", [((name,), f"cannot stand beside {given[0]}; keep one of them") for name in given[1:]])
+        faults: list[Fault] = [((name,), f"cannot stand beside {given[0]}; keep one of them") for name in given[1:]]
+        if self.secret is not None and self.credentials is not None:
+            faults.append((("credentials",), "cannot stand beside secret; keep one of them"))
+        refuse("git", faults)
         return self
 
 
@@ -123,6 +149,8 @@ class SourceSpec(Spec):
     prune: Annotated[Flag, live("Remove what it no longer declares.")] = True
     suspend: Annotated[Flag, live("Leave everything as it is until this is false again.")] = False
     depends_on: Annotated[Names, live("Sources that must be ready before it.")] = ()
+    decrypt: Annotated[Held | None, live("Age keys for what SOPS has encrypted.", default="none")] = None
+    webhook: Annotated[Held | None, live("Secret of the webhook that says: look now.", default="no webhook")] = None
 
     @model_validator(mode="after")
     def _one_origin(self) -> Self:

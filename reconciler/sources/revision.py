@@ -58,8 +58,9 @@ class Source(Protocol):
         """Look again at once, and yield what is found even if it is nothing new. Safe inside the event loop only."""
         ...
 
-    def restore(self, revision: Revision | None) -> None:
-        """A yielded revision was refused: what stands on disk for it becomes that of `revision` again. Blocks."""
+    async def stand(self, commit: str) -> None:
+        """Have the files that the manifests of `commit` point at stand in the revision's directory. To be awaited
+        before a revision is applied, and with the commit before it when it was refused. Raises Refused, RetryLater."""
         ...
 
 

@@ -8,6 +8,7 @@ but that it happened; it is never the only way to learn of a change.
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,6 +66,8 @@ class Watch(FileSystemEventHandler):
         if places == self._places and self._observer is not None and self._observer.is_alive():
             return False
         self.close()
+        # a directory that is made and walked at once is watched twice: harmless, but an error would end the only reader
+        warnings.filterwarnings("ignore", message="Callback with id", category=RuntimeWarning)
         observer: Any = Observer()
         for place in places:
             recursive = place.names is None

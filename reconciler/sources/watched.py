@@ -1,7 +1,7 @@
 """A directory (or file) of manifests as a source: what is written is read again 50 ms after the last write.
 
-Events only say when to look; what is there is always read whole, and is read once in each `interval` anyhow. A directory
-that is not there, or holds no manifest, is a trouble and never a revision: what was applied stays.
+Events only say when to look; what is there is always read whole, and is read once in each `interval` anyhow. A
+directory that is not there, or holds no manifest, is a trouble and never a revision: what was applied stays.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class WatchedDirectory:
             self._attended = frozenset(files)
             self._wake.set()
 
-    def restore(self, revision: Revision | None) -> None:
+    async def stand(self, commit: str) -> None:
         """Nothing: the directory is somebody else's."""
 
     async def revisions(self) -> AsyncIterator[Revision | SourceTrouble]:
