@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from runtime.kernel.features.system import nftables_tables
 from tests.cli.conftest import shop_manifest
 from tests.cli.engine import PROGRAM, Engine, Said, plain_environment
 
@@ -102,6 +103,16 @@ def test_explain_without_a_kind_lists_them(tmp_path: Path) -> None:
     lines = trimtab("explain", at=tmp_path).out.splitlines()
     assert [line.split()[0] for line in lines[1:4]] == ["Image", "Container", "Volume"]
     assert "KIND[.FIELD.…]" in trimtab("explain", "--help", at=tmp_path).out
+
+
+def test_nftables_is_not_asked_by_a_check_of_others_than_root(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """libnftables would say so itself, on standard error."""
+    monkeypatch.setattr(os, "geteuid", lambda: 65534)
+    with pytest.raises(PermissionError, match="only root may look"):
+        nftables_tables(Path("/"))
+    assert capfd.readouterr().err == ""
 
 
 @kernel
