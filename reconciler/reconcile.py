@@ -53,7 +53,7 @@ NETWORKED = (Kind.CONTAINER, Kind.NETWORK, Kind.SERVICE)
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What the caller wants of a pass. `source`: where the manifests came from, for the reader."""
+    """What the caller wants of a pass. `source`: where the manifests came from, `cause`: why now, for the reader."""
 
     declared: Sequence[Declared]
     set: str
@@ -61,6 +61,7 @@ class Asked:
     environment: Mapping[str, str]
     pruning: Pruning = NO_PRUNING
     commit: str = ""
+    cause: str = "apply"
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,9 +163,7 @@ def carry_out(prepared: Prepared, watch: Watch, parallel: int, stop: Stop = neve
     # a full disk: what is done is done, whether it can be noted or not
     with suppress(RetryLater):
         record_events(database, _collect(context, outcomes))
-        if asked.declared:
-            manifests = [entry.manifest for entry in entries]
-            record_revision(database, asked.set, asked.commit, manifests, _summary(outcomes), context.now)
+        _record_revision(context, asked, _summary(outcomes))
     return outcomes
 
 

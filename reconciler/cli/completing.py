@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import click
-
-    from schemas.names import Kind
 
 
 def complete_objects(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
@@ -23,6 +21,14 @@ def complete_objects(ctx: click.Context, param: click.Parameter, incomplete: str
     folded = kind.lower().removesuffix("s")
     found = [f"{kind}/{name}" for each, name in _names(ctx) if each.lower() == folded]
     return [text for text in found if text.startswith(incomplete)]
+
+
+def complete_sets(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Names of the sets; objects where a slash is written."""
+    if "/" in incomplete:
+        return complete_objects(ctx, param, incomplete)
+    rows = _read(ctx, "SELECT name FROM sets ORDER BY name")
+    return [str(row[0]) for row in rows if str(row[0]).startswith(incomplete)]
 
 
 def complete_names(*kinds: str) -> Callable[[click.Context, click.Parameter, str], list[str]]:
@@ -56,14 +62,20 @@ def _kinds() -> list[str]:
     return [kind.value.lower() for kind in Kind]
 
 
-def _names(ctx: click.Context) -> Iterator[tuple[Kind | str, str]]:
-    """Kind and name of every object, read-only, without waiting for anybody."""
+def _names(ctx: click.Context) -> list[tuple[str, str]]:
+    """Kind and name of every object."""
+    return _read(ctx, "SELECT kind, name FROM records UNION SELECT kind, name FROM inventory")
+
+
+def _read(ctx: click.Context, query: str) -> list[Any]:
+    """Rows of the store, read-only, without waiting for anybody."""
     with contextlib.suppress(Exception):
         import sqlite3
 
         path = _root(ctx) / "state.db"
         with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=0.2)) as store:
-            yield from store.execute("SELECT kind, name FROM records UNION SELECT kind, name FROM inventory").fetchall()
+            return store.execute(query).fetchall()
+    return []
 
 
 def _root(ctx: click.Context) -> Path:

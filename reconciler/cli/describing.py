@@ -33,7 +33,7 @@ EVENTS = 10
 def describe(layout: Layout, name: str, output: str) -> None:
     """Raises Refused for an object that is not there."""
     with open_engine(layout) as engine:
-        key = _key(engine, name)
+        key = find_key(engine, name)
         (row,) = look_at(engine, Selection(keys=(key,)))
         events = read_events(engine.database, str(key), last=EVENTS)
     document = item_of(row, secrets=False) | {
@@ -54,7 +54,7 @@ def describe(layout: Layout, name: str, output: str) -> None:
                 click.echo(line)
 
 
-def _key(engine: Engine, name: str) -> Key:
+def find_key(engine: Engine, name: str) -> Key:
     """`container/web`; a name alone where only one object has it."""
     if "/" in name:
         return read_key(name)

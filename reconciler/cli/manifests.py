@@ -39,10 +39,15 @@ def is_hidden(seen: Seen) -> bool:
 def manifest_of(seen: Seen, *, secrets: bool) -> Mapping[str, Any]:
     """As it was applied, in canonical form."""
     assert seen.entry is not None
-    manifest = dict(seen.entry.manifest)
-    if is_hidden(seen) and not secrets:
-        manifest["spec"] = {name: value for name, value in manifest["spec"].items() if name != "content"}
-    return _ordered(manifest | {"metadata": _ordered(manifest["metadata"])})
+    return shown(seen.entry.manifest, secrets=secrets)
+
+
+def shown(manifest: Mapping[str, Any], *, secrets: bool) -> Mapping[str, Any]:
+    """In the order people look for; a Secret's inline content only where asked for."""
+    found = dict(manifest)
+    if found["kind"] == Kind.SECRET.value and not secrets:
+        found["spec"] = {name: value for name, value in found["spec"].items() if name != "content"}
+    return _ordered(found | {"metadata": _ordered(found["metadata"])})
 
 
 def _ordered(value: Mapping[str, Any]) -> Mapping[str, Any]:

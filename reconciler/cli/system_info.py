@@ -17,7 +17,7 @@ from reconciler.cli.outline import outline
 from reconciler.cli.quantities import size_text
 from reconciler.cli.version_command import VERSION
 from reconciler.engine import open_engine
-from reconciler.store.database import SCHEMA_VERSION
+from reconciler.store.database import FORMAT
 from reconciler.store.inventory import read_sets
 from reconciler.store.records import read_records
 from runtime.kernel import cgroup
@@ -41,7 +41,7 @@ def read_info(layout: Layout) -> dict[str, Any]:
     disk = shutil.disk_usage(nearest(layout.root))
     return {
         "engine": {"id": layout.engine_id, "root": str(layout.root), "run": str(layout.run)},
-        "versions": {"trimtab": VERSION, "python": platform.python_version(), "store": SCHEMA_VERSION},
+        "versions": {"trimtab": VERSION, "python": platform.python_version(), "store": FORMAT},
         "kernel": os.uname().release,
         "machine": os.uname().machine,
         "cgroups": cgroup.detect(),

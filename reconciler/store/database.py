@@ -15,9 +15,7 @@ from pathlib import Path
 from reconciler.store.faults import store_faults
 from schemas.errors import Refused
 
-SCHEMA_VERSION = 1
-
-SCHEMA = """
+FIRST_FORMAT = """
 CREATE TABLE sets (name TEXT PRIMARY KEY, source TEXT NOT NULL, applied_at REAL NOT NULL);
 CREATE TABLE inventory (
     kind TEXT NOT NULL, name TEXT NOT NULL, set_name TEXT NOT NULL REFERENCES sets(name),
@@ -44,6 +42,15 @@ CREATE TABLE revisions (
     commit_id TEXT NOT NULL DEFAULT '', manifests TEXT NOT NULL, summary TEXT NOT NULL
 );
 """
+ORIGINS_AND_PINS = """
+ALTER TABLE revisions ADD COLUMN origins TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE revisions ADD COLUMN cause TEXT NOT NULL DEFAULT '';
+CREATE TABLE pins (set_name TEXT PRIMARY KEY, revision INTEGER NOT NULL, commit_id TEXT NOT NULL, at REAL NOT NULL)
+"""
+
+MIGRATIONS = (FIRST_FORMAT, ORIGINS_AND_PINS)
+"""What leads from each format of the file to the next; one that was released is never edited, a new one is added."""
+FORMAT = len(MIGRATIONS)
 
 
 class Database:
@@ -63,9 +70,9 @@ class Database:
 
     def _open(self) -> None:
         found = self._version()
-        if found > SCHEMA_VERSION:
+        if found > FORMAT:
             raise Refused(
-                f"the state file is of a newer trimtab (format {found}; this one knows {SCHEMA_VERSION})",
+                f"the state file is of a newer trimtab (format {found}; this one knows {FORMAT})",
                 path=str(self.path),
                 hint="nothing was touched; upgrade trimtab, or give another --root",
             )
@@ -73,14 +80,14 @@ class Database:
         self.connection.execute("PRAGMA journal_mode=WAL")
         self.connection.execute("PRAGMA synchronous=FULL")
         self.connection.execute("PRAGMA foreign_keys=ON")
-        if found == SCHEMA_VERSION:
+        if found == FORMAT:
             return
         with self.begin():
             version = self._version()
-            if version == 0:
-                for statement in SCHEMA.split(";\n"):
+            for migration in MIGRATIONS[version:]:
+                for statement in migration.split(";\n"):
                     self.connection.execute(statement)
-                self.connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+            self.connection.execute(f"PRAGMA user_version={FORMAT}")
 
     def _version(self) -> int:
         version: int = self.connection.execute("PRAGMA user_version").fetchone()[0]

@@ -1,0 +1,74 @@
+"""The work of `trimtab rollback` and `diff --against`: find the revision, ask for it, pin the set."""
+
+from __future__ import annotations
+
+import time
+
+import click
+
+from reconciler.caller import caller
+from reconciler.cli.acting import Acting, act
+from reconciler.cli.revision_rows import unknown_set
+from reconciler.cli.selection import read_key, unknown
+from reconciler.cli.show import show_plan
+from reconciler.engine import open_engine
+from reconciler.history import going_back, going_back_for, revision_that_has, revision_to
+from reconciler.reconcile import Asked, prepare
+from reconciler.store.database import Database
+from reconciler.store.inventory import read_inventory, read_sets
+from reconciler.store.pins import Pin, write_pin
+from reconciler.store.revisions import Revision, read_revision, read_revisions
+from runtime.layout import Layout
+from schemas.errors import Refused
+
+
+def roll_back(layout: Layout, what: str | None, number: int | None, acting: Acting) -> int:
+    """The exit code, as of `act`."""
+    with open_engine(layout) as engine:
+        revision, asked = _find(engine.database, what, number)
+        offered = read_revisions(engine.database, revision.set)[-1].commit
+    if acting.output == "text":
+        click.echo(f"Going back to revision {revision.id} of {revision.set}.", err=True)
+    status = act(layout, asked, acting)
+    if offered and not acting.dry_run:
+        with open_engine(layout) as engine:
+            write_pin(engine.database, Pin(revision.set, revision.id, offered, time.time()))
+        click.echo(f"{revision.set} stays at revision {revision.id} until its source has another commit.", err=True)
+    return status
+
+
+def show_difference(layout: Layout, number: int, output: str) -> int:
+    """What going back to a revision would change; 0: nothing, 1: something."""
+    with open_engine(layout) as engine:
+        revision = read_revision(engine.database, number)
+        if revision is None:
+            raise Refused(f"there is no revision {number}", hint="`trimtab history` lists what there is")
+        plan = prepare(engine, going_back(revision, caller().environment)).plan
+    show_plan(plan, revision.set, output)
+    return 0 if plan.empty else 1
+
+
+def _find(database: Database, what: str | None, number: int | None) -> tuple[Revision, Asked]:
+    if what is None or "/" not in what:
+        revision = revision_to(database, _set_named(database, what, number), number)
+        return revision, going_back(revision, caller().environment)
+    key, inventory = read_key(what), read_inventory(database)
+    if key not in inventory:
+        raise unknown(key, inventory)
+    revision = revision_that_has(database, inventory[key].set, key, number)
+    return revision, going_back_for(database, revision, key, caller().environment)
+
+
+def _set_named(database: Database, name: str | None, number: int | None) -> str:
+    """A set may be left out where a revision names it, or where there is only one."""
+    if name is not None:
+        if not read_revisions(database, name):
+            raise unknown_set(database, name)
+        return name
+    if number is not None and (revision := read_revision(database, number)) is not None:
+        return revision.set
+    known = list(read_sets(database))
+    if len(known) == 1:
+        return known[0]
+    hint = f"name one of {', '.join(known)}" if known else "nothing was applied yet"
+    raise Refused("which set is meant?", hint=hint)

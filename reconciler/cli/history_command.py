@@ -1,0 +1,26 @@
+"""`trimtab history`: the revisions of each set."""
+
+from __future__ import annotations
+
+import click
+
+from reconciler.cli.completing import complete_sets
+from runtime.layout import Layout
+
+
+@click.command()
+@click.argument("set_name", required=False, metavar="[SET]", shell_complete=complete_sets)
+@click.option("--revision", type=int, metavar="REV", help="Print that revision's manifests.")
+@click.option("-o", "output", type=click.Choice(("table", "json")), default="table", help="Format [table].")
+@click.pass_obj
+def command(layout: Layout, set_name: str | None, revision: int | None, output: str) -> None:
+    """List what was asked of the engine, apply by apply, newest first: `trimtab rollback --to REV` goes back to one.
+
+    An apply that asked for the same again leaves no revision.
+    """
+    from reconciler.cli.revision_rows import print_manifests, print_revisions
+
+    if revision is not None:
+        print_manifests(layout, set_name, revision, output)
+    else:
+        print_revisions(layout, set_name, output)

@@ -1,0 +1,42 @@
+"""`trimtab rollback`: make a set, or one object, what it was asked to be at an earlier revision."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from reconciler.cli.apply_command import PARALLEL
+from reconciler.cli.completing import complete_sets
+from reconciler.cli.inputs import LOCK_TIMEOUT
+from runtime.layout import Layout
+
+
+@click.command()
+@click.argument("what", required=False, metavar="[SET|KIND/NAME]", shell_complete=complete_sets)
+@click.option("--to", "revision", type=int, metavar="REV", help="The revision [the one before the newest].")
+@click.option("--dry-run", is_flag=True, help="Show the plan, change nothing.")
+@click.option("--wait/--no-wait", default=True, help="Wait until what was started runs [--wait].")
+@LOCK_TIMEOUT
+@click.option("--parallel", type=click.IntRange(1, 64), default=PARALLEL, help=f"Actions at once [{PARALLEL}].")
+@click.option("-o", "output", type=click.Choice(["text", "json"]), default="text", help="Format [text].")
+@click.pass_obj
+def command(
+    layout: Layout,
+    what: str | None,
+    revision: int | None,
+    dry_run: bool,
+    wait: bool,
+    lock_timeout: float,
+    parallel: int,
+    output: str,
+) -> None:
+    """Apply what an earlier revision asked for; what came since is taken away, data of volumes stays.
+
+    A set that follows a source stays where it was rolled back to until the source has something new.
+    """
+    from reconciler.cli.acting import Acting
+    from reconciler.cli.going_back import roll_back
+
+    acting = Acting(parallel, dry_run, wait, lock_timeout, output)
+    sys.exit(roll_back(layout, what, revision, acting))

@@ -1,0 +1,19 @@
+"""`trimtab why`: the chain behind an object's present state."""
+
+from __future__ import annotations
+
+import click
+
+from reconciler.cli.completing import complete_objects
+from runtime.layout import Layout
+
+
+@click.command()
+@click.argument("name", metavar="KIND/NAME", shell_complete=complete_objects)
+@click.option("-o", "output", type=click.Choice(("text", "json")), default="text", help="Format [text].")
+@click.pass_obj
+def command(layout: Layout, name: str, output: str) -> None:
+    """Say why an object is as it is: who asked for it where, what was done about it and why, what it waits for."""
+    from reconciler.cli.reasons import why
+
+    why(layout, name, output)

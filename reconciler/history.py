@@ -1,0 +1,82 @@
+"""Going back: which revision is meant, and what a pass has to be asked for to be there again.
+
+A rollback is an apply of older manifests, with pruning of what came since; files that a manifest names (an env file, a
+Secret's file) are read as they are now. Reads the store, changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from reconciler.claims import declared_of
+from reconciler.prune import Pruning
+from reconciler.reconcile import Asked
+from reconciler.resolve.expand import is_implied
+from reconciler.store.database import Database
+from reconciler.store.inventory import Entry, read_inventory
+from reconciler.store.revisions import Revision, read_revision, read_revisions
+from schemas.errors import Refused
+from schemas.names import Key
+
+
+def revision_to(database: Database, set_name: str, number: int | None) -> Revision:
+    """The revision named by `number`, else the one before the newest. Raises Refused where there is none."""
+    if number is None:
+        return _one_before(read_revisions(database, set_name), set_name)
+    found = read_revision(database, number)
+    if found is None or found.set != set_name:
+        whose = f"is of the set {found.set}" if found is not None else "does not exist"
+        raise Refused(f"revision {number} {whose}", hint=f"`trimtab history {set_name}` lists those of {set_name}")
+    return found
+
+
+def _one_before(revisions: Sequence[Revision], set_name: str) -> Revision:
+    if len(revisions) < 2:
+        raise Refused(
+            f"the set {set_name} has no earlier revision to go back to",
+            hint="`trimtab history` lists the sets and their revisions",
+        )
+    return revisions[-2]
+
+
+def revision_that_has(database: Database, set_name: str, key: Key, number: int | None) -> Revision:
+    """The revision named, else the newest where the object was asked for differently. Raises Refused."""
+    if number is not None:
+        return revision_to(database, set_name, number)
+    now = manifest_in(read_inventory(database).values(), key)
+    for revision in reversed(read_revisions(database, set_name)):
+        if manifest_in(revision.entries, key) not in (None, now):
+            return revision
+    raise Refused(
+        f"{key} has never been asked for differently", hint=f"`trimtab history {set_name}` lists what there was"
+    )
+
+
+def manifest_in(entries: Iterable[Entry], key: Key) -> Mapping[str, object] | None:
+    """The object as it was asked for; None where it was not."""
+    return next((entry.manifest for entry in entries if entry.key == key), None)
+
+
+def going_back(revision: Revision, environment: Mapping[str, str]) -> Asked:
+    """The whole set as it was."""
+    return _asked(revision, _written(revision.entries), environment, Pruning(enabled=True, allow_empty=True))
+
+
+def going_back_for(database: Database, revision: Revision, key: Key, environment: Mapping[str, str]) -> Asked:
+    """One object as it was, the rest of its set as it is now. Raises Refused where the revision does not have it."""
+    if manifest_in(revision.entries, key) is None:
+        raise Refused(f"revision {revision.id} has no {key}", hint=f"`trimtab history {revision.set}` lists revisions")
+    now = {entry.key: entry for entry in read_inventory(database).values() if entry.set == revision.set}
+    now |= {entry.key: entry for entry in revision.entries if entry.key == key}
+    return _asked(revision, _written(now.values()), environment, Pruning())
+
+
+def _written(entries: Iterable[Entry]) -> list[Entry]:
+    """Without what was only implied: it is implied again, if anything still does."""
+    return [entry for entry in entries if not is_implied(entry.key, entry.manifest)]
+
+
+def _asked(revision: Revision, entries: Iterable[Entry], environment: Mapping[str, str], pruning: Pruning) -> Asked:
+    cause = f"rollback to revision {revision.id}"
+    declared = [declared_of(entry) for entry in entries]
+    return Asked(declared, revision.set, cause, environment, pruning, revision.commit, cause)
