@@ -21,10 +21,10 @@ from runtime.process.paths import ContainerPaths
 from runtime.process.seccomp_filter import read_filter
 
 
-def bear(birth: Birth, paths: ContainerPaths, config: int, pair: Pair) -> Init:
+def bear(birth: Birth, paths: ContainerPaths, pair: Pair) -> Init:
     """Make a container's init of the pair's, or have one cloned; it has all it needs to build its root then.
 
-    `config` is a descriptor of the specification. On failure nothing of init is left but the cgroup.
+    On failure nothing of init is left but the cgroup.
     """
     spec = birth.spec
     born_inside = cgroup.detect() is cgroup.Version.V2
@@ -36,7 +36,7 @@ def bear(birth: Birth, paths: ContainerPaths, config: int, pair: Pair) -> Init:
         # those of a joined namespace are written already; the spec tells them for what is mounted
         if birth.plan.makes("user"):
             _write_maps(init.pid, spec)
-        send_birth(init.channel, birth, config)
+        send_birth(init.channel, birth)
         _give_mounts(init, spec, paths)
         # while init builds its root
         if not born_inside:

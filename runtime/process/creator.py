@@ -129,7 +129,7 @@ def _make(request: Request, lock: int, undoing: ExitStack) -> Made:
     streams = _open_streams(spec, request.given)
     undoing.callback(streams.close)
     state = hooks.oci_state(paths.name, "creating", 0, paths.bundle, spec)
-    init = bear(Birth(spec, plan, streams, state), paths, request.config, request.pair)
+    init = bear(Birth(spec, plan, streams, state), paths, request.pair)
     descriptors = [(handover.BUNDLE, request.config), (handover.LOCK, lock), (handover.LOG_LOCK, log_lock)]
     return Made(paths, spec, init, streams, server, request.pair, log, request.console, descriptors)
 

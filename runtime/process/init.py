@@ -10,7 +10,6 @@ terminal), `namespaces` (where hooks wait for it) and `created` when only execve
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import socket
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from runtime.process import devices, hooks, mounts, protocol, reaper, rootfs, st
 from runtime.process.failure import ProcessFailed, step
 from runtime.process.identity import become, keep_only, label
 from runtime.process.namespace_plan import NamespacePlan, plan_namespaces
+from runtime.process.rehearsal import rehearse
 from runtime.process.seccomp_filter import Filter
 from runtime.process.signals import reset_signals
 from runtime.process.standby import forget_host_tree
@@ -56,28 +56,29 @@ def run_init(channel: socket.socket, shelter: int, *, new_network: bool) -> NoRe
                 forget_host_tree(shelter)
         if new_network:
             loopback.bring_up_loopback()
-        message, descriptors = _expect(channel, "birth")
-        _live(channel, _read_birth(message, descriptors))
+        rehearse(channel)
+        _live(channel, _read_birth(*_expect(channel, "birth")))
     except BaseException as error:
         tell_failure(channel, error, "init")
 
 
-def send_birth(channel: socket.socket, birth: Birth, config: int) -> None:
-    """Tell an init whose ids are mapped what it will be; `config` is a descriptor of the specification."""
-    streams = birth.streams
-    message = {"birth": True, "state": birth.state, "piped": streams.inner[0] >= 0}
+def send_birth(channel: socket.socket, birth: Birth) -> None:
+    """Tell an init whose ids are mapped what it will be."""
+    streams, linux = birth.streams, birth.spec.get("linux") or {}
+    # the profile is most of a specification, and comes compiled
+    spec = {**birth.spec, "linux": {key: value for key, value in linux.items() if key != "seccomp"}}
+    message = {"birth": spec, "state": birth.state, "piped": streams.inner[0] >= 0}
     inner = streams.inner if streams.inner[0] >= 0 else ()
-    protocol.send(channel, message, (config, *inner, *streams.preserved))
+    protocol.send(channel, message, (*inner, *streams.preserved))
 
 
 def _read_birth(message: protocol.Message, descriptors: list[int]) -> Birth:
-    config, *others = descriptors
-    spec: Spec = json.loads(os.pread(config, os.fstat(config).st_size, 0))
+    spec: Spec = message["birth"]
     streams = stdio.Streams()
     if message["piped"]:
-        streams.inner = (others[0], others[1], others[2])
-        others = others[3:]
-    streams.preserved = tuple(others)
+        streams.inner = (descriptors[0], descriptors[1], descriptors[2])
+        descriptors = descriptors[3:]
+    streams.preserved = tuple(descriptors)
     return Birth(spec, plan_namespaces(spec), streams, message["state"])
 
 
