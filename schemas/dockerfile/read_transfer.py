@@ -77,6 +77,8 @@ def _transferred(statement: Statement) -> tuple[tuple[str, ...], str, tuple[Inli
         heredoc = written.get(mark.name) if mark else None
         if heredoc is None:
             sources.append(source.text)
+        elif "/" in heredoc.name or heredoc.name in (".", ".."):
+            raise Fault(f"{heredoc.name} cannot name a file", "write a name without slashes", source.offset)
         else:
             files.append(InlineFile(heredoc.name, heredoc.text, heredoc.expands))
     return tuple(sources), destination.text, tuple(files)

@@ -36,7 +36,7 @@ def run_script(run: Run, shell: Sequence[str] = DEFAULT_SHELL) -> Script:
         bodies = "".join(f"\n{heredoc.content}{heredoc.name}" for heredoc in run.heredocs)
         return Script((*shell, text + bodies))
     if first.text.startswith("#!"):
-        path = f"{SCRIPT_DIRECTORY}/{first.name}"
+        path = f"{SCRIPT_DIRECTORY}/{first.name.replace('/', '_')}"
         return Script((path,), path, first.text)
     return Script((*shell, first.text))
 
