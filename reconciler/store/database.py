@@ -48,7 +48,11 @@ ALTER TABLE revisions ADD COLUMN cause TEXT NOT NULL DEFAULT '';
 CREATE TABLE pins (set_name TEXT PRIMARY KEY, revision INTEGER NOT NULL, commit_id TEXT NOT NULL, at REAL NOT NULL)
 """
 
-MIGRATIONS = (FIRST_FORMAT, ORIGINS_AND_PINS)
+ATTEMPTS = """
+CREATE TABLE attempts (source TEXT PRIMARY KEY, last TEXT NOT NULL, good TEXT NOT NULL)
+"""
+
+MIGRATIONS = (FIRST_FORMAT, ORIGINS_AND_PINS, ATTEMPTS)
 """What leads from each format of the file to the next; one that was released is never edited, a new one is added."""
 FORMAT = len(MIGRATIONS)
 

@@ -1,0 +1,80 @@
+"""One attempt per revision and parameters: what was tried of a source, how it ended, and whether to try again.
+
+Pure. A revision that was refused or failed is not tried again, however often it is offered, before its source offers
+another one, the source's own fields change, or somebody asks for it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from schemas.source import SourceSpec
+
+IRRELEVANT = frozenset({"interval", "timeout", "suspend", "depends_on", "webhook"})
+"""Fields that change nothing of what a revision comes to."""
+
+
+class Result(StrEnum):
+    APPLIED = "applied"
+    FAILED = "failed"
+    REFUSED = "refused"
+    PINNED = "pinned"
+
+
+class Next(StrEnum):
+    """What to do with an offered revision."""
+
+    TRY = "try"
+    LEAVE = "leave"
+    """It is what was applied last."""
+    REMEMBERED = "remembered"
+    """It failed, or its set stays where it was rolled back to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try. `at` in seconds since the epoch; `message` says why it did not succeed, with file and line."""
+
+    revision: str
+    parameters: str
+    result: Result
+    message: str = ""
+    commit: str = ""
+    at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """The last attempt, and the last that was applied, which may be an earlier one."""
+
+    last: Attempt | None = None
+    good: Attempt | None = None
+
+    def after(self, attempt: Attempt) -> Memory:
+        """A refused revision changed nothing, so the good one stays good; a failed one was begun."""
+        return replace(
+            self, last=attempt, good=attempt if attempt.result in (Result.APPLIED, Result.FAILED) else self.good
+        )
+
+
+NOTHING = Memory()
+
+
+def decide(memory: Memory, revision: str, parameters: str, *, asked: bool = False, started: bool = False) -> Next:
+    """What to do with a revision. `asked`: somebody wants it tried again. `started`: the daemon has just begun, and
+    what was applied may have been changed without it."""
+    last = memory.last
+    if last is None or asked or (last.revision, last.parameters) != (revision, parameters):
+        return Next.TRY
+    if last.result is Result.APPLIED:
+        return Next.TRY if started else Next.LEAVE
+    return Next.REMEMBERED
+
+
+def parameters_of(spec: SourceSpec, set_name: str) -> str:
+    """A digest of the fields that decide what a revision comes to."""
+    fields = spec.model_dump(mode="json", exclude=set(IRRELEVANT), exclude_defaults=True)
+    return hashlib.sha256(json.dumps([set_name, fields], sort_keys=True).encode()).hexdigest()[:16]
