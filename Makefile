@@ -1,6 +1,7 @@
 # One command per duty. `make run` and `make test` set up whatever a fresh Debian lacks.
 
-PYTHON ?= python3
+# Debian's own where there is one: another, first in PATH, may lack venv or be too old
+PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 VENV   := .venv
 BIN    := $(VENV)/bin
 APT_RUN  := python3-venv busybox-static nftables libnftables1 libseccomp2 iproute2 git ca-certificates

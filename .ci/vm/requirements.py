@@ -5,6 +5,7 @@ import tomllib
 from pathlib import Path
 
 project = tomllib.loads(Path(sys.argv[1]).read_text())["project"]
-tests = [name for name in project["optional-dependencies"]["dev"] if name.startswith(("pytest", "hypothesis", "json"))]
+wanted = ("dnslib", "hypothesis", "json", "pytest")
+tests = [name for name in project["optional-dependencies"]["dev"] if name.startswith(wanted)]
 for requirement in [*project["dependencies"], *tests]:
     print(requirement.replace(" ", ""))
