@@ -107,7 +107,10 @@ def _move_limits(fields: dict[str, Any], spots: dict[str, Spot], deploy: Part, f
         if name is not None:
             fields.setdefault(name, value)
             spots.setdefault(name, spot)
-        elif path[0] != "labels" and path[:1] != ("restart_policy",):
+        elif path[0] == "restart_policy" and len(path) == 2:
+            fields.setdefault("restart_policy", {})[path[1]] = value
+            spots.setdefault("restart_policy", spot)
+        elif path[0] != "labels":
             remedy = "leave it out, or write replicas: 1 below deploy to have a Service"
             findings.refuse((*deploy.path, *path), "is not known of a single container", remedy)
 

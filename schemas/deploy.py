@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from schemas.field import Spec, live, part
 from schemas.limits import Cpus, Memory, Pids
 from schemas.plain_types import Labels, Ratio, Seconds, one_of, read_text, whole
+from schemas.restart_pacing import RestartPacing
 from schemas.spelling import Spelling
 
 Count = Annotated[int, whole(0, 10_000)]
@@ -47,17 +48,12 @@ class RollbackConfig(UpdateConfig):
     )
 
 
-class RestartConfig(Spec):
+class RestartConfig(RestartPacing):
     """When a replica is started again after it ended."""
 
     condition: Annotated[
         Annotated[str, one_of("any", "on-failure", "none")], part("After any end, after a failure, or never.")
     ] = "any"
-    delay: Annotated[Seconds, part("Time before it is started again.", unit="seconds", default="0s")] = 0.0
-    max_attempts: Annotated[Count | None, part("Starts before giving up.", default="no limit")] = None
-    window: Annotated[
-        Seconds, part("Time it must run for a start to have succeeded.", unit="seconds", default="0s")
-    ] = 0.0
 
 
 class Limits(Spec):

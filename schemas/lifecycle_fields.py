@@ -8,10 +8,11 @@ from typing import Annotated, Any
 
 from schemas.faults import collect, refuse
 from schemas.field import Spec, live, part
-from schemas.healthcheck import Healthcheck
 from schemas.kernel_words import Signal
 from schemas.log_files import Logging
 from schemas.plain_types import NAME, Flag, Seconds, is_name, list_of, one_of, read_name, read_text
+from schemas.probe import Probing
+from schemas.restart_pacing import RestartPacing
 from schemas.spelling import Spelling, pattern
 
 _RESTART = re.compile(r"no|always|unless-stopped|on-failure(:[0-9]{1,9})?")
@@ -66,6 +67,7 @@ class LifecycleFields(Spec):
     """The fields of a container that say when it starts, stops, starts again, and how it is watched."""
 
     restart: Annotated[RestartPolicy | None, live("When it is started again after it ended.", default="no")] = None
+    restart_policy: Annotated[RestartPacing | None, live("How soon and how often it is started again.")] = None
     depends_on: Annotated[DependsOn, live("Containers and services that start before it and stop after it.")] = {}
     stop_signal: Annotated[Signal | None, live("Signal that asks it to stop.", default="the image's, or SIGTERM")] = (
         None
@@ -73,5 +75,5 @@ class LifecycleFields(Spec):
     stop_grace_period: Annotated[
         Seconds | None, live("Time from that signal to SIGKILL.", unit="seconds", default="10s")
     ] = None
-    healthcheck: Annotated[Healthcheck | None, live("How its health is asked for.", default="the image's")] = None
+    healthcheck: Annotated[Probing | None, live("How its health is asked for.", default="the image's")] = None
     logging: Annotated[Logging | None, live("Where its output goes.", default="local")] = None

@@ -16,6 +16,9 @@ from schemas.faults import Fault, refuse
 from schemas.field import live
 from schemas.limits import limit_faults
 
+LATER = ("restart", "restart_policy")
+"""What `deploy` says and no limit depends on."""
+
 SHARES_OF_ONE, LEAST_SHARES, MOST_SHARES = 1024, 2, 262_144
 """cpu.shares of one processor, and the kernel's bounds (scheduler/sched-design-CFS)."""
 
@@ -47,6 +50,7 @@ def from_deploy(deploy: Deploy) -> dict[str, Any]:
         "pids_limit": limits.pids,
         "mem_reservation": reservations.memory,
         "restart": restart_of(deploy.restart_policy),
+        "restart_policy": pacing_of(deploy.restart_policy),
     }
     return {name: value for name, value in fields.items() if value is not None}
 
@@ -65,6 +69,12 @@ def restart_of(policy: RestartConfig | None) -> str | None:
     return {"any": "always", "none": "no"}.get(policy.condition, policy.condition)
 
 
+def pacing_of(policy: RestartConfig | None) -> dict[str, Any] | None:
+    """The container's delays between restarts, of those that the service's policy says; None for none."""
+    told = policy.model_dump(exclude={"condition"}, exclude_none=True) if policy is not None else {}
+    return told or None
+
+
 def deploy_faults(spec: ServiceSpec) -> list[Fault]:
     """What the container's fields and `deploy` say differently, and what replicas cannot share."""
     said = from_deploy(spec.deploy)
@@ -80,5 +90,5 @@ def deploy_faults(spec: ServiceSpec) -> list[Fault]:
                 for field in ("ipv4_address", "ipv6_address", "mac_address")
                 if getattr(attachment, field)
             ]
-    faults += limit_faults(spec.model_copy(update=said))
+    faults += limit_faults(spec.model_copy(update={name: said[name] for name in said if name not in LATER}))
     return faults
