@@ -31,7 +31,7 @@ from schemas.dockerfile.instructions import (
 from schemas.dockerfile.ports import read_port
 from schemas.dockerfile.run_mount import Mount, read_mount
 from schemas.dockerfile.shell_words import Keep, expand
-from schemas.kernel_words import read_signal
+from schemas.dockerfile.stop_signal import read_stop_signal
 
 _HEREDOC = Keep(quotes_are_plain=True)
 
@@ -96,7 +96,7 @@ def _expanded(instruction: Instruction, expander: _Expander) -> Instruction:
         case Expose():
             return _exposed(instruction, expander)
         case StopSignal():
-            return _signalled(instruction, expander)
+            return replace(instruction, signal=read_stop_signal(expander.text(instruction.signal)))
         case User():
             return replace(instruction, user=expander.text(instruction.user))
         case Volume():
@@ -128,13 +128,6 @@ def _exposed(instruction: Expose, expander: _Expander) -> Instruction:
         except ValueError as error:
             raise Fault(str(error)) from None
     return replace(instruction, ports=ports)
-
-
-def _signalled(instruction: StopSignal, expander: _Expander) -> Instruction:
-    try:
-        return replace(instruction, signal=read_signal(expander.text(instruction.signal)))
-    except ValueError as error:
-        raise Fault(str(error)) from None
 
 
 def _filled(name: str, paths: tuple[str, ...]) -> tuple[str, ...]:

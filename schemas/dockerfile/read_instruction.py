@@ -19,7 +19,7 @@ from schemas.dockerfile.ports import read_port
 from schemas.dockerfile.read_command import read_cmd, read_entrypoint, read_healthcheck, read_run
 from schemas.dockerfile.read_transfer import read_add, read_copy
 from schemas.dockerfile.statement import KNOWN, Statement
-from schemas.kernel_words import read_signal
+from schemas.dockerfile.stop_signal import read_stop_signal
 from schemas.nearest import suggest
 
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9-_.]*")
@@ -108,10 +108,7 @@ def _read_user(statement: Statement, origin: Origin) -> Instruction:
 def _read_stop_signal(statement: Statement, origin: Origin) -> Instruction:
     signal = _one(statement, "STOPSIGNAL SIGTERM")
     if "$" not in signal:
-        try:
-            read_signal(signal)
-        except ValueError as error:
-            raise Fault(str(error), "", statement.words[0].offset) from None
+        read_stop_signal(signal, statement.words[0].offset)
     return typed.StopSignal(origin, signal)
 
 

@@ -19,10 +19,11 @@ from schemas.dockerfile.shell_words import is_space
 from schemas.dockerfile.source_line import SourceLine, is_comment, join_line, strip_start
 from schemas.dockerfile.split import Pair, Word
 from schemas.errors import Invalid, Place, Problem
-from schemas.source_text import MAX_BYTES
 
 HEREDOC_WORDS = ("add", "copy", "run")
 DEEPEST_TRIGGER = 8
+LONGEST = 4 * 1024 * 1024
+"""Characters: a longer file is refused unread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +60,12 @@ Rest = tuple[list[Word], bool]
 
 def divide(text: str, name: str) -> Divided:
     """Every statement of a Dockerfile. Raises Invalid where there is nothing to divide."""
-    if len(text) > MAX_BYTES:
-        raise Invalid([Problem(Place(name, 1, 1), "", "", f"is larger than {MAX_BYTES // 2**20} MiB")])
+    if len(text) > LONGEST:
+        raise Invalid([Problem(Place(name, 1, 1), "", "", f"is longer than {LONGEST} characters", "split it")])
     lines = text.removeprefix("\ufeff").split("\n")
+    for number, line in enumerate(lines, 1):
+        if "\0" in line:
+            raise Invalid([Problem(Place(name, number, line.index("\0") + 1), "", "", "holds a NUL", "remove it")])
     directives = read_directives(lines, name)
     escape = next((directive.value for directive in directives if directive.name == "escape"), "\\")
     statements, problems = _statements(lines, name, len(directives), escape)

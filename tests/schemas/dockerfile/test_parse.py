@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -250,6 +252,7 @@ def test_stages_begin_at_from_and_arguments_before_them_are_apart() -> None:
         ("# escape=x\nFROM a\n", "Dockerfile:1:1: the escape character 'x'", "write \\ or `"),
         ("# escape=`\n# escape=`\nFROM a\n", "Dockerfile:2:1: the parser directive escape stands twice", "leave one"),
         ("# check=skp=a\nFROM a\n", "Dockerfile:1:1 check: 'skp=a' is no option", "skip=RULES"),
+        ("FROM a\nRUN b\0\n", "Dockerfile:2:6: holds a NUL", "remove it"),
         ("\\\n", "Dockerfile:1:1: nothing is continued", "begin the line with an instruction"),
     ],
 )
@@ -293,6 +296,11 @@ def test_instructions_remember_their_lines_and_comments() -> None:
     assert dockerfile.stages[0].start.origin.comments == ("near", "nearer")
     assert (str(run.origin.place), run.origin.last_line, run.origin.text) == ("Dockerfile:7:3", 9, "RUN b     c")
     assert [str(place) for place in dockerfile.empty] == ["Dockerfile:8:1"]
+
+
+def test_reading_a_dockerfile_imports_nothing_heavy() -> None:
+    code = "import sys; from schemas.dockerfile import checks, ignore; print('pydantic' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"
 
 
 LINES = [
