@@ -7,7 +7,7 @@ does the same work for it (`reconciler.api.visitor`). What a command prints goes
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TextIO
@@ -52,6 +52,9 @@ class Caller(Protocol):
 
     def read_bytes(self, path: str | Path) -> bytes:
         """A file that it or its manifests name. Raises OSError."""
+
+    def require(self, paths: Collection[str]) -> None:
+        """These files will be read: have them ready."""
 
     def has_left(self) -> bool:
         """Nobody reads what is told any more."""
@@ -106,6 +109,9 @@ class Here:
 
     def read_bytes(self, path: str | Path) -> bytes:
         return Path(path).read_bytes()
+
+    def require(self, paths: Collection[str]) -> None:
+        return None
 
     def has_left(self) -> bool:
         return False

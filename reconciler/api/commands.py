@@ -15,7 +15,7 @@ import time
 from aiohttp import web
 
 from reconciler.api.carry import carry, command_named
-from reconciler.api.incoming import STALL_SECONDS, standard_input
+from reconciler.api.incoming import STALL_SECONDS, StandardInput
 from reconciler.api.outgoing import Outgoing
 from reconciler.api.problems import NotFound
 from reconciler.api.served import Served
@@ -39,7 +39,8 @@ async def run_command(served: Served, request: web.Request) -> web.StreamRespons
         response = web.StreamResponse(headers={"Content-Type": MEDIA_TYPE, "Cache-Control": "no-store"})
         await response.prepare(request)
         outgoing = Outgoing(response, must_end=is_writer(asked.words))
-        visitor = Visitor(asked, outgoing, standard_input(request.content), lambda: served.worker.is_stopping)
+        stdin = StandardInput(request.content, is_terminal=asked.terminal[0])
+        visitor = Visitor(asked, outgoing, stdin, lambda: served.worker.is_stopping)
         await _carry_out(served, request, asked, visitor, outgoing)
         return response
 

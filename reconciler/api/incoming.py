@@ -41,6 +41,12 @@ class IncomingBytes(io.RawIOBase):
             return await self._content.read(size)
 
 
-def standard_input(content: StreamReader) -> io.TextIOWrapper:
+class StandardInput(io.TextIOWrapper):
     """As `sys.stdin` is: text, with the bytes at `.buffer`."""
-    return io.TextIOWrapper(io.BufferedReader(IncomingBytes(content), CHUNK))
+
+    def __init__(self, content: StreamReader, *, is_terminal: bool) -> None:
+        super().__init__(io.BufferedReader(IncomingBytes(content), CHUNK))
+        self._is_terminal = is_terminal
+
+    def isatty(self) -> bool:
+        return self._is_terminal

@@ -106,7 +106,7 @@ class Visitor:
             raise FilesWanted(missing)
 
     def has_left(self) -> bool:
-        return self._outgoing.left
+        return self._outgoing.left or self._is_stopping()
 
     def stop(self) -> None:
         """The client wants no more actions to begin."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import click
 
+from reconciler.caller import caller
 from reconciler.cli.quantities import time_text
 from reconciler.cli.table import printable
 from reconciler.engine import open_engine
@@ -44,8 +45,19 @@ def print_events(layout: Layout, wanted: Wanted, output: str, *, follow: bool) -
                 _tell(event, output)
 
 
+def event_document(event: Event) -> dict[str, str]:
+    """As `events -o json` and `describe -o json` have it; documented in docs/objects.md."""
+    return {
+        "time": time_text(event.at),
+        "object": event.object,
+        "type": event.type,
+        "reason": event.reason,
+        "message": event.message,
+    }
+
+
 def _following(database: Database, wanted: Wanted, after: int) -> Iterator[Event]:
-    while True:
+    while not caller().has_left():
         for event in read_events(database, wanted.object, after):
             after = max(after, event.id)
             if wanted.match(event):
@@ -55,8 +67,7 @@ def _following(database: Database, wanted: Wanted, after: int) -> Iterator[Event
 
 def _tell(event: Event, output: str) -> None:
     if output == "json":
-        fields = {"time": time_text(event.at), "object": event.object, "type": event.type}
-        click.echo(json.dumps(fields | {"reason": event.reason, "message": event.message}, ensure_ascii=False))
+        click.echo(json.dumps(event_document(event), ensure_ascii=False))
         return
     line = f"{time_text(event.at)}  {event.type:7}  {event.object}  {event.reason}: {printable(event.message)}"
     click.secho(line, fg=COLOURS.get(event.type))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 import tempfile
@@ -12,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
+from reconciler.caller import caller
 from reconciler.cli.image_names import refuse_declared
 from reconciler.cli.live import display
 from reconciler.registries import read_registries
@@ -73,10 +73,10 @@ def _known_by_name(layout: Layout, record: ImageRecord) -> ImageRecord:
 def _archive(layout: Layout, file: str) -> Iterator[Path]:
     """A path of the archive; what comes by standard input is kept on the engine's disk meanwhile, since which format
     it is shows only at its end."""
-    if file != "-":
+    if file != "-" and not caller().is_remote:
         yield Path(file).absolute()
         return
-    _require_input("an archive")
+    _require_input(file, "an archive")
     layout.root.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=layout.root, prefix=".load-") as spooled:
         shutil.copyfileobj(sys.stdin.buffer, spooled, 1 << 20)
@@ -105,8 +105,8 @@ def _naming(file: str, report: Report) -> Report:
 
 @contextmanager
 def _tar(file: str) -> Iterator[BinaryIO]:
-    if file == "-":
-        _require_input("a tar")
+    if file == "-" or caller().is_remote:
+        _require_input(file, "a tar")
         yield sys.stdin.buffer
         return
     try:
@@ -117,6 +117,7 @@ def _tar(file: str) -> Iterator[BinaryIO]:
         yield source
 
 
-def _require_input(what: str) -> None:
-    if os.isatty(0):
+def _require_input(file: str, what: str) -> None:
+    """A client's file comes by standard input, too."""
+    if file == "-" and sys.stdin.isatty():
         raise Refused(f"standard input is a terminal, not {what}", hint="name a file, or pipe one in")

@@ -6,6 +6,7 @@ import os
 import sys
 from pathlib import Path
 
+from reconciler.caller import caller
 from reconciler.cli.image_names import image_named
 from runtime.images.record import ImageRecord
 from runtime.images.save import Form, save_image, save_layout
@@ -16,17 +17,27 @@ from schemas.errors import Refused
 def save(layout: Layout, name: str, file: str, form: str) -> None:
     """Raises Refused for an image that is not there or damaged, RetryLater on a full disk."""
     record = image_named(layout, name)
-    if form == "oci-layout":
+    if caller().is_remote:
+        _send(layout, record, file, form)
+    elif form == "oci-layout":
         if file == "-":
             raise Refused("an OCI layout is a directory", hint="name it with --output")
         save_layout(layout, record, Path(file))
     elif file == "-":
-        if sys.stdout.isatty():
-            raise Refused("an archive would confuse the terminal", hint="give --output FILE, or redirect")
-        save_image(layout, record, sys.stdout.buffer.write, Form(form))
-        sys.stdout.buffer.flush()
+        _send(layout, record, file, form)
     else:
         _save_file(layout, record, Path(file), Form(form))
+
+
+def _send(layout: Layout, record: ImageRecord, file: str, form: str) -> None:
+    """To standard output; a client writes its file, or lays out its directory, itself."""
+    if file == "-" and form == "oci-layout":
+        raise Refused("an OCI layout is a directory", hint="name it with --output")
+    if file == "-" and sys.stdout.isatty():
+        raise Refused("an archive would confuse the terminal", hint="give --output FILE, or redirect")
+    whole = Form("oci-archive") if form == "oci-layout" else Form(form)
+    save_image(layout, record, sys.stdout.buffer.write, whole)
+    sys.stdout.buffer.flush()
 
 
 def _save_file(layout: Layout, record: ImageRecord, path: Path, form: Form) -> None:

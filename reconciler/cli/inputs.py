@@ -72,8 +72,11 @@ def refuse_nothing(declared: Sequence[Declared], paths: Sequence[str]) -> None:
 
 def load_manifests(paths: Sequence[str], set_name: str, variables: dict[str, str]) -> list[Declared]:
     """Every object of the manifests, its paths made absolute. Raises Invalid with all problems."""
+    from reconciler.sources.contents import files_named
     from reconciler.sources.relative import locate
     from schemas.load import load
 
     texts, commit = caller().read_texts(paths), caller().head_commit(paths)
-    return [locate(item, caller().directory) for item in load(texts, variables, set=set_name, commit=commit)]
+    declared = [locate(item, caller().directory) for item in load(texts, variables, set=set_name, commit=commit)]
+    caller().require(files_named(declared))
+    return declared

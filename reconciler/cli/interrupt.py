@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from reconciler.caller import caller
+
 INTERRUPTED = 130
 """128 + SIGINT, as a shell has it."""
 FIRST = "interrupted: what is under way is finished, the rest is skipped; Ctrl-C again leaves at once"
@@ -23,6 +25,9 @@ SHOW_CURSOR = "\x1b[?25h"
 def interruptible() -> Iterator[Callable[[], bool]]:
     """Yields whether somebody has interrupted. Only the main thread may hear signals; elsewhere nobody can."""
     asked = threading.Event()
+    if caller().is_remote:
+        yield caller().stops
+        return
     if threading.current_thread() is not threading.main_thread():
         yield asked.is_set
         return

@@ -6,7 +6,6 @@ thread. rich is imported on a terminal alone. Decides nothing.
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import click
 
+from reconciler.caller import caller
 from reconciler.cli.quantities import size_text
 from runtime.images.progress import Progress, Step
 
@@ -53,6 +53,8 @@ class Plain:
     """One line for each action that ended, and for each blob when its work begins."""
 
     def __init__(self) -> None:
+        # told from threads that are nobody's
+        self._err = caller().stderr()
         self._begun: set[tuple[str, Step, str]] = set()
         self._one_at_a_time = threading.Lock()
 
@@ -69,7 +71,7 @@ class Plain:
                 return
             self._begun.add(named)
             size = f"  {size_text(progress.total)}" if progress.total else ""
-            click.echo(f"{progress.image}: {step_text(progress)}{size}", err=True)
+            click.echo(f"{progress.image}: {step_text(progress)}{size}", file=self._err)
 
 
 def step_text(progress: Progress) -> str:
@@ -90,7 +92,7 @@ def display(*, quiet: bool) -> Iterator[Display]:
     """The display that fits: `quiet` for programs."""
     if quiet:
         yield Silent()
-    elif sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb":
+    elif sys.stdout.isatty() and caller().environment.get("TERM", "dumb") != "dumb":
         from reconciler.cli.live_rows import moving_rows
 
         with moving_rows() as rows:

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from reconciler.actions import Action, Step
 from reconciler.apply import Outcome
+from reconciler.caller import caller
 from reconciler.cli.live import step_text
 from reconciler.cli.quantities import size_text
 from reconciler.cli.table import printable, shortened
@@ -85,6 +86,7 @@ class Rows:
 @contextmanager
 def moving_rows() -> Iterator[Rows]:
     """Nothing of the rows is left at the end, but the lines about what ended."""
+    who = caller()
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),
@@ -92,5 +94,7 @@ def moving_rows() -> Iterator[Rows]:
         _Bytes(),
         TimeElapsedColumn(),
     )
-    with RichProgress(*columns, console=Console(highlight=False), transient=True) as bars:
+    with RichProgress(
+        *columns, console=Console(file=who.stdout(), width=who.columns, highlight=False), transient=True
+    ) as bars:
         yield Rows(bars)

@@ -8,12 +8,13 @@ import queue
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
 import click
 
+from reconciler.caller import caller
 from reconciler.cli.quantities import PRECISION, time_text
 from runtime.layout import Layout
 from runtime.process.logs import LogLine, read_logs
@@ -32,6 +33,7 @@ class Wanted:
     until: float | None = None
     stream: str | None = None
     timestamps: bool = False
+    has_left: Callable[[], bool] = field(default_factory=lambda: caller().has_left)
 
 
 def print_logs(layout: Layout, names: Sequence[str], wanted: Wanted) -> None:
@@ -106,7 +108,7 @@ def _followed(layout: Layout, name: str, wanted: Wanted) -> Iterator[LogLine]:
         # the reader counts lines of both streams: find out since when there are as many of the one
         last = list(_chosen(layout, name, wanted))
         since, tail = (last[0].time if last else since), None
-    lines = read_logs(layout.container_log(name), follow=True, tail=tail, since=since)
+    lines = read_logs(layout.container_log(name), follow=True, tail=tail, since=since, stop=wanted.has_left)
     yield from (line for line in lines if _is_wanted(line, replace(wanted, until=None)))
 
 

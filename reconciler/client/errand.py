@@ -50,6 +50,13 @@ def named(texts: Iterable[bytes], environment: Mapping[str, str]) -> dict[str, s
     return found
 
 
+def add_named(sent: dict[str, object], files: Mapping[str, str | None]) -> None:
+    """The variables that more files name, too."""
+    texts = [content.encode(errors="surrogateescape") for content in files.values() if content is not None]
+    known = sent["environment"]
+    sent["environment"] = {**(known if isinstance(known, dict) else {}), **named(texts, os.environ)}
+
+
 def read_file(path: str) -> str | None:
     """Its content as JSON can carry it; None where there is no such file. Raises OSError."""
     try:

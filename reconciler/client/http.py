@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from socket import socket
+from typing import BinaryIO
 
 MOST_HEADERS = 1 << 16
 CHUNK = 1 << 16
@@ -99,6 +100,18 @@ def request(method: str, path: str, headers: Mapping[str, str]) -> bytes:
     """The head of a request."""
     lines = [f"{method} {path} HTTP/1.1", "Host: trimtab", *(f"{name}: {value}" for name, value in headers.items())]
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+
+
+def send_chunks(channel: socket, first: bytes, rest: BinaryIO) -> None:
+    """A body whose length nobody knows (RFC 9112 section 7.1). Who stops listening has an answer to be read."""
+    try:
+        piece = first
+        while piece:
+            channel.sendall(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
+            piece = rest.read(CHUNK)
+        channel.sendall(b"0\r\n\r\n")
+    except (BrokenPipeError, ConnectionResetError):
+        return
 
 
 def ask(channel: socket, method: str, path: str, document: object = None) -> object:

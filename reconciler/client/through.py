@@ -7,14 +7,16 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from socket import SHUT_WR, socket
+from socket import socket
 from typing import Any, BinaryIO
 
 from reconciler.client.dial import Unreachable, dial
-from reconciler.client.errand import document, wanted_files
+from reconciler.client.errand import add_named, document, wanted_files
 from reconciler.client.frames import CONTROL, STDERR, STDOUT, Decoder, Garbled
 from reconciler.client.host import Host
-from reconciler.client.http import CHUNK, Answer, BadAnswer, Problem, request
+from reconciler.client.http import Answer, BadAnswer, Problem, request, send_chunks
+from reconciler.client.remote_commands import is_writer
+from reconciler.client.streams import Taken, input_of, output_of
 
 MISDIRECTED = 421
 INTERRUPTED = 130
@@ -32,8 +34,10 @@ def through(host: Host, words: Sequence[str], parameters: Mapping[str, object], 
         sent["root"] = root
     try:
         while True:
-            with dial(host) as channel:
-                last = _exchange(host, channel, sent, None)
+            with dial(host) as channel, input_of(words, parameters) as given, output_of(words, parameters) as taken:
+                last = _exchange(host, channel, sent, given, taken)
+                if last.get("exit") == 0:
+                    taken.keep()
             if "want" not in last:
                 return int(last["exit"])
             files: Any = sent.setdefault("files", {})
@@ -41,6 +45,7 @@ def through(host: Host, words: Sequence[str], parameters: Mapping[str, object], 
             if not new:
                 return _say("the daemon asks for files that it has been given", FAILED)
             files |= new
+            add_named(sent, new)
     except Unreachable as error:
         if not host.chosen:
             raise Elsewhere from error
@@ -64,22 +69,33 @@ def _problem_text(problem: Problem) -> str:
     return f"{text}; {told['hint']}" if told.get("hint") else text
 
 
-def _exchange(host: Host, channel: socket, sent: Mapping[str, object], stdin: BinaryIO | None) -> dict[str, Any]:
+def _exchange(
+    host: Host, channel: socket, sent: Mapping[str, object], given: BinaryIO | None, taken: Taken
+) -> dict[str, Any]:
     """What the last frame says."""
     body = json.dumps(sent).encode()
-    headers = {"Connection": "close", "Content-Type": "application/json", "Content-Length": str(len(body))}
-    channel.sendall(request("POST", "/v1/commands", headers) + body)
+    headers = {"Connection": "close", "Content-Type": "application/json"}
+    if given is None:
+        headers["Content-Length"] = str(len(body))
+        channel.sendall(request("POST", "/v1/commands", headers) + body)
+    else:
+        headers |= {"Transfer-Encoding": "chunked", "Command-Length": str(len(body))}
+        channel.sendall(request("POST", "/v1/commands", headers))
+        send_chunks(channel, body, given)
     answer = Answer(channel)
     answer.raise_problem()
-    with _Interrupts(host) as interrupts:
-        return _print(answer.body(), interrupts)
+    with _Interrupts(host, is_writer(sent["words"])) as interrupts:  # type: ignore[arg-type]
+        return _print(answer.body(), interrupts, taken)
 
 
-def _print(pieces: Iterator[bytes], interrupts: _Interrupts) -> dict[str, Any]:
+def _print(pieces: Iterator[bytes], interrupts: _Interrupts, taken: Taken) -> dict[str, Any]:
     decoder = Decoder()
     streams = {STDOUT: sys.stdout, STDERR: sys.stderr}
     for piece in pieces:
         for kind, payload in decoder.feed(piece):
+            if kind == STDOUT and taken.file is not None:
+                taken.file.write(payload)
+                continue
             if kind != CONTROL:
                 stream = streams[kind]
                 stream.flush()
@@ -97,8 +113,9 @@ def _print(pieces: Iterator[bytes], interrupts: _Interrupts) -> dict[str, Any]:
 class _Interrupts:
     """Ctrl-C: the first asks the daemon to begin nothing more, the second leaves at once."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, may_finish: bool) -> None:
         self._host = host
+        self._may_finish = may_finish
         self.named = ""
         self._asked = False
         self._before: dict[int, Any] = {}
@@ -113,9 +130,13 @@ class _Interrupts:
             signal.signal(number, handler)
 
     def _hear(self, number: int, _: object) -> None:
+        from reconciler.cli.interrupt import FIRST, SECOND
         from reconciler.client.http import ask
 
-        if self._asked or not self.named:
+        if not self._may_finish or not self.named:
+            os._exit(INTERRUPTED)
+        os.write(2, f"\ntrimtab: {SECOND if self._asked else FIRST}\n".encode())
+        if self._asked:
             os._exit(INTERRUPTED)
         self._asked = True
         try:
@@ -129,6 +150,3 @@ def _say(text: str, status: int) -> int:
     sys.stdout.flush()
     print(f"trimtab: {text}", file=sys.stderr)
     return status
-
-
-__all__ = ["CHUNK", "SHUT_WR", "Elsewhere", "through"]

@@ -16,6 +16,17 @@ from schemas.names import Key
 from schemas.secret import ContentSpec
 
 
+def files_named(declared: Iterable[Declared]) -> list[str]:
+    """The files that are read for these objects, in the order of the objects."""
+    named: list[str] = []
+    for item in declared:
+        if isinstance(item.spec, ContentSpec) and item.spec.content is None and item.spec.environment is None:
+            named.append(item.spec.file or "")
+        elif isinstance(item.spec, ContainerTemplate):
+            named += [file.path for file in item.spec.env_file]
+    return named
+
+
 def read_contents(declared: Iterable[Declared], environment: Mapping[str, str]) -> dict[Key, bytes]:
     """Contents of every Secret and Config. Raises Invalid with each that cannot be read."""
     found: dict[Key, bytes] = {}

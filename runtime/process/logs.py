@@ -10,7 +10,7 @@ import contextlib
 import os
 import select
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from typing import BinaryIO
@@ -37,27 +37,31 @@ class LogLine:
 
 
 def read_logs(
-    directory: str | os.PathLike[str], follow: bool = False, tail: int | None = None, since: float | None = None
+    directory: str | os.PathLike[str],
+    follow: bool = False,
+    tail: int | None = None,
+    since: float | None = None,
+    stop: Callable[[], bool] | None = None,
 ) -> Iterator[LogLine]:
     """The lines of a container's log, oldest first.
 
     `tail` gives only the last so many of what is there now; `since` (seconds since the epoch) leaves out older ones;
-    with `follow` the iterator goes on until the container has ended.
+    with `follow` the iterator goes on until the container has ended, or `stop` says so, which is asked each second.
     """
     reader = _Files(os.fspath(directory))
     try:
-        for line in _all_lines(reader, follow, tail):
+        for line in _all_lines(reader, follow, tail, stop):
             if since is None or line.time >= since:
                 yield line
     finally:
         reader.close()
 
 
-def _all_lines(reader: _Files, follow: bool, tail: int | None) -> Iterator[LogLine]:
+def _all_lines(reader: _Files, follow: bool, tail: int | None, stop: Callable[[], bool] | None) -> Iterator[LogLine]:
     lines = _Lines()
     if follow:
         yield from _last(_existing(reader, lines), tail)
-        yield from _following(reader, lines)
+        yield from _following(reader, lines, stop)
         yield from lines.finish()
     else:
         yield from _last(chain(_existing(reader, lines), lines.finish()), tail)
@@ -72,14 +76,14 @@ def _existing(reader: _Files, lines: _Lines) -> Iterator[LogLine]:
         yield from lines.add(chunk)
 
 
-def _following(reader: _Files, lines: _Lines) -> Iterator[LogLine]:
+def _following(reader: _Files, lines: _Lines, stop: Callable[[], bool] | None) -> Iterator[LogLine]:
     with _Watch(reader.directory) as watch:
         while True:
             # asked before reading: what was written until the lock fell is then read for certain
             ended = _is_closed(reader.directory)
             for chunk in reader.chunks():
                 yield from lines.add(chunk)
-            if ended:
+            if ended or (stop is not None and stop()):
                 return
             watch.wait()
 
