@@ -1,19 +1,20 @@
 """The work of `trimtab describe`: one document about an object, as text, JSON or YAML.
 
-The document is an item of `report` with `details` (usage, mounts, image: what the facts leave out) and `events`.
+The document is `trimtab/v1` `ObjectDescription`: {"apiVersion", "kind", "item": an item of `report`, "details": usage,
+mounts, image: what the facts leave out, "events": the last ones}, documented in docs/objects.md.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import click
 
-from reconciler.cli.columns import origin_text
+from reconciler.cli.columns import Row, origin_text
 from reconciler.cli.details import details
+from reconciler.cli.event_lines import event_document
 from reconciler.cli.getting import look_at
 from reconciler.cli.outline import outline
 from reconciler.cli.quantities import age_text
@@ -21,10 +22,10 @@ from reconciler.cli.report import item_of
 from reconciler.cli.seen import read_known
 from reconciler.cli.selection import Selection, read_key
 from reconciler.engine import Engine, open_engine
-from reconciler.store.events import read_events
+from reconciler.store.events import Event, read_events
 from runtime.layout import Layout
 from schemas.errors import Refused
-from schemas.names import Key
+from schemas.names import API_VERSION, Key
 from schemas.write_yaml import write_documents
 
 EVENTS = 10
@@ -36,9 +37,12 @@ def describe(layout: Layout, name: str, output: str) -> None:
         key = find_key(engine, name)
         (row,) = look_at(engine, Selection(keys=(key,)))
         events = read_events(engine.database, str(key), last=EVENTS)
-    document = item_of(row, secrets=False) | {
+    document = {
+        "apiVersion": API_VERSION,
+        "kind": "ObjectDescription",
+        "item": item_of(row, secrets=False),
         "details": details(layout, row.seen),
-        "events": [asdict(event) for event in events],
+        "events": [event_document(event) for event in events],
     }
     match output:
         case "json":
@@ -49,8 +53,7 @@ def describe(layout: Layout, name: str, output: str) -> None:
             plain = json.loads(json.dumps(document, default=str))
             click.echo(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True), nl=False)
         case _:
-            spec = (document["manifest"] or {}).get("spec", row.seen.spec)
-            for line in _lines(document, spec, origin_text(row.seen), row.now):
+            for line in _lines(document, row, events):
                 click.echo(line)
 
 
@@ -65,20 +68,21 @@ def find_key(engine: Engine, name: str) -> Key:
     raise Refused(f"{name!r} names {'several objects' if named else 'no object'}", hint=hint)
 
 
-def _lines(document: Mapping[str, Any], spec: Mapping[str, Any], origin: str, now: float) -> Iterator[str]:
-    yield str(document["object"])
-    yield from outline(_head(document, origin), 2)
-    yield from _spec(spec)
+def _lines(document: Mapping[str, Any], row: Row, events: Sequence[Event]) -> Iterator[str]:
+    item = document["item"]
+    yield str(item["object"])
+    yield from outline(_head(item, origin_text(row.seen)), 2)
+    yield from _spec((item["manifest"] or {}).get("spec", row.seen.spec))
     for title, value in (
-        ("Process", document["process"]),
-        ("Observed", document["facts"]),
+        ("Process", item["process"]),
+        ("Observed", item["facts"]),
         *((name.capitalize(), value) for name, value in document["details"].items()),
     ):
         if value:
             yield f"{title}:"
             yield from outline(value, 2)
-    yield from _differences(document["differences"])
-    yield from _events(document["events"], now)
+    yield from _differences(item["differences"])
+    yield from _events(events, row.now)
 
 
 def _spec(spec: Mapping[str, Any]) -> Iterator[str]:
@@ -114,10 +118,10 @@ def _differences(differences: list[Mapping[str, Any]]) -> Iterator[str]:
         yield from outline({difference["field"]: {n: "(none)" if v is None else v for n, v in sides.items()}}, 2)
 
 
-def _events(events: list[Mapping[str, Any]], now: float) -> Iterator[str]:
+def _events(events: Sequence[Event], now: float) -> Iterator[str]:
     if not events:
         yield "Events: none"
         return
     yield "Events:"
     for event in events:
-        yield f"  {age_text(now - event['at'])} ago  {event['type']}  {event['reason']}: {event['message']}"
+        yield f"  {age_text(now - event.at)} ago  {event.type}  {event.reason}: {event.message}"

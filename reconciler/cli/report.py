@@ -2,7 +2,7 @@
 
 {"apiVersion", "kind": "ObjectList", "items": [{"object", "kind", "name", "set", "owner", "origin": {"file", "line",
 "commit"}, "generation", "created", "health", "status", "manifest", "needs", "usedBy", "facts", "process",
-"differences": [{"field", "wanted", "found"}]}]}. What is not known is null.
+"differences": [{"field", "wanted", "found"}]}]}. What is not known is null. Documented in docs/objects.md.
 """
 
 from __future__ import annotations
