@@ -30,6 +30,7 @@ from schemas.dockerfile.instructions import (
     Workdir,
 )
 from schemas.dockerfile.ports import read_port
+from schemas.dockerfile.remote import remote_of
 from schemas.dockerfile.rules import Rule
 from schemas.dockerfile.stages import ResolvedStage
 from schemas.nearest import nearest
@@ -38,7 +39,6 @@ _SECRET = re.compile(
     r"(?:_|^)(?:apikey|auth|credentials?|key|password|pword|passwd|secret|token)(?:_|$)", re.IGNORECASE
 )
 _NO_SECRET = re.compile(r"(?:_|^)(?:public|file|version)(?:_|$)", re.IGNORECASE)
-_NOT_FROM_CONTEXT = re.compile(r"(?:https?|git|ssh)://|git@")
 _EVERYTHING = ("*", "**", "**/*")
 
 Found = Iterator[tuple[Rule, Instruction, str]]
@@ -129,5 +129,5 @@ def _ignored(instruction: Copy | Add, ignore: Ignore) -> Found:
     for source in instruction.sources:
         path = normpath(source).lstrip("/")
         is_left_out = everything if path in ("", ".") else ignore.matches(path)
-        if is_left_out and not _NOT_FROM_CONTEXT.match(source):
+        if is_left_out and remote_of(source) is None:
             yield Rule.COPY_IGNORED_FILE, instruction, f"{source} is left out by .dockerignore"

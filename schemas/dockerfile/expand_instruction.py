@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from schemas.dockerfile.chmod import read_chmod
 from schemas.dockerfile.faults import Fault
 from schemas.dockerfile.instructions import (
     Add,
@@ -29,6 +30,7 @@ from schemas.dockerfile.instructions import (
     Workdir,
 )
 from schemas.dockerfile.ports import read_port
+from schemas.dockerfile.remote import require_sources
 from schemas.dockerfile.run_mount import Mount, read_mount
 from schemas.dockerfile.shell_words import Keep, expand
 from schemas.dockerfile.stop_signal import read_stop_signal
@@ -110,7 +112,7 @@ def _expanded(instruction: Instruction, expander: _Expander) -> Instruction:
 def _transferred(instruction: Copy | Add, expander: _Expander) -> Instruction:
     if isinstance(instruction, Add):
         instruction = replace(instruction, checksum=expander.text(instruction.checksum))
-    return replace(
+    expanded = replace(
         instruction,
         sources=_filled(instruction.name, expander.texts(instruction.sources)),
         destination=_filled(instruction.name, (expander.text(instruction.destination),))[0],
@@ -118,6 +120,13 @@ def _transferred(instruction: Copy | Add, expander: _Expander) -> Instruction:
         chown=expander.text(instruction.chown),
         chmod=expander.text(instruction.chmod),
     )
+    require_sources(expanded)
+    try:
+        if expanded.chmod:
+            read_chmod(expanded.chmod)
+    except ValueError as error:
+        raise Fault(str(error)) from None
+    return expanded
 
 
 def _exposed(instruction: Expose, expander: _Expander) -> Instruction:

@@ -84,7 +84,7 @@ def read_ignore(text: str, name: str) -> Ignore:
         try:
             if not line.startswith("#") and (pattern := clean_pattern(line)):
                 read_pattern(pattern)
-                patterns.append(pattern)
+                patterns.append(line)
         except ValueError as error:
             message, _, remedy = str(error).rpartition("; ")
             problems.append(problem(Place(name, number, 1), "", message, remedy, lines))

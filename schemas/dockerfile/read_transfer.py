@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 
+from schemas.dockerfile.chmod import read_chmod
 from schemas.dockerfile.faults import Fault
-from schemas.dockerfile.flags import read_flags, switch_of, text_of, texts_of
+from schemas.dockerfile.flags import Given, read_flags, switch_of, text_of, texts_of
 from schemas.dockerfile.heredoc import read_mark
 from schemas.dockerfile.instructions import Add, Copy, InlineFile, Instruction, Origin
 from schemas.dockerfile.statement import Statement
@@ -32,7 +33,7 @@ def read_copy(statement: Statement, origin: Origin) -> Instruction:
         files,
         from_,
         text_of(given, "chown"),
-        text_of(given, "chmod"),
+        _chmod(given),
         bool(switch_of(given, "link")),
         bool(switch_of(given, "parents")),
         texts_of(given, "exclude"),
@@ -52,13 +53,23 @@ def read_add(statement: Statement, origin: Origin) -> Instruction:
         destination,
         files,
         text_of(given, "chown"),
-        text_of(given, "chmod"),
+        _chmod(given),
         bool(switch_of(given, "link")),
         texts_of(given, "exclude"),
         checksum,
         switch_of(given, "keep-git-dir"),
         switch_of(given, "unpack"),
     )
+
+
+def _chmod(given: Given) -> str:
+    text = text_of(given, "chmod")
+    if text and "$" not in text:
+        try:
+            read_chmod(text)
+        except ValueError as error:
+            raise Fault(str(error), "", given["chmod"][0].offset) from None
+    return text
 
 
 def _transferred(statement: Statement) -> tuple[tuple[str, ...], str, tuple[InlineFile, ...]]:

@@ -13,6 +13,7 @@ from schemas.dockerfile import instructions as typed
 from schemas.dockerfile.evaluate import DEFAULT_PATH, Inputs, Step, base_scope, global_variables
 from schemas.dockerfile.parse import Dockerfile, parse
 from schemas.dockerfile.platform import Platform
+from schemas.dockerfile.remote import Remote, remote_of
 from schemas.dockerfile.run_mount import Mount
 from schemas.errors import Invalid
 
@@ -82,8 +83,8 @@ def test_a_stage_inherits_what_its_parent_knew() -> None:
 
 
 EVERYTHING = """FROM a
-ENV A=x P=80 M="a b"
-ADD --chown=$A --chmod=$P $A.tar /$A/
+ENV A=x Q=755 P=80 M="a b"
+ADD --chown=$A --chmod=0$Q $A.tar /$A/
 COPY <<E <<'F' $A /$A
 $A "$A" \\$A
 E
@@ -110,7 +111,7 @@ FIELDS = [
     (typed.Add, "sources", ("x.tar",)),
     (typed.Add, "destination", "/x/"),
     (typed.Add, "chown", "x"),
-    (typed.Add, "chmod", "80"),
+    (typed.Add, "chmod", "0755"),
     (typed.Copy, "sources", ("x",)),
     (typed.Copy, "destination", "/x"),
 ]
@@ -152,6 +153,9 @@ def test_what_nobody_set_is_named_and_what_is_declared_is_not() -> None:
         ("FROM a\nCOPY $A /b\n", "Dockerfile:2:1 COPY: a path of COPY is empty"),
         ("FROM a\nRUN --mount=type=${A:-x},target=/b c\n", "Dockerfile:2:1 RUN: 'x' is no type of mount"),
         ("FROM a\nSTOPSIGNAL $A\n", "Dockerfile:2:1 STOPSIGNAL: '' is no signal"),
+        ("FROM a\nCOPY https://example.com/x /b\n", "Dockerfile:2:1 COPY: COPY does not fetch"),
+        ("FROM a\nADD --checksum=${A:-x} b /c\n", "Dockerfile:2:1 ADD: --checksum is for one source"),
+        ("FROM a\nCOPY --chmod=${A:-999} b /c\n", "Dockerfile:2:1 COPY: '999' is no mode"),
         ("ARG A=${B?}\nFROM a\n", "Dockerfile:1:1 ARG: B: is not set"),
         ('FROM a\nLABEL a="$b\n', "Dockerfile:2:1 LABEL: the closing double quote is missing"),
     ],
@@ -160,6 +164,24 @@ def test_a_value_that_cannot_be_is_told_with_its_place(text: str, message: str) 
     with pytest.raises(Invalid) as caught:
         walk(text)
     assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("source", "remote"),
+    [
+        ("a/b.git", None),
+        ("./https:/x", None),
+        ("https://example.com/a.tar", Remote.HTTP),
+        ("https://example.com/a.git", Remote.GIT),
+        ("https://example.com/a.git#v1:sub", Remote.GIT),
+        ("git@example.com:a/b.git", Remote.GIT),
+        ("git://example.com/a", Remote.GIT),
+        ("ssh://git@example.com/a", Remote.GIT),
+        ("https://example.com/a.git/x.tar", Remote.HTTP),
+    ],
+)
+def test_a_source_is_a_path_a_url_or_a_repository(source: str, remote: Remote | None) -> None:
+    assert remote_of(source) is remote
 
 
 def test_a_value_given_to_the_build_spares_a_default_that_fails() -> None:

@@ -225,6 +225,7 @@ def test_stages_begin_at_from_and_arguments_before_them_are_apart() -> None:
         ("FROM a\nCOPY b <<C\nC\n", "Dockerfile:2:8 COPY: COPY cannot write into a heredoc", "<<EOF"),
         ("FROM a\nCOPY <<../b /c\n../b\n", "Dockerfile:2:6 COPY: ../b cannot name a file", "without slashes"),
         ("FROM a\nADD --checksum=x b c", "Dockerfile:2:5 ADD: 'x' is no checksum", "sha256:"),
+        ("FROM a\nCOPY --chmod=+q b c", "Dockerfile:2:6 COPY: '+q' is no mode", "0755"),
         ("FROM a\nENV b", "Dockerfile:2:5 ENV: b has no value", "b=VALUE"),
         ("FROM a\nENV b=c d", "Dockerfile:2:9 ENV: d has no =", "quotes"),
         ("FROM a\nENV b=c \\\n    =d", "Dockerfile:3:5 ENV: =d has no name", "NAME=VALUE"),
