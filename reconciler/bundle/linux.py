@@ -150,7 +150,7 @@ def _nodes(source: str, target: str) -> list[dict[str, Any]]:
     else:
         found = [node] if (node := _node(path, target)) is not None else []
     if not found:
-        raise Refused("is no device", step="find the device", path=source)
+        raise Refused("is no device, and holds none", step="find the device", path=source)
     return found
 
 
@@ -159,7 +159,7 @@ def _node(source: Path, target: str) -> dict[str, Any] | None:
         found = source.stat()
     except OSError as error:
         raise Refused(
-            f"no device: {error.strerror}", step="find the device", path=str(source), errno=error.errno
+            error.strerror or str(error), step="find the device", path=str(source), errno=error.errno
         ) from error
     if not (stat.S_ISCHR(found.st_mode) or stat.S_ISBLK(found.st_mode)):
         return None
