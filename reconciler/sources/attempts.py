@@ -21,7 +21,6 @@ class Result(StrEnum):
     APPLIED = "applied"
     FAILED = "failed"
     REFUSED = "refused"
-    PINNED = "pinned"
 
 
 class Next(StrEnum):
@@ -31,7 +30,9 @@ class Next(StrEnum):
     LEAVE = "leave"
     """It is what was applied last."""
     REMEMBERED = "remembered"
-    """It failed, or its set stays where it was rolled back to."""
+    """It failed or was refused, and nothing has changed since."""
+    PINNED = "pinned"
+    """Its set was rolled back, and stays there until the source offers something else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +64,16 @@ class Memory:
 NOTHING = Memory()
 
 
-def decide(memory: Memory, revision: str, parameters: str, *, asked: bool = False, started: bool = False) -> Next:
+def decide(
+    memory: Memory, revision: str, parameters: str, *, asked: bool = False, started: bool = False, pinned: bool = False
+) -> Next:
     """What to do with a revision. `asked`: somebody wants it tried again. `started`: the daemon has just begun, and
-    what was applied may have been changed without it."""
+    what was applied may have been changed without it. `pinned`: the set was rolled back."""
     last = memory.last
     if last is None or asked or (last.revision, last.parameters) != (revision, parameters):
         return Next.TRY
+    if pinned:
+        return Next.PINNED
     if last.result is Result.APPLIED:
         return Next.TRY if started else Next.LEAVE
     return Next.REMEMBERED

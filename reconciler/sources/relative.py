@@ -13,6 +13,7 @@ from schemas.container import ContainerTemplate
 from schemas.envelope import Declared
 from schemas.image import ImageSpec
 from schemas.secret import ContentSpec
+from schemas.source import GitSource, Held, SourceSpec
 
 SECCOMP = "seccomp="
 
@@ -31,10 +32,34 @@ def _updates(spec: object, base: Path) -> Mapping[str, Any]:
             return {name: _join(base, path) for name in ("archive", "rootfs") if (path := getattr(spec, name))}
         case ContentSpec():
             return {"file": _join(base, spec.file)} if spec.file else {}
+        case SourceSpec():
+            return _source_updates(spec, base)
         case ContainerTemplate():
             return _container_updates(spec, base)
         case _:
             return {}
+
+
+def _source_updates(spec: SourceSpec, base: Path) -> Mapping[str, Any]:
+    updates: dict[str, Any] = {"directory": _join(base, spec.directory)} if spec.directory else {}
+    for name in ("decrypt", "webhook"):
+        held: Held | None = getattr(spec, name)
+        if held is not None and held.file is not None:
+            updates[name] = held.model_copy(update={"file": _join(base, held.file)})
+    if spec.git is not None:
+        updates["git"] = spec.git.model_copy(update=_git_updates(spec.git, base))
+    return updates
+
+
+def _git_updates(git: GitSource, base: Path) -> Mapping[str, Any]:
+    names = ("credentials", "known_hosts", "ca")
+    updates: dict[str, Any] = {name: _join(base, path) for name in names if (path := getattr(git, name))}
+    if git.url.startswith(("./", "../")):
+        updates["url"] = _join(base, git.url)
+    if git.verify is not None:
+        signers = _join(base, git.verify.allowed_signers)
+        updates["verify"] = git.verify.model_copy(update={"allowed_signers": signers})
+    return updates
 
 
 def _container_updates(spec: ContainerTemplate, base: Path) -> Mapping[str, Any]:

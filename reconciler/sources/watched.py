@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Collection
 from pathlib import Path
 
+from reconciler.sources.files import commit_of
 from reconciler.sources.revision import Revision, SourceTrouble, trouble_of
 from reconciler.sources.snapshot import Snapshot, take
 from reconciler.sources.watch import Watch
@@ -93,7 +94,7 @@ class WatchedDirectory:
         return True
 
     def _revision(self, snapshot: Snapshot) -> Revision:
-        return Revision(snapshot.digest, snapshot.texts, self.path, at=time.time())
+        return Revision(snapshot.digest, snapshot.texts, self.path, commit_of([str(self.path)]), at=time.time())
 
     def _touched(self) -> None:
         self._written = time.monotonic()
