@@ -56,6 +56,8 @@ async def _carry_out(
         outgoing.tell(CONTROL, json.dumps({"id": named}).encode())
         run = served.worker.write if is_writer(asked.words) else served.worker.do
         last = {"exit": await run(carry, served.layout, visitor, asked.words)}
+        if is_writer(asked.words):
+            served.loop.asked_changed()
     except FilesWanted as wanted:
         last = {"want": list(wanted.paths)}
     finally:

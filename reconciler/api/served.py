@@ -11,6 +11,7 @@ from aiohttp import web
 
 from reconciler.daemon.worker import Worker
 from reconciler.engine import Engine
+from reconciler.loop.loop import Loop
 from runtime.layout import Layout
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ class Served:
     layout: Layout
     engine: Engine
     worker: Worker
+    loop: Loop
     commands: dict[str, Visitor] = field(default_factory=dict)
 
     def who(self, request: web.Request) -> str:

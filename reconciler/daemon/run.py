@@ -8,25 +8,26 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
+from typing import Any
 
-from aiohttp import web
-
-from reconciler.api.application import application
+from reconciler.api.listening import listen
 from reconciler.api.served import Served
-from reconciler.api.sockets import unix_listener
 from reconciler.api.streams import route_streams
 from reconciler.daemon import log, notify
 from reconciler.daemon.settings import Settings
 from reconciler.daemon.single import only_daemon
 from reconciler.daemon.worker import Worker
 from reconciler.engine import Engine, open_engine
+from reconciler.loop.loop import Loop
+from reconciler.loop.settings import LoopSettings
 from runtime.layout import Layout
+from schemas.errors import Refused
 
-IDLE_SECONDS = 15.0
-"""A connection that sends no whole request for so long is closed."""
-LINE_BYTES = 8190
+STATUS = "keeping the machine as declared"
+FIXED = ("listen", "group", "tls_ca", "tls_certificate", "tls_key", "insecure_tcp")
+"""Settings that a reload leaves as they are."""
 LOG = log.logger("daemon")
 Reread = Callable[[], Settings]
 
@@ -36,66 +37,77 @@ def run_daemon(layout: Layout, settings: Settings, reread: Reread) -> None:
     log.set_up(settings.log, settings.log_level, log.real_stderr())
     with only_daemon(layout.daemon_lock), open_engine(layout) as engine:
         route_streams()
-        asyncio.run(_live(layout, engine, settings, reread))
+        asyncio.run(Daemon(layout, engine, settings, reread).live())
 
 
-async def _live(layout: Layout, engine: Engine, settings: Settings, reread: Reread) -> None:
-    worker = Worker()
-    served = Served(layout, engine, worker)
-    async with AsyncExitStack() as stack:
-        stack.callback(worker.close)
-        await _listen(stack, served, settings)
-        leave = asyncio.Event()
-        _hear_signals(leave, lambda: _reload(settings, reread))
-        stack.push_async_callback(_end, asyncio.ensure_future(_feed_watchdog()))
-        LOG.info("ready", pid=os.getpid(), root=str(layout.root), listen=_addresses(layout, settings))
-        notify.ready("keeping the machine as declared")
-        await leave.wait()
-        notify.stopping()
-        LOG.info("stopping", note="containers go on running")
-        worker.stop()
-        if not await worker.settle(settings.stop_timeout):
-            LOG.warning("an action is still under way; it is finished by the next apply")
+class Daemon:
+    """Made and run once."""
+
+    def __init__(self, layout: Layout, engine: Engine, settings: Settings, reread: Reread) -> None:
+        self._layout = layout
+        self._settings = settings
+        self._reread = reread
+        self._worker = Worker()
+        self._loop = Loop(engine, self._worker, loop_settings(settings), _tell, lambda: self._worker.is_stopping)
+        self._served = Served(layout, engine, self._worker, self._loop)
+        self._leave = asyncio.Event()
+
+    async def live(self) -> None:
+        async with AsyncExitStack() as stack:
+            stack.callback(self._worker.close)
+            heard = await listen(stack, self._served, self._settings)
+            self._hear_signals()
+            for work in (self._keep(), _feed_watchdog()):
+                stack.push_async_callback(_end, asyncio.ensure_future(work))
+            LOG.info("ready", pid=os.getpid(), root=str(self._layout.root), listen=heard)
+            notify.ready(STATUS)
+            await self._leave.wait()
+            notify.stopping()
+            LOG.info("stopping", note="containers go on running")
+            self._worker.stop()
+            if not await self._worker.settle(self._settings.stop_timeout):
+                LOG.warning("an action is still under way; the next apply does the rest")
+
+    async def _keep(self) -> None:
+        """The loop, begun again should it ever end: one fault must not leave the machine alone."""
+        while True:
+            try:
+                await self._loop.run()
+            except Exception as error:
+                LOG.error("the loop failed and begins again", exc_info=error)
+                await asyncio.sleep(1.0)
+
+    def _hear_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._leave.set)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+
+    def _reload(self) -> None:
+        """What is wrong with the new settings changes nothing."""
+        notify.reloading()
+        try:
+            new = self._reread()
+        except Refused as error:
+            LOG.error("not reloaded", error=str(error))
+        else:
+            kept = [name for name in FIXED if getattr(new, name) != getattr(self._settings, name)]
+            log.set_up(new.log, new.log_level, log.real_stderr())
+            self._loop.settings = loop_settings(new)
+            self._settings = new
+            LOG.info("reloaded", **({"only after a new start": kept} if kept else {}))
+        notify.ready(STATUS)
 
 
-async def _listen(stack: AsyncExitStack, served: Served, settings: Settings) -> None:
-    runner = web.AppRunner(
-        application(served),
-        access_log=None,
-        keepalive_timeout=IDLE_SECONDS,
-        max_line_size=LINE_BYTES,
-        max_field_size=LINE_BYTES,
-        handler_cancellation=False,
-        shutdown_timeout=1.0,
-    )
-    await runner.setup()
-    stack.push_async_callback(runner.cleanup)
-    for address in _addresses(served.layout, settings):
-        path = (
-            served.layout.api_socket
-            if not address.startswith("unix://")
-            else type(served.layout.api_socket)(address.removeprefix("unix://"))
-        )
-        listener = unix_listener(path, settings.group)
-        stack.callback(path.unlink, missing_ok=True)
-        await web.SockSite(runner, listener).start()
+def loop_settings(settings: Settings) -> LoopSettings:
+    return LoopSettings(resync=settings.resync)
 
 
-def _addresses(layout: Layout, settings: Settings) -> list[str]:
-    return list(settings.listen) or [f"unix://{layout.api_socket}"]
-
-
-def _hear_signals(leave: asyncio.Event, reload: Callable[[], None]) -> None:
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, leave.set)
-    loop.add_signal_handler(signal.SIGHUP, reload)
-
-
-def _reload(settings: Settings, reread: Reread) -> None:
-    notify.reloading()
-    LOG.info("reloaded")
-    notify.ready("keeping the machine as declared")
+def _tell(event: str, values: Mapping[str, Any]) -> None:
+    """What the loop does, in the log; looks at things are for the curious."""
+    failed = values.get("error") is not None
+    level = "warning" if failed else "debug" if event == "pass" else "info"
+    getattr(LOG, level)(event, **values)
 
 
 async def _feed_watchdog() -> None:

@@ -5,6 +5,7 @@ Read again at SIGHUP. `trimtab daemon --print-config` writes them as they are in
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -84,11 +85,10 @@ def _system_file() -> Path | None:
 
 def settings_text(settings: Settings) -> str:
     """As a settings file, with what each means."""
-    import yaml
-
     lines: list[str] = []
     for name, value in settings.model_dump(mode="json").items():
         described = Settings.model_fields[name].description
         lines += [f"# {described}"] if described else []
-        lines.append(yaml.safe_dump({name: value}, default_flow_style=None).rstrip())
+        # JSON is YAML
+        lines.append(f"{name}: {json.dumps(value)}")
     return "\n".join(lines)
