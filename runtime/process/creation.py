@@ -64,7 +64,7 @@ class Creation:
         self.over = False
         self.loop: Loop | None = None
         self.init_started = start_time(made.init.pid) or 0
-        self.monitor_started = start_time(made.pair.monitor) or 0
+        self.monitor_started = made.pair.started or 0
         self._keep_state(Phase.CREATED)
 
     def watch(self, loop: Loop) -> None:

@@ -192,7 +192,7 @@ class Launcher:
         try:
             paths = ContainerPaths.from_message(message)
             spec, config = open_bundle(paths.bundle)
-            pair = self.waiting.pop() if self.waiting else self.zygote.fork_pair()
+            pair = self._take_pair()
             request = Request(connection, paths, spec, config, pair, early=bool(message.get("early")))
         except ProcessFailed as failure:
             reply(connection, {"failed": failure.to_message()})
@@ -206,6 +206,15 @@ class Launcher:
             connection.close()
             pair.dismiss()
         self._when_idle()
+
+    def _take_pair(self) -> Pair:
+        """One that waits; a new one where there is none, or none that was not killed meanwhile."""
+        while self.waiting:
+            pair = self.waiting.pop()
+            if pair.is_waiting():
+                return pair
+            pair.dismiss()
+        return self.zygote.fork_pair()
 
     def _forget(self, creation: Creation) -> None:
         self.creations.pop(creation, None)

@@ -15,7 +15,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from runtime.kernel.process import pidfd_open, wait_end
+from runtime.kernel.process import is_alive, pidfd_open, start_time, wait_end
 from runtime.process import standby
 from runtime.process.cloning import Order
 from runtime.process.failure import ProcessFailed
@@ -37,17 +37,19 @@ class Init:
 class Pair:
     """One monitor, by its socket, and its init, once it has been asked for."""
 
-    __slots__ = ("channel", "init", "monitor")
+    __slots__ = ("channel", "init", "monitor", "started")
 
     def __init__(self, channel: socket.socket, monitor: int) -> None:
         self.channel = channel
         self.monitor = monitor
+        self.started = start_time(monitor)
         self.init: Init | None = None
 
     def take_init(self, order: Order, cgroup: int | None) -> Init:
-        """The waiting init if it is what is ordered, else one that is, born in `cgroup` where that is a descriptor."""
+        """The waiting init if it lives and is what is ordered, else one that is, born in `cgroup` if that is one's
+        descriptor."""
         reported = self._receive()
-        if reported is not None and order == standby.ORDER and cgroup is None:
+        if reported is not None and order == standby.ORDER and cgroup is None and not wait_end(reported.pidfd, 0):
             self.init = reported
             return reported
         if reported is not None:
@@ -72,6 +74,10 @@ class Pair:
         if data[:1] != REPORT:
             return None
         return Init(NUMBER.unpack(data[1:])[0], descriptors[0], socket.socket(fileno=descriptors[1]))
+
+    def is_waiting(self) -> bool:
+        """Whether the monitor lives. Its init holds the other end of the channel too, so that tells nothing."""
+        return self.started is not None and is_alive(self.monitor, self.started)
 
     def descriptors(self) -> set[int]:
         """What has to stay open as long as they wait."""
