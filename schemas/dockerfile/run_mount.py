@@ -41,6 +41,7 @@ class Mount:
 
     type: str
     target: str = ""
+    """Relative to the working directory, and that directory itself if it is not said."""
     source: str = ""
     from_: str = ""
     read_only: bool = False
@@ -159,8 +160,6 @@ def _read_number(key: str, options: Options, base: int) -> int | None:
 
 
 def _require_whole(mount: Mount) -> None:
-    if mount.type in ("bind", "cache", "tmpfs") and not mount.target:
-        raise Fault(f"a mount of type {mount.type} needs a target", "write target=/PATH")
     if mount.type == "secret" and not (mount.source or mount.id or mount.target):
         raise Fault("a secret needs an id", "write id=NAME")
     if mount.type == "secret" and mount.source and mount.id:

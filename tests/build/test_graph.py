@@ -129,7 +129,8 @@ def test_mounts_are_bound_to_what_they_show() -> None:
     text = """FROM debian AS tools
 FROM golang:1
 RUN --mount=target=src,source=a/../b --mount=type=cache,target=/c --mount=type=bind,from=tools,target=/t \\
-    --mount=type=secret,id=s --mount=type=ssh --mount=type=secret,id=v,env=V --mount=from=debian,target=/d make
+    --mount=type=secret,id=s --mount=type=ssh --mount=type=secret,id=v,env=V --mount=from=debian,target=/d \\
+    --mount=from=tools make
 """
     step = last(text)
     assert isinstance(step.work, Execute)
@@ -141,8 +142,9 @@ RUN --mount=target=src,source=a/../b --mount=type=cache,target=/c --mount=type=b
         ("/run/buildkit/ssh_agent.0", None),
         ("", None),
         ("/d", 2),
+        ("/go", 3),
     ]
-    assert step.inputs == (FromContext("", ("b",)), FromStep(0, (".",)), FromStep(0, (".",)))
+    assert step.inputs == (FromContext("", ("b",)), FromStep(0, (".",)), FromStep(0, (".",)), FromStep(0, (".",)))
 
 
 def test_a_mount_over_everything_is_refused_with_its_place() -> None:
