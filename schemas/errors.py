@@ -2,7 +2,8 @@
 
     TrimtabError
     ├── Refused      will not work until somebody changes something
-    │   └── Invalid  the input is wrong: every problem found, each with its place and remedy
+    │   ├── Invalid  the input is wrong: every problem found, each with its place and remedy
+    │   └── Missing  there is nothing of that name
     └── RetryLater   may heal by itself: backed off, capped, visible in status
 
 Foreign exceptions are mapped to these once, at the border of the room that met them. Raise or log, never both.
@@ -57,6 +58,10 @@ class TrimtabError(Exception):
 
 class Refused(TrimtabError):
     """Will not work until somebody changes something."""
+
+
+class Missing(Refused):
+    """There is nothing of that name."""
 
 
 class RetryLater(TrimtabError):

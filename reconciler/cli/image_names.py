@@ -7,7 +7,7 @@ import re
 from runtime.images.record import ImageRecord
 from runtime.images.store import list_images, read_image
 from runtime.layout import Layout
-from schemas.errors import Refused
+from schemas.errors import Missing, Refused
 from schemas.names import NAME_PATTERN, Key, Kind
 from schemas.reference import Reference
 
@@ -26,7 +26,7 @@ def image_named(layout: Layout, text: str) -> ImageRecord:
     from schemas.nearest import nearest
 
     near = nearest(text, (name for image in images for name in (image.name, *image.tags)))
-    raise Refused(
+    raise Missing(
         f"there is no image {text!r}", hint=f"did you mean {near}?" if near else "`trimtab image ls` lists them"
     )
 

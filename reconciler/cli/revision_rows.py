@@ -18,7 +18,7 @@ from reconciler.store.inventory import read_sets
 from reconciler.store.pins import read_pin
 from reconciler.store.revisions import Revision, read_revision, read_revisions
 from runtime.layout import Layout
-from schemas.errors import Refused
+from schemas.errors import Missing, Refused
 from schemas.nearest import nearest
 from schemas.write_yaml import write_documents
 
@@ -88,7 +88,7 @@ def print_manifests(layout: Layout, set_name: str | None, number: int, output: s
     with open_engine(layout) as engine:
         revision = read_revision(engine.database, number)
     if revision is None or set_name not in (None, revision.set):
-        raise Refused(f"there is no revision {number}", hint="`trimtab history` lists what there is")
+        raise Missing(f"there is no revision {number}", hint="`trimtab history` lists what there is")
     manifests = [shown(entry.manifest, secrets=False) for entry in revision.entries]
     if output == "json":
         click.echo(json.dumps(manifests, indent=2, ensure_ascii=False))
@@ -101,4 +101,4 @@ def unknown_set(database: Database, name: str) -> Refused:
     known = list(read_sets(database))
     near = nearest(name, known)
     hint = f"did you mean {near}?" if near else f"there are: {', '.join(known)}" if known else "nothing was applied yet"
-    return Refused(f"there is no set {name}", hint=hint)
+    return Missing(f"there is no set {name}", hint=hint)

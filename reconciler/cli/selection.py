@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from schemas.errors import Refused
+from schemas.errors import Missing, Refused
 from schemas.names import Key, Kind
 
 ALL = "all"
@@ -77,7 +77,7 @@ def unknown(key: Key, known: Iterable[Key]) -> Refused:
     """There is no such object; the hint names the nearest one of its kind, else of any kind."""
     everything = sorted(known, key=in_order)
     near = _nearest(key.name, [each for each in everything if each.kind is key.kind]) or _nearest(key.name, everything)
-    return Refused(f"there is no {key}", hint=f"did you mean {near}?" if near else "`trimtab get` lists what there is")
+    return Missing(f"there is no {key}", hint=f"did you mean {near}?" if near else "`trimtab get` lists what there is")
 
 
 def _nearest(name: str, keys: Sequence[Key]) -> Key | None:

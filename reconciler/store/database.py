@@ -52,7 +52,23 @@ ATTEMPTS = """
 CREATE TABLE attempts (source TEXT PRIMARY KEY, last TEXT NOT NULL, good TEXT NOT NULL)
 """
 
-MIGRATIONS = (FIRST_FORMAT, ORIGINS_AND_PINS, ATTEMPTS)
+CHANGES = """
+CREATE TABLE changes (id INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, type TEXT NOT NULL, object TEXT NOT NULL);
+CREATE TRIGGER bounded_changes AFTER INSERT ON changes BEGIN DELETE FROM changes WHERE id <= NEW.id - 10000; END;
+CREATE TRIGGER written_records BEFORE INSERT ON records BEGIN INSERT INTO changes (at, type, object) VALUES (
+    (julianday('now') - 2440587.5) * 86400.0, CASE WHEN EXISTS (SELECT 1 FROM records WHERE kind=NEW.kind AND
+    name=NEW.name) THEN 'MODIFIED' ELSE 'ADDED' END, NEW.kind || '/' || NEW.name); END;
+CREATE TRIGGER deleted_records AFTER DELETE ON records BEGIN INSERT INTO changes (at, type, object) VALUES (
+    (julianday('now') - 2440587.5) * 86400.0, 'DELETED', OLD.kind || '/' || OLD.name); END;
+CREATE TRIGGER asked_otherwise AFTER UPDATE OF generation ON inventory WHEN OLD.generation <> NEW.generation
+    BEGIN INSERT INTO changes (at, type, object) VALUES (
+    (julianday('now') - 2440587.5) * 86400.0, 'MODIFIED', NEW.kind || '/' || NEW.name); END;
+CREATE TRIGGER something_happened AFTER INSERT ON events WHEN NEW.object <> '' AND NEW.reason NOT IN ('Created', 'Deleted')
+    BEGIN INSERT INTO changes (at, type, object) VALUES (NEW.at, 'MODIFIED', NEW.object); END
+"""
+"""What `watch` tells of, whoever writes: `store/changes.py` reads it."""
+
+MIGRATIONS = (FIRST_FORMAT, ORIGINS_AND_PINS, ATTEMPTS, CHANGES)
 """What leads from each format of the file to the next; one that was released is never edited, a new one is added."""
 FORMAT = len(MIGRATIONS)
 
