@@ -65,20 +65,34 @@ _unshare = libc.function("unshare", ctypes.c_int)
 _setns = libc.function("setns", ctypes.c_int, ctypes.c_int)
 
 
+class Clone3:
+    """A call of clone3(2) made ready: whoever makes it later, a forked process perhaps, touches next to no memory."""
+
+    __slots__ = ("arguments", "pidfd", "pointer", "size")
+
+    def __init__(self, flags: int, cgroup: int | None = None) -> None:
+        self.pidfd = ctypes.c_int(-1)
+        self.arguments = CloneArgs(flags=flags | CLONE_PIDFD, pidfd=ctypes.addressof(self.pidfd))
+        if not flags & CLONE_PARENT:  # the parent's own exit signal is inherited, and EINVAL to name another
+            self.arguments.exit_signal = signal.SIGCHLD
+        if cgroup is not None:
+            self.arguments.flags |= CLONE_INTO_CGROUP
+            self.arguments.cgroup = cgroup
+        self.pointer = ctypes.byref(self.arguments)
+        self.size = ctypes.sizeof(self.arguments)
+
+    def call(self) -> tuple[int, int]:
+        """(0, -1) in the child, (pid, pidfd) in the parent."""
+        pid = _clone3(self.pointer, self.size)
+        return (pid, self.pidfd.value) if pid else (0, -1)
+
+
 def clone3(flags: int, cgroup: int | None = None) -> tuple[int, int]:
     """clone3(2) as a fork into new namespaces: (0, -1) in the child, (pid, pidfd) in the parent.
 
     `cgroup` is a descriptor of a v2 cgroup directory to be born in. Only for a process of one thread.
     """
-    pidfd = ctypes.c_int(-1)
-    arguments = CloneArgs(flags=flags | CLONE_PIDFD, pidfd=ctypes.addressof(pidfd))
-    if not flags & CLONE_PARENT:  # the parent's own exit signal is inherited, and EINVAL to name another
-        arguments.exit_signal = signal.SIGCHLD
-    if cgroup is not None:
-        arguments.flags |= CLONE_INTO_CGROUP
-        arguments.cgroup = cgroup
-    pid = _clone3(ctypes.byref(arguments), ctypes.sizeof(arguments))
-    return (pid, pidfd.value) if pid else (0, -1)
+    return Clone3(flags, cgroup).call()
 
 
 def unshare(flags: int) -> None:

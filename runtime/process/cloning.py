@@ -50,17 +50,22 @@ class Cloned:
 def clone_init(order: Order, life: Callable[[socket.socket], None], cgroup: int | None, extra_flags: int) -> Cloned:
     """Clone an init whose life is `life`; `cgroup` is the descriptor of a v2 cgroup for it to be born in."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    if order.is_plain:
-        with step("clone"):
-            pid, pidfd = namespaces.clone3(order.flags | extra_flags, cgroup)
-        if pid == 0:
-            ours.close()
-            life(theirs)
-            os._exit(1)
-    else:
-        pid = _clone_by_joiner(order, life, cgroup, ours, theirs)
-        pidfd = os.pidfd_open(pid)
-    theirs.close()
+    try:
+        if order.is_plain:
+            with step("clone"):
+                pid, pidfd = namespaces.clone3(order.flags | extra_flags, cgroup)
+            if pid == 0:
+                ours.close()
+                life(theirs)
+                os._exit(1)
+        else:
+            pid = _clone_by_joiner(order, life, cgroup, ours, theirs)
+            pidfd = os.pidfd_open(pid)
+    except BaseException:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
     return Cloned(pid, pidfd, ours)
 
 

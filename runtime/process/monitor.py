@@ -10,13 +10,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
+import select
 import socket
 import sys
 import traceback
-from collections.abc import Callable
 
-from runtime.kernel import cgroup, namespaces, prctl
+from runtime.kernel import cgroup, namespaces
 from runtime.process import farewell, handover, hooks, pair, standby
 from runtime.process.cloning import Cloned, Order, clone_init, end_waiting
 from runtime.process.failure import ProcessFailed, step
@@ -24,50 +23,67 @@ from runtime.process.handover import Handover
 from runtime.process.init import run_init
 from runtime.process.paths import is_replaced
 from runtime.process.requests import serve
+from runtime.process.standby import Stage
 from runtime.process.supervision import Supervision
 
+NAME = "trimtab-monitor"
 
-def run_monitor(channel: socket.socket, extra_flags: int, *, in_advance: bool) -> None:
+WAKING = (handover.PIDFD + handover.SERVER + handover.STDOUT + handover.STDERR + handover.TERMINAL).encode()
+"""Descriptors whose news a monitor has to wake up for."""
+
+BUSY = (handover.STARTER + handover.LISTENER + handover.FEEDER).encode()
+"""Clients that are there already, and want something."""
+
+
+def run_monitor(channel: socket.socket, extra_flags: int, stage: Stage | None) -> None:
     """Clone, take the container over from whoever is on the other side, and stay until it has ended.
 
-    `extra_flags` of clone3(2) make init somebody else's child; `in_advance` clones the usual init at once.
+    `extra_flags` of clone3(2) make init somebody else's child; with a `stage` the usual init is cloned at once. Whoever
+    forks us ignores SIGTERM, has the default action for SIGCHLD, and has given us our name.
     """
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.setsid()
-    prctl.set_name("trimtab-monitor")
-    what = _prepare(channel, extra_flags, in_advance=in_advance)
+    data, descriptors = _prepare(channel, extra_flags, stage)
     channel.close()
-    if what is None:
+    if not data:
         return
+    _doze(data, descriptors)
+    what = Handover.from_datagram(data, descriptors)
     supervision = Supervision(what)
     serve(socket.socket(fileno=what.get(handover.SERVER)), supervision)
     supervision.run()
     _clean_up(what)
 
 
-def _prepare(channel: socket.socket, extra_flags: int, *, in_advance: bool) -> Handover | None:
-    """Clone what is asked for until the container is handed over; None where it never is."""
-    cloned = None
-    if not in_advance or not standby.can_wait():
+def _doze(data: bytes, descriptors: list[int]) -> None:
+    """Wait for the first thing to happen, before anything is made to answer it: many a container stays silent."""
+    poll = select.poll()
+    for letter, descriptor in zip(data, descriptors, strict=False):
+        if letter in BUSY:
+            return
+        if letter in WAKING:
+            poll.register(descriptor, select.POLLIN)
+    poll.poll()
+
+
+def _prepare(channel: socket.socket, extra_flags: int, stage: Stage | None) -> tuple[bytes, list[int]]:
+    """Clone what is asked for until the container is handed over, unread; no bytes where it never is."""
+    cloned = _clone_on(stage, channel) if stage is not None else None
+    if cloned is None:
         _say(channel, pair.NOTHING)
-    else:
-        # a kernel that refuses, user namespaces perhaps, refuses again if somebody asks for just that
-        cloned = _try_clone(channel, standby.ORDER, None, extra_flags, lambda _: pair.NOTHING)
     while True:
         data, descriptors = pair.receive_raw(channel)
         if not data:
             # nobody wants them any more: when we are gone, it is gone
             if cloned is not None:
                 end_waiting(cloned)
-            return None
+            return data, descriptors
         kind = data[:1]
-        if kind not in {pair.CLONE, pair.ANY_CLONE}:
-            return Handover.from_datagram(data, descriptors)
+        if kind not in (pair.CLONE, pair.ANY_CLONE):
+            return data, descriptors
         if cloned is not None:
             end_waiting(cloned)
         order = _read_order(kind, data[1:])
-        cloned = _try_clone(channel, order, descriptors[0] if descriptors else None, extra_flags, _told)
+        cloned = _try_clone(channel, order, descriptors[0] if descriptors else None, extra_flags)
         for descriptor in descriptors:
             os.close(descriptor)
 
@@ -80,24 +96,14 @@ def _read_order(kind: bytes, data: bytes) -> Order:
     return Order(message["flags"], joins, message["clocks"], message["keep_tree"])
 
 
-def _told(failure: ProcessFailed) -> bytes:
-    return pair.FAILED + json.dumps(failure.to_message()).encode()
-
-
 def _say(channel: socket.socket, data: bytes) -> None:
     # who is not there any more need not be told; the next look at the channel tells us
     with contextlib.suppress(OSError):
         pair.send_raw(channel, data)
 
 
-def _try_clone(
-    channel: socket.socket,
-    order: Order,
-    place: int | None,
-    extra_flags: int,
-    instead: Callable[[ProcessFailed], bytes],
-) -> Cloned | None:
-    """Clone and report an init; where that fails, say `instead`."""
+def _try_clone(channel: socket.socket, order: Order, place: int | None, extra_flags: int) -> Cloned | None:
+    """Clone and report an init; where that fails, say why."""
     try:
         new_network = bool(order.flags & namespaces.CLONE_NEWNET)
         with step("mounts"):
@@ -106,17 +112,35 @@ def _try_clone(
         if shelter >= 0:
             os.close(shelter)
     except ProcessFailed as failure:
-        _say(channel, instead(failure))
+        _say(channel, pair.FAILED + json.dumps(failure.to_message()).encode())
         return None
+    return cloned if _report(channel, cloned) else None
+
+
+def _clone_on(stage: Stage, channel: socket.socket) -> Cloned | None:
+    """The usual init. A kernel that refuses, user namespaces perhaps, refuses again if somebody asks for just that."""
+    try:
+        cloned = stage.clone(_wait_as_init)
+    except OSError:
+        stage.close()
+        return None
+    return cloned if _report(channel, cloned) else None
+
+
+def _wait_as_init(end: socket.socket, shelter: int) -> None:
+    run_init(end, shelter, new_network=True)
+
+
+def _report(channel: socket.socket, cloned: Cloned) -> bool:
+    """Give a new init to the other side. Where nobody is there, as the next look at the channel tells, end it."""
     try:
         pair.send_raw(channel, pair.REPORT + pair.NUMBER.pack(cloned.pid), (cloned.pidfd, cloned.channel.fileno()))
     except OSError:
-        # nobody waits for it any more, as the next look at the channel tells
         end_waiting(cloned)
-        return None
+        return False
     # init's end must be seen by the one at the other end alone
     cloned.channel.close()
-    return cloned
+    return True
 
 
 def _clean_up(what: Handover) -> None:

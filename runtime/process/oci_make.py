@@ -14,14 +14,13 @@ import signal
 import socket
 import sys
 
-from runtime.kernel import namespaces
+from runtime.kernel import namespaces, prctl
 from runtime.kernel.process import close_all_but
-from runtime.process import lifecycle, oci_terminal, protocol
+from runtime.process import lifecycle, monitor, oci_terminal, protocol
 from runtime.process.bundle import open_bundle
 from runtime.process.creation import reply
 from runtime.process.creator import Request, see_through
 from runtime.process.failure import ProcessFailed, step
-from runtime.process.monitor import run_monitor
 from runtime.process.oci_paths import new_paths
 from runtime.process.pair import Pair
 from runtime.process.paths import ContainerPaths
@@ -132,7 +131,8 @@ def _fork_monitor() -> Pair:
     if pid == 0:
         close_all_but(theirs.fileno())
         ours.detach()
-        run_and_end(lambda: run_monitor(theirs, namespaces.CLONE_PARENT, in_advance=False))
+        prctl.set_name(monitor.NAME)
+        run_and_end(lambda: monitor.run_monitor(theirs, namespaces.CLONE_PARENT, None))
     theirs.close()
     os.close(pidfd)
     return Pair(ours, pid)

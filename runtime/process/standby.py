@@ -7,9 +7,12 @@ same ones. Only where a process can enter its cgroup by itself: on v2 it has to 
 from __future__ import annotations
 
 import os
+import socket
+from collections.abc import Callable
+from contextlib import suppress
 
 from runtime.kernel import cgroup, mount, namespaces
-from runtime.process.cloning import Order
+from runtime.process.cloning import Cloned, Order
 
 KINDS = frozenset({"user", "mount", "pid", "network", "ipc", "uts"})
 """The namespaces it is in. The cgroup namespace comes later for everybody."""
@@ -20,6 +23,44 @@ KEPT = ("/dev", "/proc", "/sys")
 ORDER = Order(sum(namespaces.KINDS[kind][0] for kind in KINDS))
 
 _COPY = mount.OPEN_TREE_CLONE | mount.AT_RECURSIVE
+
+
+class Stage:
+    """All that a monitor needs to clone an init that waits, made ready by whoever forks it.
+
+    What a monitor touches it has for itself, as long as its container lives: so it has next to nothing to do.
+    """
+
+    __slots__ = ("call", "ours", "shelter", "theirs")
+
+    def __init__(self) -> None:
+        self.shelter = make_shelter()
+        self.ours, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.call = namespaces.Clone3(ORDER.flags)
+
+    def clone(self, life: Callable[[socket.socket, int], None]) -> Cloned:
+        """Clone an init whose life is `life`, of its end of the socket and the shelter. Raises OSError."""
+        pid, pidfd = self.call.call()
+        if pid == 0:
+            self.ours.close()
+            life(self.theirs, self.shelter)
+            os._exit(1)
+        self.theirs.close()
+        os.close(self.shelter)
+        return Cloned(pid, pidfd, self.ours)
+
+    def close(self) -> None:
+        """In whoever has forked the monitor."""
+        self.ours.close()
+        self.theirs.close()
+        os.close(self.shelter)
+
+
+def make_stage() -> Stage | None:
+    """None where no init can wait, or the kernel will not have it."""
+    with suppress(OSError):
+        return Stage() if can_wait() else None
+    return None
 
 
 def can_wait() -> bool:

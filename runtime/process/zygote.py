@@ -15,13 +15,15 @@ import traceback
 from collections.abc import Callable
 from typing import NoReturn
 
-from runtime.kernel import prctl
+from runtime.kernel import namespaces, prctl
 from runtime.kernel.process import close_all_but, pidfd_open, wait_end
-from runtime.process import pair
-from runtime.process.monitor import run_monitor
+from runtime.process import monitor, pair
 from runtime.process.pair import Pair
+from runtime.process.standby import make_stage
 
 FORK = b"m"
+
+NAME = "trimtab-zygote"
 
 
 class Zygote:
@@ -63,25 +65,43 @@ def fork_zygote() -> tuple[socket.socket, int]:
 
 
 def _live(channel: socket.socket) -> None:
-    prctl.set_name("trimtab-zygote")
+    prctl.set_name(NAME)
     close_all_but(channel.fileno())
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    # monitors are nobody's to reap but the kernel's
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    # it ends when its channel does; and so do monitors, which inherit this, with their containers
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    _reap_monitors()
     while channel.recv(1):
         _fork_monitor(channel)
 
 
 def _fork_monitor(channel: socket.socket) -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    pid = os.fork()
+    stage = make_stage()
+    # for a moment we are what it is to be: what a monitor does not do itself costs it no memory
+    prctl.set_name(monitor.NAME)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    # not os.fork(), which puts in order what a process of one thread has in order
+    pid, pidfd = namespaces.clone3(0)
     if pid == 0:
         channel.close()
         ours.close()
-        run_and_end(lambda: run_monitor(theirs, 0, in_advance=True))
+        run_and_end(lambda: monitor.run_monitor(theirs, 0, stage))
+    prctl.set_name(NAME)
+    _reap_monitors()
     pair.send_raw(channel, pair.NUMBER.pack(pid), (ours.fileno(),))
+    os.close(pidfd)
     ours.close()
     theirs.close()
+    if stage is not None:
+        stage.close()
+
+
+def _reap_monitors() -> None:
+    """Monitors are nobody's to reap but the kernel's; and those that ended while we looked another way, ours."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
 
 
 def run_and_end(life: Callable[[], None]) -> NoReturn:

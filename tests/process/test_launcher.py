@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -16,7 +17,7 @@ import pytest
 
 from runtime.kernel.process import open_process, start_time, wait_end
 from runtime.layout import Layout
-from runtime.process import client, monitor, pair, protocol
+from runtime.process import client, monitor, pair, protocol, standby
 from runtime.process.failure import ProcessFailed
 from runtime.process.records import Phase
 from tests.process.bundles import specification
@@ -243,15 +244,17 @@ def test_a_monitor_costs_little_memory(box: Box) -> None:
 
 def test_where_no_init_can_wait_the_monitor_says_nothing_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
-        raise ProcessFailed("No space left on device", step="clone")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(monitor, "clone_init", refuse)
+    monkeypatch.setattr("runtime.kernel.namespaces.Clone3.call", refuse)
     monkeypatch.setattr("runtime.process.standby.can_wait", lambda: True)
+    stage = standby.make_stage()
+    assert stage is not None
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs:
         # an order for the same, which is told, and the end
         ours.send(pair.CLONE + pair.NUMBER.pack(0))
         ours.shutdown(socket.SHUT_WR)
-        assert monitor._prepare(theirs, 0, in_advance=True) is None
+        assert monitor._prepare(theirs, 0, stage) == (b"", [])
         assert ours.recv(100) == pair.NOTHING
         assert ours.recv(1000)[:1] == pair.FAILED
