@@ -41,7 +41,7 @@ def destination_of(path: str, working_dir: str, *, is_directory: bool) -> str:
     """The path made absolute; with a slash at its end if that, a dot, or the sources make it a directory."""
     absolute = posixpath.normpath(posixpath.join("/", working_dir, path))
     absolute = "/" + absolute.lstrip("/")
-    ends_so = path.endswith("/") or posixpath.basename(path) == "."
+    ends_so = path.endswith("/") or posixpath.basename(path) in ("", ".")
     return absolute if absolute == "/" or not (is_directory or ends_so) else f"{absolute}/"
 
 

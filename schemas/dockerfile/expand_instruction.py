@@ -102,7 +102,7 @@ def _expanded(instruction: Instruction, expander: _Expander) -> Instruction:
         case User():
             return replace(instruction, user=expander.text(instruction.user))
         case Volume():
-            return replace(instruction, paths=_filled("VOLUME", expander.texts(instruction.paths)))
+            return replace(instruction, paths=_filled(expander.texts(instruction.paths)))
         case Workdir():
             return replace(instruction, path=expander.text(instruction.path))
         case _:
@@ -114,8 +114,8 @@ def _transferred(instruction: Copy | Add, expander: _Expander) -> Instruction:
         instruction = replace(instruction, checksum=expander.text(instruction.checksum))
     expanded = replace(
         instruction,
-        sources=_filled(instruction.name, expander.texts(instruction.sources)),
-        destination=_filled(instruction.name, (expander.text(instruction.destination),))[0],
+        sources=expander.texts(instruction.sources),
+        destination=expander.text(instruction.destination),
         files=tuple(expander.file(file) for file in instruction.files),
         chown=expander.text(instruction.chown),
         chmod=expander.text(instruction.chmod),
@@ -139,8 +139,8 @@ def _exposed(instruction: Expose, expander: _Expander) -> Instruction:
     return replace(instruction, ports=ports)
 
 
-def _filled(name: str, paths: tuple[str, ...]) -> tuple[str, ...]:
-    """The paths, none of which may have become empty."""
+def _filled(paths: tuple[str, ...]) -> tuple[str, ...]:
+    """The paths of VOLUME, none of which may have become empty."""
     if "" in paths:
-        raise Fault(f"a path of {name} is empty once its variables are replaced", "set the variable, or write the path")
+        raise Fault("a path of VOLUME is empty once its variables are replaced", "set the variable, or write the path")
     return paths

@@ -117,6 +117,7 @@ class Run(Instruction):
 class Copy(Instruction):
     sources: tuple[str, ...]
     destination: str
+    """A variable may make it empty: the working directory. An empty source is the whole of what is taken from."""
     files: tuple[InlineFile, ...] = ()
     from_: str = ""
     """A stage's name or number, an image, or a named context; empty for the build context."""

@@ -17,9 +17,9 @@ from schemas.dockerfile.instructions import Copy, From, Instruction, OnBuild, Ru
 from schemas.dockerfile.parse import Dockerfile, parse_trigger
 from schemas.dockerfile.platform import Platform
 from schemas.dockerfile.run_mount import from_of
-from schemas.dockerfile.shell_words import Unexpandable, expand
+from schemas.dockerfile.shell_words import Expansion, Unexpandable, expand
 from schemas.errors import Invalid, Place, Problem
-from schemas.nearest import suggest
+from schemas.nearest import nearest, suggest
 from schemas.reference import Reference
 
 EMPTY_IMAGE = "scratch"
@@ -177,23 +177,33 @@ def _triggers(stage: Stage, base: Source, of_image: tuple[str, ...], state: _Res
     return found
 
 
-def _expanded(start: From, word: str, state: _Resolving) -> str:
+def _expanded(start: From, word: str, state: _Resolving) -> Expansion:
     try:
-        return expand(word, state.variables, state.dockerfile.escape).text
+        return expand(word, state.variables, state.dockerfile.escape)
     except Unexpandable as error:
         state.refuse(start, str(error))
-        return ""
+        return expand("", {})
+
+
+def _nearest_name(unset: Collection[str], state: _Resolving, otherwise: str) -> str:
+    """A remedy for a value that is empty: the ARG that was meant, if one is alike."""
+    for name in sorted(unset):
+        found = nearest(name, state.variables)
+        if found is not None:
+            return f"did you mean ${found}?"
+    return otherwise
 
 
 def _base(start: From, state: _Resolving) -> Source:
     problems = len(state.problems)
-    image = _expanded(start, start.image, state)
-    if not image:
-        if len(state.problems) == problems:
-            remedy = "give its ARG a value, before the first FROM or to the build"
-            state.refuse(start, f"the base {start.image} is empty", remedy)
-        return Nothing()
-    return _named_stage(image, state) or _outside(start, image, state)
+    expansion = _expanded(start, start.image, state)
+    if expansion.text:
+        return _named_stage(expansion.text, state) or _outside(start, expansion.text, state)
+    if len(state.problems) == problems:
+        otherwise = "give its ARG a value, before the first FROM or to the build"
+        remedy = _nearest_name(expansion.unset, state, otherwise)
+        state.refuse(start, f"the base {start.image} is empty", remedy)
+    return Nothing()
 
 
 def _named_stage(name: str, state: _Resolving) -> StageSource | None:
@@ -239,12 +249,15 @@ def _platform(start: From, base: Source, state: _Resolving) -> Platform:
     if not start.platform:
         return state.done[base.number].platform if isinstance(base, StageSource) else state.inputs.target_platform
     problems = len(state.problems)
-    text = _expanded(start, start.platform, state)
+    expansion = _expanded(start, start.platform, state)
     try:
-        return Platform.parse(text)
+        return Platform.parse(expansion.text)
     except ValueError as error:
-        if len(state.problems) == problems:
-            state.refuse(start, str(error), f"--platform={start.platform} names it" if not text else "")
+        if len(state.problems) == problems and expansion.text:
+            state.refuse(start, str(error))
+        elif len(state.problems) == problems:
+            remedy = _nearest_name(expansion.unset, state, "use $BUILDPLATFORM or $TARGETPLATFORM")
+            state.refuse(start, f"--platform={start.platform} is empty", remedy)
         return state.inputs.target_platform
 
 

@@ -166,6 +166,7 @@ def test_a_script_is_a_file_of_its_own() -> None:
         ("a/", "/w", False, "/w/a/"),
         (".", "/w", False, "/w/"),
         ("./", "", False, "/"),
+        ("", "/w", False, "/w/"),
         ("/a", "/w", True, "/a/"),
         ("../../../a", "/w", False, "/a"),
         ("//a", "", False, "/a"),
@@ -177,7 +178,7 @@ def test_a_destination_is_absolute(path: str, working_dir: str, is_directory: bo
 
 @pytest.mark.parametrize(
     ("path", "within"),
-    [("a", "a"), ("/a/", "a"), ("../../a", "a"), (".", "."), ("/", "."), ("a/./b", "a/b"), ("*", "*")],
+    [("", "."), ("a", "a"), ("/a/", "a"), ("../../a", "a"), (".", "."), ("/", "."), ("a/./b", "a/b"), ("*", "*")],
 )
 def test_a_source_cannot_leave_what_it_is_taken_from(path: str, within: str) -> None:
     assert source_path(path) == within

@@ -150,7 +150,7 @@ def test_what_nobody_set_is_named_and_what_is_declared_is_not() -> None:
     [
         ("FROM a\nUSER ${A:?is needed}\n", "Dockerfile:2:1 USER: A: is needed"),
         ("FROM a\nEXPOSE ${A:-x}\n", "Dockerfile:2:1 EXPOSE: 'x' is no port"),
-        ("FROM a\nCOPY $A /b\n", "Dockerfile:2:1 COPY: a path of COPY is empty"),
+        ("FROM a\nVOLUME $A\n", "Dockerfile:2:1 VOLUME: a path of VOLUME is empty"),
         ("FROM a\nRUN --mount=type=${A:-x},target=/b c\n", "Dockerfile:2:1 RUN: 'x' is no type of mount"),
         ("FROM a\nSTOPSIGNAL $A\n", "Dockerfile:2:1 STOPSIGNAL: '' is no signal"),
         ("FROM a\nCOPY https://example.com/x /b\n", "Dockerfile:2:1 COPY: COPY does not fetch"),
