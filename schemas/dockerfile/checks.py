@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 
 from schemas.dockerfile.check_stage import StageFacts, check_stage
+from schemas.dockerfile.directives import CheckOptions, read_check_options
 from schemas.dockerfile.evaluate import Inputs, Scope, base_scope, evaluate, global_variables
 from schemas.dockerfile.ignore import Ignore
 from schemas.dockerfile.instructions import Arg, From, Instruction
@@ -21,10 +22,11 @@ from schemas.dockerfile.platform import Platform
 from schemas.dockerfile.rules import Finding, Rule, is_wanted
 from schemas.dockerfile.shell_words import Expansion, Unexpandable, expand
 from schemas.dockerfile.stages import ImageSource, Nothing, ResolvedStage, StageSource, resolve_stages
-from schemas.errors import Invalid, Problem
+from schemas.errors import Invalid, Place, Problem
 from schemas.nearest import nearest
 from schemas.reference import Reference
 
+OPTIONS_ARGUMENT = "BUILDKIT_DOCKERFILE_CHECK"
 _RESERVED = ("context", "scratch")
 Found = Iterator[tuple[Rule, Instruction, str]]
 
@@ -42,19 +44,31 @@ def check(
     `environments` are those of the images known, by reference in full, as `stages.ImageSource` has them.
     """
     given = inputs or Inputs()
+    options = check_options(dockerfile, given)
     found: list[Finding] = []
     for rule, instruction, message in _all(dockerfile, given, contexts, environments or {}, ignore):
         origin = instruction.origin
-        if is_wanted(rule, dockerfile.check, origin.comments):
+        if is_wanted(rule, options, origin.comments):
             found.append(Finding(origin.place, rule, message))
-    if is_wanted(Rule.NO_EMPTY_CONTINUATION, dockerfile.check):
+    if is_wanted(Rule.NO_EMPTY_CONTINUATION, options):
         found += [Finding(place, Rule.NO_EMPTY_CONTINUATION, "empty continuation line") for place in dockerfile.empty]
     return tuple(sorted(set(found)))
 
 
-def refuse_findings(dockerfile: Dockerfile, findings: Collection[Finding]) -> None:
-    """Raise Invalid if there are findings and the file's `# check=error=true` makes them errors."""
-    if findings and dockerfile.check.error:
+def check_options(dockerfile: Dockerfile, inputs: Inputs) -> CheckOptions:
+    """What the file's `# check=` asks for, or BUILDKIT_DOCKERFILE_CHECK given to the build. Raises Invalid."""
+    text = inputs.arguments.get(OPTIONS_ARGUMENT)
+    if text is None:
+        return dockerfile.check
+    try:
+        return read_check_options(text)
+    except ValueError as error:
+        raise Invalid([Problem(Place(OPTIONS_ARGUMENT, 1, 1), "", "", str(error))]) from None
+
+
+def refuse_findings(dockerfile: Dockerfile, findings: Collection[Finding], inputs: Inputs | None = None) -> None:
+    """Raise Invalid if there are findings and `error=true` makes them errors."""
+    if findings and check_options(dockerfile, inputs or Inputs()).error:
         remedy = "mend it, or skip the rule"
         raise Invalid([Problem(each.place, each.rule.value, "", each.message, remedy) for each in findings])
 

@@ -155,6 +155,17 @@ def test_findings_are_errors_where_the_file_says_so() -> None:
     refuse_findings(lax, check(lax))
 
 
+def test_the_build_may_say_in_the_files_stead_what_is_checked() -> None:
+    dockerfile = parse("# check=skip=all\nFROM a\nCMD y\nMAINTAINER z\n", "Dockerfile")
+    inputs = Inputs({"BUILDKIT_DOCKERFILE_CHECK": "skip=MaintainerDeprecated;error=true"})
+    found = check(dockerfile, inputs)
+    assert [each.rule for each in found] == [Rule.JSON_ARGS_RECOMMENDED]
+    with pytest.raises(Invalid):
+        refuse_findings(dockerfile, found, inputs)
+    with pytest.raises(Invalid, match="BUILDKIT_DOCKERFILE_CHECK:1:1: 'x' is no option"):
+        check(dockerfile, Inputs({"BUILDKIT_DOCKERFILE_CHECK": "x"}))
+
+
 def test_a_finding_tells_the_nearest_name_and_shows_its_line() -> None:
     dockerfile = parse("ARG VERSION=1\nFROM a:1$VERSON\n", "Dockerfile")
     (found,) = check(dockerfile)
