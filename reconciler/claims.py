@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from reconciler.store.inventory import Entry
 from schemas.envelope import Declared, Metadata, Origin
 from schemas.errors import Invalid, Problem
-from schemas.names import Key, Kind
+from schemas.names import Key
 from schemas.spec_models import SPEC_MODELS
 
 
@@ -26,17 +26,6 @@ def declared_of(entry: Entry) -> Declared:
         Origin(entry.file, entry.line, entry.set, entry.commit),
         spot=(entry.line - 1, 0, None),
     )
-
-
-def refuse_unbuilt(declared: Iterable[Declared]) -> None:
-    """Raises Invalid for kinds that are modelled already but nothing acts on in this version."""
-    problems = [
-        item.problem(("kind",), "nothing acts on a Source in this version", "leave it out; apply the directory itself")
-        for item in declared
-        if item.key.kind is Kind.SOURCE
-    ]
-    if problems:
-        raise Invalid(problems)
 
 
 def refuse_claimed(declared: Iterable[Declared], inventory: Mapping[Key, Entry], set_name: str) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from reconciler.actions import Action, Plan, Verb
 from reconciler.apply import Outcome, Stop, Watch, apply, never
-from reconciler.claims import declared_elsewhere, refuse_claimed, refuse_unbuilt
+from reconciler.claims import declared_elsewhere, refuse_claimed
 from reconciler.desired import Desired
 from reconciler.engine import Engine
 from reconciler.external import exists_on_disk, own_objects
@@ -80,7 +80,6 @@ def prepare(engine: Engine, asked: Asked, progress: Report = ignore) -> Prepared
     inventory = read_inventory(engine.database)
     others = declared_elsewhere(inventory, asked.set)
     own = own_objects(asked.declared, others, lambda key: exists_on_disk(engine.layout, key))
-    refuse_unbuilt(asked.declared)
     refuse_claimed(own, inventory, asked.set)
     problems = check(asked.declared, others.keys(), list(others.values()))
     if problems:

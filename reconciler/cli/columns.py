@@ -108,6 +108,19 @@ USERS = Column("USED BY", lambda row: _names(row.seen.users), wide=True)
 IMAGE = Column("IMAGE", _spec("image"))
 ADDRESSES = Column("ADDRESSES", lambda row: ",".join(addresses(row.seen)))
 PORTS = Column("PORTS", lambda row: ",".join(ports(row.seen)))
+
+
+def _followed(row: Row) -> str:
+    """The directory or repository of a Source."""
+    spec = row.seen.spec
+    return str(spec.get("directory") or spec.get("git", {}).get("url", ""))
+
+
+def _fed(row: Row) -> str:
+    """The set that a Source's objects belong to."""
+    return str(row.seen.spec.get("set") or row.seen.key.name)
+
+
 CONTENT = (HEALTH, STATUS, Column("SOURCE", _content_source), AGE, SET, USERS)
 
 COLUMNS: Mapping[Kind, tuple[Column, ...]] = {
@@ -168,6 +181,7 @@ COLUMNS: Mapping[Kind, tuple[Column, ...]] = {
     ),
     Kind.SECRET: CONTENT,
     Kind.CONFIG: CONTENT,
+    Kind.SOURCE: (HEALTH, STATUS, Column("FROM", _followed), Column("FEEDS", _fed), AGE, SET, USERS),
 }
 
 

@@ -29,7 +29,7 @@ class Selection:
         return len({*self.kinds, *(key.kind for key in self.keys)}) == 1
 
 
-EVERYTHING = Selection(kinds=tuple(kind for kind in Kind if kind is not Kind.SOURCE))
+EVERYTHING = Selection(kinds=tuple(Kind))
 
 
 def find_kind(word: str) -> Kind:

@@ -15,7 +15,6 @@ def command(paths: tuple[str, ...], env_files: tuple[str, ...]) -> None:
 
     PATH is a file, a directory (*.yaml, *.yml, *.json in it and below), or - for standard input.
     """
-    from reconciler.claims import refuse_unbuilt
     from reconciler.cli.quantities import objects_are
     from reconciler.fitness import missing_files
     from reconciler.sources.contents import read_contents, read_environments
@@ -25,7 +24,6 @@ def command(paths: tuple[str, ...], env_files: tuple[str, ...]) -> None:
     variables = read_variables(env_files)
     declared = load_manifests(paths, "", variables)
     refuse_nothing(declared, paths)
-    refuse_unbuilt(declared)
     problems = [*check(declared), *(problem for item in declared for problem in missing_files(item))]
     if problems:
         raise Invalid(problems)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from reconciler.kinds import container, content, image, network, service, volume
+from reconciler.kinds import container, content, image, network, service, source, volume
 from reconciler.kinds.rules import Rules
 from schemas.names import Kind
 
@@ -16,4 +16,5 @@ RULES: Mapping[Kind, Rules] = {
     Kind.SERVICE: service.RULES,
     Kind.SECRET: content.SECRET_RULES,
     Kind.CONFIG: content.CONFIG_RULES,
+    Kind.SOURCE: source.RULES,
 }

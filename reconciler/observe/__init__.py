@@ -11,7 +11,7 @@ from typing import Any
 
 from reconciler.desired import Observed
 from reconciler.engine import Engine
-from reconciler.observe import containers, contents, images, networks, services, volumes
+from reconciler.observe import containers, contents, images, networks, services, sources, volumes
 from reconciler.observe.shared import Shared
 from reconciler.store.records import Record
 from schemas.names import Key, Kind
@@ -29,6 +29,7 @@ READERS: Mapping[Kind, Read] = {
     Kind.SERVICE: services.read,
     Kind.SECRET: contents.read,
     Kind.CONFIG: contents.read,
+    Kind.SOURCE: sources.read,
 }
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 from reconciler.actions import Action, Verb
 from reconciler.desired import Desired, Observed
-from reconciler.perform import containers, contents, images, networks, services, volumes
+from reconciler.perform import containers, contents, images, networks, services, sources, volumes
 from reconciler.perform.context import Context
 from reconciler.store.inventory import forget
 from reconciler.store.records import Record, remove_record, write_record
@@ -27,6 +27,7 @@ ENSURE: Mapping[Kind, Ensure] = {
     Kind.SERVICE: services.ensure,
     Kind.SECRET: contents.ensure,
     Kind.CONFIG: contents.ensure,
+    Kind.SOURCE: sources.ensure,
 }
 REMOVE: Mapping[Kind, Remove] = {
     Kind.IMAGE: images.remove,
@@ -36,6 +37,7 @@ REMOVE: Mapping[Kind, Remove] = {
     Kind.SERVICE: services.remove,
     Kind.SECRET: contents.remove,
     Kind.CONFIG: contents.remove,
+    Kind.SOURCE: sources.remove,
 }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from reconciler.desired import Desired
-from reconciler.kinds import content, image, network, volume
+from reconciler.kinds import content, image, network, source, volume
 from reconciler.resolve import containers, services
 from reconciler.resolve.allot import Allotment, allot_pools, keep_leased, networks_of, reserve_fixed
 from reconciler.resolve.expand import implied, instances
@@ -54,5 +54,7 @@ def _plain(item: Declared, world: World, allotment: Allotment) -> Desired | None
             return network.desire(item, allotment.pools[item.key.name])
         case Kind.SECRET | Kind.CONFIG:
             return content.desire(item, world.contents.get(item.key, ""))
+        case Kind.SOURCE:
+            return source.desire(item)
         case _:
             return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.claims import declared_elsewhere, refuse_claimed, refuse_unbuilt
+from reconciler.claims import declared_elsewhere, refuse_claimed
 from reconciler.prune import Pruned, Pruning, kept_notes, prune
 from reconciler.store.inventory import Entry
 from reconciler.store.records import Record
@@ -107,9 +107,3 @@ def test_other_sets_objects_are_known_with_where_they_came_from() -> None:
     known = declared_elsewhere({FRONT: entry(FRONT)}, "mine")
     assert known[FRONT].origin.file == "shop.yaml" and known[FRONT].origin.set == "shop"
     assert str(known[FRONT].place(("spec", "ports", 0))) == "shop.yaml:12:1"
-
-
-def test_a_kind_that_nothing_acts_on_is_refused_with_its_place() -> None:
-    source = "apiVersion: trimtab/v1\nkind: Source\nmetadata: {name: site}\nspec: {directory: /srv/site}\n"
-    with pytest.raises(Invalid, match=r"site.yaml:2:1 Source/site kind: nothing acts on a Source"):
-        refuse_unbuilt(load([Text("site.yaml", source)], {}))
