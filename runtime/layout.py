@@ -56,6 +56,10 @@ class Layout:
     def lock(self) -> Path:
         return self.root / "lock"
 
+    def source(self, name: str) -> Path:
+        """What is kept of a git source: `repository`, `home`, and `tree` with the files that manifests point at."""
+        return self.root / "sources" / name
+
     @property
     def daemon_lock(self) -> Path:
         return self.root / "daemon.lock"

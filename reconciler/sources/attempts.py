@@ -68,12 +68,12 @@ def decide(
     memory: Memory, revision: str, parameters: str, *, asked: bool = False, started: bool = False, pinned: bool = False
 ) -> Next:
     """What to do with a revision. `asked`: somebody wants it tried again. `started`: the daemon has just begun, and
-    what was applied may have been changed without it. `pinned`: the set was rolled back."""
+    what was applied may have been changed without it. `pinned`: the set was rolled back from it."""
     last = memory.last
+    if pinned and not asked:
+        return Next.PINNED
     if last is None or asked or (last.revision, last.parameters) != (revision, parameters):
         return Next.TRY
-    if pinned:
-        return Next.PINNED
     if last.result is Result.APPLIED:
         return Next.TRY if started else Next.LEAVE
     return Next.REMEMBERED

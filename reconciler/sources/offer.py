@@ -33,10 +33,12 @@ TIMEOUT = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What is to be applied. `environment`: variables, with contents that no manifest may hold; `caller`: reads the
-    files that manifests name; `timeout`: seconds after which no action begins; `asked`: somebody wants it now."""
+    """What is to be applied. `where`: the directory or repository; `environment`: variables, with contents that no
+    manifest may hold; `caller`: reads the files that manifests name; `timeout`: seconds after which no action begins;
+    `asked`: somebody wants it now."""
 
     source: str
+    where: str
     revision: Revision
     set: str
     prune: bool
@@ -97,6 +99,7 @@ def make_offer(
     contents = {name: content for _, name, content in hidden.values()}
     return Offer(
         followed.name,
+        followed.where,
         revision,
         followed.set,
         followed.spec.prune,

@@ -6,7 +6,7 @@ Values only. A source reads; whether a revision is valid, and what becomes of it
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -50,7 +50,7 @@ class SourceTrouble:
 class Source(Protocol):
     """A directory or repository that is followed. One consumer at a time; ended by closing the iterator."""
 
-    def revisions(self) -> AsyncIterator[Revision | SourceTrouble]:
+    def revisions(self) -> AsyncGenerator[Revision | SourceTrouble]:
         """Each new revision and each new trouble, the first at once. Never raises what a source may meet."""
         ...
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncGenerator, Collection
 from pathlib import Path
 
 from reconciler.sources.files import commit_of
@@ -54,7 +54,7 @@ class WatchedDirectory:
     async def stand(self, commit: str) -> None:
         """Nothing: the directory is somebody else's."""
 
-    async def revisions(self) -> AsyncIterator[Revision | SourceTrouble]:
+    async def revisions(self) -> AsyncGenerator[Revision | SourceTrouble]:
         loop = asyncio.get_running_loop()
         watch = Watch(self.path, lambda: _call(loop, self._touched))
         last: str | None = None

@@ -28,6 +28,7 @@ __all__ = [
     "project",
     "read_projection",
     "read_secret",
+    "read_secret_content",
     "remove_projection",
     "remove_secret",
 ]
@@ -81,6 +82,11 @@ def read_secret(layout: Layout, kind: str, name: str) -> SecretRecord | None:
     """What stands there; None where nothing does, as after a reboot."""
     content = _read_content(layout, kind, name)
     return None if content is None else SecretRecord(kind, name, content_digest(layout, content), len(content))
+
+
+def read_secret_content(layout: Layout, kind: str, name: str) -> bytes | None:
+    """The content itself, for what the engine uses by its own hand, as a key for git; None as for `read_secret`."""
+    return _read_content(layout, kind, name)
 
 
 def remove_secret(layout: Layout, kind: str, name: str) -> None:

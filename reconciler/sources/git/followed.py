@@ -12,7 +12,7 @@ import posixpath
 import random
 import shutil
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -101,7 +101,7 @@ class FollowedRepository:
     def fetch_now(self) -> None:
         self._wake.set()
 
-    async def revisions(self) -> AsyncIterator[Revision | SourceTrouble]:
+    async def revisions(self) -> AsyncGenerator[Revision | SourceTrouble]:
         last, failures = "", 0
         while True:
             forced = self._wake.is_set()
@@ -152,7 +152,7 @@ class FollowedRepository:
     async def _read(self, seen: list[str]) -> Revision:
         """`seen` gets the commit as soon as it is known, for what goes wrong then."""
         with ExitStack() as stack:
-            git = self._prepared(stack)
+            git = self._prepared(stack, await asyncio.to_thread(self._credential))
             wanted = await self._wanted(git)
             seen[:] = [wanted.commit]
             known = self._found is not None and self._found.commit == wanted.commit
@@ -164,7 +164,7 @@ class FollowedRepository:
                 self._found = await self._revision(git, commit)
             return replace(self._found, signer=signer)
 
-    def _prepared(self, stack: ExitStack) -> Git:
+    def _prepared(self, stack: ExitStack, content: bytes | None) -> Git:
         """Git with its settings written; the credential can be read while the stack is open."""
         self._git.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         settings = [(f"protocol.{self._remote.scheme}.allow", "always")]
@@ -172,7 +172,6 @@ class FollowedRepository:
             settings += [("safe.directory", path) for path in (self._remote.path, f"{self._remote.path}/.git")]
         if self.git.ca is not None:
             settings.append(("http.sslCAInfo", self.git.ca))
-        content = self._credential()
         ssh = self._ssh
         if content is not None:
             credential = read_credential(content, self._remote.user)

@@ -1,0 +1,55 @@
+"""Apply one offer of a source: the same pass as `trimtab apply`, with the source as whoever asks for it.
+
+Synchronous: the daemon calls it through its worker. What is refused is refused before the first effect.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import time
+from collections.abc import Sequence
+
+from reconciler.apply import Outcome, Result, Stop, Watch, never
+from reconciler.caller import work_for
+from reconciler.engine import Engine
+from reconciler.lock import engine_lock
+from reconciler.prune import Pruning
+from reconciler.reconcile import Asked, carry_out, prepare
+from reconciler.sources.follower import Applied
+from reconciler.sources.offer import Offer
+
+PARALLEL = 4
+LOCK_SECONDS = 30.0
+
+
+def apply_offer(engine: Engine, offer: Offer, watch: Watch, parallel: int = PARALLEL, stop: Stop = never) -> Applied:
+    """Raises Invalid and Refused with nothing changed, RetryLater when another holds the engine."""
+    return contextvars.copy_context().run(_apply, engine, offer, watch, parallel, stop)
+
+
+def asked_by(offer: Offer) -> Asked:
+    """What the source asks for. Never everything away: an empty source yields no offer."""
+    pruning = Pruning(enabled=offer.prune)
+    return Asked(offer.declared, offer.set, offer.where, offer.environment, pruning, offer.commit, offer.cause)
+
+
+def _apply(engine: Engine, offer: Offer, watch: Watch, parallel: int, stop: Stop) -> Applied:
+    work_for(offer.caller)
+    end = time.monotonic() + offer.timeout
+    with engine_lock(engine.layout.lock, min(LOCK_SECONDS, offer.timeout)):
+        prepared = prepare(engine, asked_by(offer))
+        outcomes = carry_out(prepared, watch, parallel, lambda: stop() or time.monotonic() > end)
+    return Applied(all(outcome.ok for outcome in outcomes), summary(outcomes))
+
+
+def summary(outcomes: Sequence[Outcome]) -> str:
+    """`3 created, 2 unchanged`; and of what failed the first, in its own words."""
+    counts: dict[Result, int] = {}
+    for outcome in outcomes:
+        counts[outcome.result] = counts.get(outcome.result, 0) + 1
+    told = ", ".join(f"{count} {result.value}" for result, count in counts.items())
+    failed = next((outcome for outcome in outcomes if not outcome.ok and outcome.error is not None), None)
+    if failed is None:
+        return told
+    place = f" ({failed.action.place})" if failed.action.place is not None else ""
+    return f"{told}; {failed.action.describe()}: {failed.error}{place}"

@@ -1,0 +1,225 @@
+"""One source being followed: each revision it yields is made ready, tried once, and remembered.
+
+An asyncio task's work. It never ends by itself, whatever a source or an apply may come to; what went wrong is its
+status. Which sources are followed is the roster's to decide.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from reconciler.sources.attempts import NOTHING, Attempt, Memory, Next, Result, decide, parameters_of
+from reconciler.sources.followed import Followed
+from reconciler.sources.offer import Offer, make_offer, pointed_at, short
+from reconciler.sources.revision import Revision, Source, SourceTrouble
+from reconciler.sources.sops import Keys
+from reconciler.sources.status import SourceStatus, State
+from reconciler.sources.watched import WatchedDirectory
+from reconciler.store.pins import Pin
+from schemas.errors import Invalid, Problem, Refused, RetryLater, TrimtabError
+
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
+"""Seconds before an apply is tried again that may yet succeed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """How an apply ended: whether every action succeeded, and in words."""
+
+    ok: bool
+    message: str = ""
+
+
+Apply = Callable[[Offer], Awaitable[Applied]]
+"""Makes the machine as offered. Raises Refused (Invalid) before the first effect, RetryLater to be asked again."""
+
+
+class Surroundings(Protocol):
+    """What a follower needs of the roster."""
+
+    @property
+    def environment(self) -> Mapping[str, str]: ...
+
+    async def apply(self, offer: Offer) -> Applied: ...
+
+    async def remember(self, source: str, memory: Memory) -> None: ...
+
+    async def pin(self, set_name: str) -> Pin | None: ...
+
+    async def unpin(self, set_name: str) -> None: ...
+
+    async def keys(self, followed: Followed) -> Keys: ...
+
+    def missing(self, followed: Followed) -> list[str]: ...
+
+    def told(self, status: SourceStatus) -> None: ...
+
+
+class Follower:
+    """Of one source, until its task is cancelled."""
+
+    def __init__(self, followed: Followed, source: Source, around: Surroundings, memory: Memory = NOTHING) -> None:
+        self.followed = followed
+        self.source = source
+        self.memory = memory
+        self.waits = False
+        self._around = around
+        self._parameters = parameters_of(followed.spec, followed.set)
+        self._asked = False
+        self._started = True
+        self._failures = 0
+        self.status = SourceStatus(followed.name, followed.set, followed.where, State.STARTING)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether what was tried of it last was applied: sources that depend on it may go on."""
+        last = self.memory.last
+        return not self._started and last is not None and last.result is Result.APPLIED
+
+    def fetch_now(self) -> None:
+        self.source.fetch_now()
+
+    def retry(self) -> None:
+        """Try again what is remembered as failed, and leave a pin."""
+        self._asked = True
+        self.source.fetch_now()
+
+    async def run(self) -> None:
+        async with aclosing(self.source.revisions()) as revisions:
+            async for found in revisions:
+                try:
+                    await self._take(found)
+                except Exception as error:  # a defect of ours must not end what keeps the machine as declared
+                    self._tell(State.STALLED, f"{type(error).__name__}: {error}", temporary=True)
+                    self._again()
+
+    async def _take(self, found: Revision | SourceTrouble) -> None:
+        if isinstance(found, SourceTrouble):
+            self._trouble(found)
+            return
+        self._tell(self.status.state, self.status.message, revision=found)
+        missing = self._around.missing(self.followed)
+        self.waits = bool(missing)
+        if missing:
+            self._tell(State.WAITING, f"waits for {', '.join(f'source {name}' for name in missing)}")
+            return
+        pin = await self._around.pin(self.followed.set)
+        pinned = pin is not None and self._is_pinned(pin, found)
+        asked, started = self._asked, self._started
+        step = decide(self.memory, found.id, self._parameters, asked=asked, started=started, pinned=pinned)
+        if step is Next.TRY:
+            await self._try(found, unpin=pin is not None)
+            return
+        self._started = False
+        match step:
+            case Next.LEAVE:
+                self._tell(State.READY, self._good_message())
+            case Next.PINNED:
+                await self._stand_good()
+                self._tell(State.PINNED, "its set was rolled back; it stays so until another revision is offered")
+            case Next.REMEMBERED:
+                await self._stand_good()
+                last = self.memory.last
+                self._tell(State.STALLED, last.message if last is not None else "")
+
+    def _is_pinned(self, pin: Pin, revision: Revision) -> bool:
+        """Whether this is what was rolled back from. A directory changes without a commit."""
+        if self.followed.spec.git is not None:
+            return pin.commit == short(revision.commit)
+        return self.memory.last is not None and self.memory.last.revision == revision.id
+
+    async def _try(self, revision: Revision, *, unpin: bool) -> None:
+        self._tell(State.APPLYING, "")
+        offer: Offer | None = None
+        try:
+            keys = await self._around.keys(self.followed)
+            offer = await asyncio.to_thread(
+                make_offer, self.followed, revision, self._around.environment, keys, asked=self._asked
+            )
+            if isinstance(self.source, WatchedDirectory):
+                self.source.attend(pointed_at(offer.declared))
+            await self.source.stand(revision.commit)
+            applied = await self._around.apply(offer)
+        except RetryLater as error:
+            self._tell(State.STALLED, str(error), temporary=True)
+            self._again()
+            return
+        except Refused as error:
+            await self._end(revision, Result.REFUSED, error)
+            await self._stand_good()
+            return
+        if unpin:
+            await self._around.unpin(self.followed.set)
+        await self._end(revision, Result.APPLIED if applied.ok else Result.FAILED, applied.message)
+
+    async def _end(self, revision: Revision, result: Result, why: TrimtabError | str) -> None:
+        """The attempt is over and remembered."""
+        self._asked, self._started, self._failures = False, False, 0
+        attempt = Attempt(revision.id, self._parameters, result, str(why), revision.commit, time.time())
+        self.memory = self.memory.after(attempt)
+        await self._around.remember(self.followed.name, self.memory)
+        problems = why.problems if isinstance(why, Invalid) else ()
+        state = State.READY if result is Result.APPLIED else State.STALLED
+        self._tell(state, str(why), problems=problems)
+
+    async def _stand_good(self) -> None:
+        """What manifests point at stands again as it was applied last."""
+        good = self.memory.good
+        try:
+            await self.source.stand(good.commit if good is not None else "")
+        except TrimtabError as error:
+            self._tell(State.STALLED, str(error), temporary=True)
+
+    def _good_message(self) -> str:
+        return self.memory.good.message if self.memory.good is not None else ""
+
+    def _trouble(self, trouble: SourceTrouble) -> None:
+        self.waits = False
+        self._tell(State.STALLED, trouble.message, problems=trouble.problems, temporary=trouble.temporary)
+        if trouble.commit:
+            self.status = replace(
+                self.status, commit=trouble.commit, revision=trouble.commit[:12], subject="", signer=""
+            )
+            self._around.told(self.status)
+
+    def _again(self) -> None:
+        """Look again later: the newest revision is tried then."""
+        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self._failures, 10))
+        self._failures += 1
+        asyncio.get_running_loop().call_later(pause, self.source.fetch_now)
+
+    def _tell(
+        self,
+        state: State,
+        message: str,
+        *,
+        revision: Revision | None = None,
+        problems: tuple[Problem, ...] = (),
+        temporary: bool = False,
+    ) -> None:
+        good = self.memory.good
+        self.status = replace(
+            self.status,
+            state=state,
+            message=message,
+            problems=problems,
+            temporary=temporary,
+            applied=good.revision[:12] if good is not None else "",
+            applied_at=good.at if good is not None else 0.0,
+            at=time.time(),
+        )
+        if revision is not None:
+            self.status = replace(
+                self.status,
+                revision=revision.short,
+                commit=revision.commit,
+                subject=revision.message,
+                signer=revision.signer,
+            )
+        else:
+            self._around.told(self.status)

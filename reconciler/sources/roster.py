@@ -1,0 +1,249 @@
+"""All sources that are followed: begun, ended and begun anew as the daemon's settings and the Source objects say.
+
+The daemon makes one, runs it, and gives it what applies an offer. It reads the Source objects from the inventory, after
+each apply of its own and whenever it is told that something was applied; so a source may itself declare sources.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from reconciler.claims import declared_of
+from reconciler.sources.attempts import NOTHING, Memory
+from reconciler.sources.contents import read_contents
+from reconciler.sources.followed import Followed, followed_of, sort_out
+from reconciler.sources.follower import Applied, Apply, Follower
+from reconciler.sources.git.followed import FollowedRepository
+from reconciler.sources.offer import TIMEOUT, Offer
+from reconciler.sources.revision import Source
+from reconciler.sources.sops import NO_KEYS, Keys, read_keys
+from reconciler.sources.status import SourceStatus, State
+from reconciler.sources.watched import WatchedDirectory
+from reconciler.store.attempts import forget_attempts, read_attempts, write_attempt
+from reconciler.store.database import Database
+from reconciler.store.inventory import Entry, read_inventory
+from reconciler.store.pins import Pin, read_pin, remove_pin
+from runtime.layout import Layout
+from runtime.volumes.secrets import MAX_CONTENT, read_secret_content
+from schemas.errors import Refused, TrimtabError
+from schemas.names import Key, Kind
+from schemas.source import Held
+
+INTERVAL = 60.0
+"""Seconds, where a source names none."""
+PAUSE = 5.0
+"""Seconds until the inventory is read again after it could not be."""
+Tell = Callable[[SourceStatus], None]
+
+
+def silent(status: SourceStatus) -> None:
+    """Tells nobody."""
+
+
+class Roster:
+    """Made anywhere, run once, in one event loop. `settings`: the daemon's own sources; `apply` is awaited for each
+    offer, for several sources at once; `tell` hears each new status."""
+
+    def __init__(
+        self,
+        layout: Layout,
+        database: Database,
+        apply: Apply,
+        settings: Sequence[Followed] = (),
+        environment: Mapping[str, str] | None = None,
+        tell: Tell = silent,
+    ) -> None:
+        self._environment = dict(os.environ if environment is None else environment)
+        self._layout = layout
+        self._database = database
+        self._apply = apply
+        self._settings = tuple(settings)
+        self._tell = tell
+        self._changed = asyncio.Event()
+        self._followers: dict[str, Follower] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._others: dict[str, SourceStatus] = {}
+        self._memories: dict[str, Memory] = {}
+
+    # what the daemon calls
+
+    async def run(self) -> None:
+        """Until cancelled; then nothing is followed any more."""
+        try:
+            self._memories = await asyncio.to_thread(read_attempts, self._database)
+            while True:
+                self._changed.clear()
+                try:
+                    await self._sort()
+                except TrimtabError as error:
+                    self._tell(
+                        SourceStatus("", "", "", State.STALLED, f"sources cannot be read: {error}", temporary=True)
+                    )
+                    asyncio.get_running_loop().call_later(PAUSE, self._changed.set)
+                await self._changed.wait()
+        finally:
+            await self._end(list(self._tasks))
+
+    def refresh(self, settings: Sequence[Followed] | None = None) -> None:
+        """Something was applied, or the daemon's settings are others."""
+        if settings is not None:
+            self._settings = tuple(settings)
+        self._changed.set()
+
+    def statuses(self) -> dict[str, SourceStatus]:
+        """By name; also of those that are suspended, or that cannot be followed."""
+        return {**self._others, **{name: follower.status for name, follower in self._followers.items()}}
+
+    def fetch_now(self, name: str) -> bool:
+        """Look at a source at once; whether it is followed."""
+        follower = self._followers.get(name)
+        if follower is not None:
+            follower.fetch_now()
+        return follower is not None
+
+    def retry(self, name: str) -> bool:
+        """Try again what is remembered as failed, leave a pin, and apply anew what is; whether it is followed."""
+        follower = self._followers.get(name)
+        if follower is not None:
+            follower.retry()
+        return follower is not None
+
+    async def webhook_secret(self, name: str) -> bytes | None:
+        """What a webhook of the source must prove to know; None where it has no webhook. Raises Refused."""
+        follower = self._followers.get(name)
+        if follower is None or follower.followed.spec.webhook is None:
+            return None
+        held = follower.followed.spec.webhook
+        return (await asyncio.to_thread(self._held, held)).strip()
+
+    # what followers call
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        return self._environment
+
+    async def apply(self, offer: Offer) -> Applied:
+        try:
+            return await self._apply(offer)
+        finally:
+            self._changed.set()
+
+    async def remember(self, source: str, memory: Memory) -> None:
+        self._memories[source] = memory
+        await asyncio.to_thread(write_attempt, self._database, source, memory)
+
+    async def pin(self, set_name: str) -> Pin | None:
+        return await asyncio.to_thread(read_pin, self._database, set_name)
+
+    async def unpin(self, set_name: str) -> None:
+        await asyncio.to_thread(remove_pin, self._database, set_name)
+
+    async def keys(self, followed: Followed) -> Keys:
+        held = followed.spec.decrypt
+        return read_keys(await asyncio.to_thread(self._held, held)) if held is not None else NO_KEYS
+
+    def missing(self, followed: Followed) -> list[str]:
+        """Sources it depends on that are not ready."""
+        known = self._followers
+        return [name for name in followed.spec.depends_on if name not in known or not known[name].is_ready]
+
+    def told(self, status: SourceStatus) -> None:
+        self._tell(status)
+        if status.state is State.READY:
+            for follower in self._followers.values():
+                if follower.waits and status.name in follower.followed.spec.depends_on:
+                    follower.fetch_now()
+
+    # inside
+
+    async def _sort(self) -> None:
+        inventory = await asyncio.to_thread(read_inventory, self._database)
+        declared = [declared_of(entry) for key, entry in sorted(inventory.items()) if key.kind is Kind.SOURCE]
+        chosen, refused = sort_out([*self._settings, *followed_of(declared)])
+        wanted = {name: followed for name, followed in chosen.items() if not followed.spec.suspend}
+        over = [name for name, follower in self._followers.items() if wanted.get(name) != follower.followed]
+        await self._end(over)
+        for name in set(self._memories) - chosen.keys() - refused.keys():
+            await self._forget(name)
+        self._others = {name: _unfollowed(name, why) for name, why in refused.items()}
+        self._others |= {
+            name: SourceStatus(name, followed.set, followed.where, State.SUSPENDED, "suspended")
+            for name, followed in chosen.items()
+            if followed.spec.suspend
+        }
+        for status in self._others.values():
+            self._tell(status)
+        for name, followed in wanted.items():
+            if name not in self._followers:
+                self._begin(followed)
+
+    def _begin(self, followed: Followed) -> None:
+        name = followed.name
+        follower = Follower(followed, self._source(followed), self, self._memories.get(name, NOTHING))
+        self._followers[name] = follower
+        self._tasks[name] = asyncio.create_task(follower.run(), name=f"source {name}")
+
+    async def _end(self, names: Sequence[str]) -> None:
+        tasks = [self._tasks.pop(name) for name in names]
+        for name in names:
+            del self._followers[name]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _forget(self, name: str) -> None:
+        """It is no source any more. What stands on disk for its objects stays as long as they do."""
+        self._memories.pop(name, None)
+        await asyncio.to_thread(forget_attempts, self._database, name)
+        for part in ("repository", "home"):
+            await asyncio.to_thread(shutil.rmtree, self._layout.source(name) / part, ignore_errors=True)
+
+    def _source(self, followed: Followed) -> Source:
+        spec = followed.spec
+        interval = spec.interval or INTERVAL
+        if spec.git is None:
+            return WatchedDirectory(Path(spec.directory or "/nowhere"), interval)
+        git = spec.git
+        held = Held(secret=git.secret, file=git.credentials) if git.secret or git.credentials else None
+        directory = self._layout.source(followed.name)
+        credential = (lambda: self._held(held)) if held is not None else (lambda: None)
+        return FollowedRepository(git, directory, interval, spec.timeout or TIMEOUT, credential)
+
+    def _held(self, held: Held) -> bytes:
+        """The content of a Secret or file. Blocks. Raises Refused; nothing of it is told."""
+        if held.file is not None:
+            return _read_file(Path(held.file))
+        name = held.secret or ""
+        content = read_secret_content(self._layout, Kind.SECRET.value, name)
+        if content is not None:
+            return content
+        entry = read_inventory(self._database).get(Key(Kind.SECRET, name))
+        if entry is None:
+            raise Refused(f"there is no Secret {name}", step="read a secret", hint="apply it first")
+        return _declared_content(entry, self.environment)
+
+
+def _unfollowed(name: str, why: str) -> SourceStatus:
+    return SourceStatus(name, "", "", State.STALLED, why)
+
+
+def _declared_content(entry: Entry, environment: Mapping[str, str]) -> bytes:
+    """Where the tmpfs has lost it, as after a reboot."""
+    try:
+        return read_contents([declared_of(entry)], environment)[entry.key]
+    except TrimtabError as error:
+        raise Refused(
+            f"the content of {entry.key} is not there", step="read a secret", hint="apply it again"
+        ) from error
+
+
+def _read_file(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_CONTENT)
+    except OSError as error:
+        raise Refused(error.strerror or str(error), step="read a secret", path=str(path), errno=error.errno) from error

@@ -1,0 +1,45 @@
+"""What is told of a source: what it offers, what was applied of it, and why it is not further. Values only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from schemas.errors import Problem
+
+
+class State(StrEnum):
+    STARTING = "Starting"
+    """Nothing was seen of it yet."""
+    WAITING = "Waiting"
+    """For a source that it depends on."""
+    APPLYING = "Applying"
+    READY = "Ready"
+    """What it offers was applied."""
+    STALLED = "Stalled"
+    """It offers nothing that can be applied; what was applied last stays."""
+    PINNED = "Pinned"
+    """Its set was rolled back, until it offers something else."""
+    SUSPENDED = "Suspended"
+
+
+@dataclass(frozen=True, slots=True)
+class SourceStatus:
+    """Of one source now. `revision` and `commit`: what it offers; `applied`: the revision applied last, at
+    `applied_at`; `problems`: with file and line; `temporary`: it may heal by itself. Times in seconds since the
+    epoch."""
+
+    name: str
+    set: str
+    where: str
+    state: State
+    message: str = ""
+    problems: tuple[Problem, ...] = ()
+    temporary: bool = False
+    revision: str = ""
+    commit: str = ""
+    subject: str = ""
+    signer: str = ""
+    applied: str = ""
+    applied_at: float = 0.0
+    at: float = 0.0
