@@ -53,11 +53,12 @@ def prepare_devices(spec: dict[str, Any]) -> dict[str, int]:
     for device in wanted_devices(spec):
         if device["type"] != "p":
             with step("device", device["path"]):
-                trees[device["path"]] = _open_node(device)
+                trees[device["path"]] = open_node(device)
     return trees
 
 
-def _open_node(device: dict[str, Any]) -> int:
+def open_node(device: dict[str, Any]) -> int:
+    """A detached copy of the host's node of a device of a spec. Raises OSError where it is another, or none."""
     tree = mount.open_tree(mount.AT_FDCWD, device["path"])
     status = os.fstat(tree)
     wanted = (KINDS[device["type"]], os.makedev(device["major"], device["minor"]))

@@ -56,7 +56,8 @@ def run_init(channel: socket.socket, shelter: int, *, new_network: bool) -> NoRe
                 forget_host_tree(shelter)
         if new_network:
             loopback.bring_up_loopback()
-        rehearse(channel)
+        if shelter >= 0:
+            rehearse(channel)
         _live(channel, _read_birth(*_expect(channel, "birth")))
     except BaseException as error:
         tell_failure(channel, error, "init")

@@ -16,7 +16,7 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from runtime.kernel import capabilities, cgroup, mount, openat2, prctl
+from runtime.kernel import capabilities, cgroup, mount, openat2
 from runtime.process import devices, hooks, mounts, protocol, rootfs, stdio
 from runtime.process.cgroup_mount import own_cgroups
 from runtime.process.executable import execute, find_executable, home_of
@@ -98,7 +98,7 @@ def _build_root() -> None:
         _try(mounts.attach_mounts, NOWHERE, [work], {}, lambda: None)
     own_cgroups()
     devices.wanted_devices(spec)
-    _try(devices.prepare_devices, {"linux": {"devices": [{"path": ABSENT, "type": "c", "major": 1, "minor": 3}]}})
+    _try(devices.open_node, {"path": ABSENT, "type": "c", "major": 1, "minor": 3})
     _try(devices.attach_devices, NOWHERE, spec, dict.fromkeys(devices.DEFAULT_DEVICES, NOWHERE))
     _try(devices.make_links, NOWHERE)
     _try(rootfs.make_directory, NOWHERE, ABSENT)
@@ -119,8 +119,9 @@ def _touch_file_system_calls() -> None:
     _try(mount.mount, "", ABSENT, flags=mount.MS_REC | mount.MS_SLAVE)
     _try(mount.umount2, ABSENT, mount.MNT_DETACH)
     _try(openat2.make_file, NOWHERE, f"{ABSENT}/file")
-    _try(os.mkdir, ABSENT, dir_fd=NOWHERE)
-    _try(os.symlink, ABSENT, ABSENT, dir_fd=NOWHERE)
+    # names, not paths: a path that begins with a slash is looked for whatever the descriptor is
+    _try(os.mkdir, "rehearsal", dir_fd=NOWHERE)
+    _try(os.symlink, "rehearsal", "rehearsal", dir_fd=NOWHERE)
 
 
 def _become() -> None:
@@ -131,7 +132,6 @@ def _become() -> None:
     _try(Filter.from_descriptor, NOWHERE, 0)
     _try(os.chdir, ABSENT)
     capabilities.capget()
-    prctl.prctl(prctl.PR_SET_KEEPCAPS, 1)
     environment = dict(entry.split("=", 1) for entry in PROCESS["env"])
     home_of(0)
     _try(find_executable, "rehearsal", environment)
