@@ -13,6 +13,7 @@ from typing import Any
 from schemas.envelope import Metadata
 from schemas.errors import Problem
 from schemas.findings import Findings, without_values
+from schemas.foreign import KINDS as FOREIGN_KINDS
 from schemas.metadata import read_metadata, refuse_unknown
 from schemas.names import API_VERSION, Key, Kind
 from schemas.nearest import suggest
@@ -96,7 +97,8 @@ def _read_kind(value: dict[str, Any], findings: Findings) -> Kind | None:
         findings.refuse((), "kind is missing", f"write `kind:` and one of {', '.join(KINDS)}")
         return None
     if given not in KINDS:
-        remedy = suggest(str(given), KINDS, otherwise=f"known kinds: {', '.join(KINDS)}")
+        near = suggest(str(given), KINDS, otherwise=f"known kinds: {', '.join(KINDS)}")
+        remedy = FOREIGN_KINDS.get(str(given), near)
         findings.refuse(("kind",), f"{shown(given)} is not a kind", remedy)
         return None
     return Kind(given)

@@ -23,6 +23,8 @@ ANNOTATIONS: Mapping[str, tuple[str, ...]] = {
 }
 """The annotations that mean something to the engine, and what each may say. Those without `trimtab/` are free."""
 
+COMPOSE_SECTIONS = ("services", "networks", "volumes", "secrets", "configs")
+"""What a document may begin with that is no manifest, but a compose file."""
 LONGEST_NAME = 63
 MOST_UNKNOWN = 50
 """Unknown fields of one map that are told; who wrote more did not mean this map."""
@@ -48,7 +50,8 @@ def refuse_unknown(path: Path, value: dict[str, Any], known: tuple[str, ...], fi
     unknown = [name for name in value if name not in known and not (path == () and name.startswith("x-"))]
     for name in unknown[:MOST_UNKNOWN]:
         elsewhere = "; what describes the object goes below spec" if path == () else ""
-        remedy = suggest(name, known, otherwise=f"known here: {', '.join(known)}{elsewhere}")
+        meant = known if path or value.keys() & known else (*known, *COMPOSE_SECTIONS)
+        remedy = suggest(name, meant, otherwise=f"known here: {', '.join(known)}{elsewhere}")
         findings.refuse((*path, name), "is not a field here", remedy)
 
 

@@ -17,6 +17,7 @@ SYNONYMS = {
     "mem": "mem_limit",
     "memory": "mem_limit",
     "mounts": "volumes",
+    "retry": "retries",
     "volumemounts": "volumes",
     "workdir": "working_dir",
 }

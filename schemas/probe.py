@@ -13,7 +13,7 @@ from pydantic import model_validator
 from schemas.faults import refuse
 from schemas.field import Spec, part
 from schemas.healthcheck import Healthcheck, Retries
-from schemas.plain_types import Labels, Line, one_of, whole
+from schemas.plain_types import Labels, Line, Text, one_of, whole
 
 PortNumber = Annotated[int, whole(1, 65535)]
 
@@ -40,7 +40,7 @@ class GrpcProbe(Spec):
     """A call of grpc.health.v1.Health/Check: SERVING is healthy."""
 
     port: Annotated[PortNumber, part("Port inside the container.")]
-    service: Annotated[Line, part("The service asked about.", default="the server as a whole")] = ""
+    service: Annotated[Text, part("The service asked about.", default="the server as a whole")] = ""
 
 
 class Probing(Healthcheck):

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from schemas.errors import Place, Problem
 from schemas.field_path import Path, format_path
+from schemas.foreign import FIELDS, TEXT_FIELDS
 from schemas.manifest import Manifest
 from schemas.metadata import FIELDS as METADATA_FIELDS
 from schemas.model_names import deeper_with, names_at
 from schemas.names import Kind
 from schemas.nearest import nearest
-from schemas.spec_words import SHAPES, describe, describe_shape
+from schemas.spec_words import SHAPES, describe, describe_shape, shown
 from schemas.yaml_text import find_spot
 
 if TYPE_CHECKING:
@@ -26,20 +27,6 @@ if TYPE_CHECKING:
 
 MISSING = "missing"
 UNKNOWN = "extra_forbidden"
-ELSEWHERE = {
-    "build": "build the image, push it, and name it with image:",
-    "data": "write content:, environment: or file:",
-    "stringData": "write content:, environment: or file:",
-    "extends": "write an anchor, and merge it with <<:",
-    "external_links": "attach both to one network",
-    "gpus": "name its device files below devices:, as /dev/dri",
-    "label_file": "write labels:",
-    "links": "write depends_on:, and aliases below networks:",
-    "runtime": "leave it out: there is one runtime here",
-    "storage_opt": "mount a Volume with a size where much is written",
-    "volumes_from": "name the volumes themselves",
-}
-"""What other tools have and this engine has not, and what to do instead."""
 MAX_PROBLEMS = 200
 """Problems of one spec that are told: finding the right names for more would take its time."""
 
@@ -137,6 +124,8 @@ def _problem(model: type[BaseModel], manifest: Manifest, fault: Fault) -> Proble
         message, remedy = describe_shape(fault.value, fault.shapes)
     else:
         message, remedy = describe(fault.error)
+    if isinstance(fault.value, str) and path and (meant := TEXT_FIELDS.get(str(path[-1]))):
+        message, remedy = "is a map", f"write {meant}: {fault.value}"
     if manifest.key is not None and manifest.key.kind is Kind.SECRET:
         message = _without(message, fault.value)
     return Problem(_place(manifest, path), str(manifest.key), format_path(("spec", *path)), message, remedy)
@@ -149,15 +138,16 @@ def _place(manifest: Manifest, path: Path) -> Place:
 
 def _right_name(model: type[BaseModel], manifest: Manifest, path: Path) -> str:
     name = str(path[-1])
-    if len(path) == 1 and name in ELSEWHERE:
-        return ELSEWHERE[name]
+    deeper = deeper_with(model, name) if len(path) == 1 else None
+    if len(path) == 1 and deeper is None and manifest.key and name in (foreign := FIELDS.get(manifest.key.kind, {})):
+        return foreign[name]
     known = names_at(model, path[:-1])
     found = nearest(name, known)
     if found is not None:
         return f"did you mean {found}?"
     if len(path) == 1 and name in METADATA_FIELDS:
         return f"write it below metadata, as metadata.{name}"
-    if len(path) == 1 and (deeper := deeper_with(model, name)) is not None:
+    if deeper is not None:
         return f"write it below {deeper.rpartition('.')[0]}, as {deeper}"
     if len(path) > 1 and name in names_at(model, ()):
         return "indent it less: it is a field of the spec itself"
@@ -167,7 +157,7 @@ def _right_name(model: type[BaseModel], manifest: Manifest, path: Path) -> str:
 
 
 def _without(message: str, value: Any) -> str:
-    """The message with the value it repeats struck out."""
-    if not isinstance(value, str | int | float) or not str(value):
+    """The message with the value it repeats struck out. What is not in quotes is our own word."""
+    if isinstance(value, dict | list):
         return message
-    return message.replace(repr(value), "the value").replace(str(value), "...")
+    return message.replace(repr(str(value)), "the value").replace(shown(str(value)), "the value")

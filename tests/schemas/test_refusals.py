@@ -104,6 +104,16 @@ def refusals(kind: Kind, spec: Any) -> list[str]:
                 "write one as in nginx:1.27 or registry.example.com/shop/web"
             ),
         ),
+        ({"restart_policy": "always"}, "spec.restart_policy: is a map; write restart: always"),
+        ({"livenessProbe": {}}, "spec.livenessProbe: is not a field here; write healthcheck:"),
+        ({"container_name": "x"}, "spec.container_name: is not a field here; leave it out: metadata.name is its name"),
+        (
+            {"replicas": 2},
+            (
+                "spec.replicas: is not a field here; a Container is one process: write kind: Service, with "
+                "deploy: {replicas: …}"
+            ),
+        ),
         ({"gpus": "all"}, "spec.gpus: is not a field here; name its device files below devices:, as /dev/dri"),
         ({"environment": ["A=1", "=x"]}, "spec.environment[1]: has no name; write NAME=VALUE"),
         ({"environment": ["A=1", "A=2"]}, "spec.environment[1]: 'A' is given twice; keep one of them"),
@@ -175,6 +185,28 @@ def test_what_docker_lets_cover_the_engines_own_paths_is_accepted(fields: dict[s
         {"apiVersion": "trimtab/v1", "kind": "Container", "metadata": {"name": "a"}, "spec": {"image": "w", **fields}}
     )
     assert len(load([Text("a.json", text)], {})) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("apiVersion: apps/v1\nkind: Deployment\n", "'Deployment' is not a kind; write kind: Service, with deploy:"),
+        ("apiVersion: v1\nkind: ConfigMap\n", "'ConfigMap' is not a kind; write kind: Config"),
+        ("service:\n  web: {image: nginx}\n", "service: is not a field here; did you mean services?"),
+        ("kind: Container\nservice: {}\n", "service: is not a field here; known here: apiVersion, kind"),
+    ],
+)
+def test_what_other_tools_write_is_answered_in_our_words(text: str, said: str) -> None:
+    with pytest.raises(Invalid) as refusal:
+        load([Text("a.yaml", text)], {})
+    assert said in str(refusal.value)
+
+
+def test_a_secrets_short_content_tears_no_words_apart() -> None:
+    text = SECRET + "spec: {content: a, file: b}\n"
+    with pytest.raises(Invalid) as refusal:
+        load([Text("a.yaml", text)], {})
+    assert str(refusal.value) == "a.yaml:4:8 Secret/a spec.content: cannot stand beside file; keep one of them"
 
 
 SECRET = "apiVersion: trimtab/v1\nkind: Secret\nmetadata: {name: a}\n"
