@@ -49,13 +49,16 @@ LINGER_SECONDS = 0.05
 
 DISMISS_SECONDS = 2.0
 
+OTHERS_SECONDS = 10.0
+"""How long to wait for another launcher that has the lock and does not listen yet, or is leaving."""
+
 
 def main(arguments: list[str]) -> NoReturn:
     """Become the engine's launcher, or leave at once where there is one."""
     path, own_cgroup, ready = arguments[0], arguments[1], int(arguments[2])
     close_all_but(ready)
     _detach(path)
-    lock = _take_lock(f"{path}.lock")
+    lock = _lock_unless_another_listens(path)
     if lock is None:
         _say_ready(ready)
         os._exit(0)
@@ -101,6 +104,19 @@ def _redirect(path: str) -> None:
         os.dup2(descriptor, number, inheritable=True)
     os.close(null)
     os.close(log)
+
+
+def _lock_unless_another_listens(path: str) -> int | None:
+    """The engine's lock, also of one that went meanwhile; None where another launcher listens, or holds it too long.
+
+    A client told before would find nobody and start one more, and many of those hold up the one that begins.
+    """
+    deadline = time.monotonic() + OTHERS_SECONDS
+    while (lock := _take_lock(f"{path}.lock")) is None and time.monotonic() < deadline:
+        with contextlib.suppress(FileNotFoundError, ConnectionRefusedError), protocol.connect(path):
+            return None
+        time.sleep(0.01)
+    return lock
 
 
 def _take_lock(path: str) -> int | None:

@@ -15,7 +15,7 @@ from runtime.process.failure import ProcessFailed
 
 LAUNCHER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "launch.py")
 
-START_SECONDS = 10.0
+START_SECONDS = 30.0
 """How long a new launcher may take to answer, and an old one to go."""
 
 

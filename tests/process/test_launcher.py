@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -17,7 +19,7 @@ import pytest
 
 from runtime.kernel.process import open_process, start_time, wait_end
 from runtime.layout import Layout
-from runtime.process import client, monitor, pair, protocol, standby
+from runtime.process import client, launching, monitor, pair, protocol, standby
 from runtime.process.failure import ProcessFailed
 from runtime.process.records import Phase
 from tests.process.bundles import specification
@@ -63,6 +65,22 @@ def test_many_starters_at_once_end_with_one(engine: Layout) -> None:
     starters = [subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) for _ in range(6)]
     said = {starter.communicate(timeout=60)[0].strip() for starter in starters}
     assert said == {str(client.ensure_launcher(engine))}
+
+
+def test_one_that_comes_second_says_nothing_until_it_has_taken_the_place_of_the_first(engine: Layout) -> None:
+    path = str(engine.launcher_socket)
+    lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    reader, writer = os.pipe()
+    arguments = [sys.executable, "-S", "-I", launching.LAUNCHER, path, engine.cgroup(".launcher"), str(writer)]
+    second = subprocess.Popen(arguments, pass_fds=[writer])
+    os.close(writer)
+    assert second.wait(20) == 0, "its parent goes at once"
+    assert not select.select([reader], [], [], 0.3)[0]
+    os.close(lock)
+    assert select.select([reader], [], [], 20)[0]
+    os.close(reader)
+    assert client.ensure_launcher(engine) == int(Path(f"{path}.lock").read_text())
 
 
 def test_it_is_detached_from_whoever_started_it(engine: Layout) -> None:
