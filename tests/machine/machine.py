@@ -113,7 +113,7 @@ def told(plan: Plan) -> list[str]:
     return [action.describe() for action in plan.effective]
 
 
-def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
     """Wait for a condition; it must come true in time."""
     deadline = time.monotonic() + seconds
     while not condition():
