@@ -38,15 +38,18 @@ def check(
     contexts: Collection[str] = (),
     environments: Mapping[str, Mapping[str, str]] | None = None,
     ignore: Ignore | None = None,
+    only_needed: bool = False,
 ) -> tuple[Finding, ...]:
     """Every finding, in the order of places. Raises Invalid where the Dockerfile cannot be evaluated.
+
+    With `only_needed`, what stands inside stages that the target does not need is passed over, as in a build.
 
     `environments` are those of the images known, by reference in full, as `stages.ImageSource` has them.
     """
     given = inputs or Inputs()
     options = check_options(dockerfile, given)
     found: list[Finding] = []
-    for rule, instruction, message in _all(dockerfile, given, contexts, environments or {}, ignore):
+    for rule, instruction, message in _all(dockerfile, given, contexts, environments or {}, ignore, only_needed):
         origin = instruction.origin
         if is_wanted(rule, options, origin.comments):
             found.append(Finding(origin.place, rule, message))
@@ -79,6 +82,7 @@ def _all(
     contexts: Collection[str],
     environments: Mapping[str, Mapping[str, str]],
     ignore: Ignore | None,
+    only_needed: bool,
 ) -> Found:
     yield from _casing(dockerfile)
     yield from _stage_names(dockerfile)
@@ -93,7 +97,8 @@ def _all(
         steps = evaluate(dockerfile, stage.instructions, scope, inputs, globals_)
         end = steps[-1].after if steps else scope
         facts.append(StageFacts(end, is_known, bool(parent and parent.has_workdir), bool(parent and parent.has_shell)))
-        yield from check_stage(stage, steps, facts[-1], ignore)
+        found = check_stage(stage, steps, facts[-1], ignore)
+        yield from (each for each in found if not only_needed or stage.stage.number in graph.needed)
 
 
 def _scope(

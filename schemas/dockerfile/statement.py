@@ -24,6 +24,8 @@ HEREDOC_WORDS = ("add", "copy", "run")
 DEEPEST_TRIGGER = 8
 LONGEST = 4 * 1024 * 1024
 """Characters: a longer file is refused unread."""
+MOST = 4096
+"""Instructions of a file: evaluating takes time that grows with their square."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,9 @@ def divide(text: str, name: str) -> Divided:
     statements, problems = _statements(lines, name, len(directives), escape)
     if not statements and not problems:
         raise Invalid([Problem(Place(name, 1, 1), "", "", "has no instruction", "begin with FROM")])
+    if len(statements) > MOST:
+        place = statements[MOST].line.place(name)
+        problems.append(Problem(place, "", "", f"holds more than {MOST} instructions", "split the build"))
     return Divided(name, tuple(lines), directives, escape, tuple(statements), tuple(problems))
 
 

@@ -166,6 +166,12 @@ def test_the_build_may_say_in_the_files_stead_what_is_checked() -> None:
         check(dockerfile, Inputs({"BUILDKIT_DOCKERFILE_CHECK": "x"}))
 
 
+def test_a_stage_that_is_not_needed_may_be_passed_over() -> None:
+    dockerfile = parse("FROM a AS unused\nCMD x\nFROM b\nMAINTAINER y\n", "Dockerfile")
+    assert [each.place.line for each in check(dockerfile)] == [2, 4]
+    assert [each.place.line for each in check(dockerfile, only_needed=True)] == [4]
+
+
 def test_a_finding_tells_the_nearest_name_and_shows_its_line() -> None:
     dockerfile = parse("ARG VERSION=1\nFROM a:1$VERSON\n", "Dockerfile")
     (found,) = check(dockerfile)

@@ -287,6 +287,11 @@ def test_every_problem_of_a_file_is_told_at_once() -> None:
     ]
 
 
+def test_a_file_of_too_many_instructions_is_refused() -> None:
+    read("FROM a\n" + "ENV b=c\n" * 4095)
+    assert "Dockerfile:4097:1: holds more than 4096 instructions" in refusal("FROM a\n" + "ENV b=c\n" * 4096)
+
+
 def test_an_endless_heredoc_hides_what_follows_it() -> None:
     assert refusal("FROM a\nRUN <<E\nnot an instruction\n").count("Dockerfile:") == 1
 
