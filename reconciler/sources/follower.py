@@ -150,8 +150,8 @@ class Follower:
             self._again()
             return
         except Refused as error:
-            await self._end(revision, Result.REFUSED, error)
             await self._stand_good()
+            await self._end(revision, Result.REFUSED, error)
             return
         if unpin:
             await self._around.unpin(self.followed.set)
