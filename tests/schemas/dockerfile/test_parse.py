@@ -11,6 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from schemas.dockerfile import instructions as typed
+from schemas.dockerfile.heredoc import Heredoc
 from schemas.dockerfile.instructions import Command, Instruction, Pair
 from schemas.dockerfile.parse import Dockerfile, parse, parse_trigger
 from schemas.errors import Invalid
@@ -91,6 +92,39 @@ def test_a_heredoc_is_read_to_its_end_and_no_further() -> None:
     assert heredoc.content == "RUN not an instruction\n# no comment\n\n a \\\n"
     assert (run.command.words, heredoc.expands, run.origin.last_line) == (("<<EOF",), True, 7)
     assert isinstance(user, typed.User)
+
+
+@pytest.mark.parametrize(
+    ("mark", "name", "expands", "strips_tabs", "descriptor"),
+    [
+        ("<<end", "end", True, False, 0),
+        ("<<-end", "end", True, True, 0),
+        ("<< end", "end", True, False, 0),
+        ("3<<end", "end", True, False, 3),
+        ("<<'end'", "end", False, False, 0),
+        ('<<-"end"', "end", False, True, 0),
+        ("<<en'd'", "end", False, False, 0),
+        ("<<e\\'d", "e'd", True, False, 0),
+        ("<<'e'n\\'d", "en'd", False, False, 0),
+        ("<<'the end'", "the end", False, False, 0),
+        ("<<$end", "$end", True, False, 0),
+        ("<<end.txt", "end.txt", True, False, 0),
+        ("python3 <<end -", "end", True, False, 0),
+        ("<<  end  > file", "end", True, False, 0),
+    ],
+)
+def test_a_heredoc_is_named_as_a_shell_would_name_it(
+    mark: str, name: str, expands: bool, strips_tabs: bool, descriptor: int
+) -> None:
+    (run,) = read(f"FROM scratch\nRUN {mark}\n\ta\n{name}\n").stages[0].instructions
+    assert isinstance(run, typed.Run)
+    assert run.heredocs == (Heredoc(name, "\ta\n", expands, strips_tabs, descriptor),)
+
+
+def test_a_heredoc_ends_at_its_own_name_alone() -> None:
+    copy = only("COPY <<a <<b /to\nb\na\na\nb")
+    assert isinstance(copy, typed.Copy)
+    assert [file.content for file in copy.files] == ["b\n", "a\n"]
 
 
 def test_several_heredocs_follow_in_their_order() -> None:
