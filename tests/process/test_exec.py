@@ -49,6 +49,7 @@ def enter(box: Box, process: dict[str, Any], given: bytes = b"") -> tuple[int, s
         return code, stdout.read().decode(), stderr.read().decode()
 
 
+@pytest.mark.vm
 def test_streams_and_exit_code_come_back(running: Box) -> None:
     assert enter(running, command("cat; echo err >&2; exit 7"), b"in\n") == (7, "in\n", "err\n")
 
@@ -78,6 +79,7 @@ def test_pipes_are_handed_over(running: Box) -> None:
         os.close(writer)
 
 
+@pytest.mark.vm
 def test_it_is_in_every_namespace_and_the_cgroup_of_the_container(running: Box) -> None:
     script = "for n in /proc/$$/ns/*; do case $n in *_for_*) ;; *) readlink $n;; esac; done; cat /proc/$$/cgroup"
     seen = client.read_process(running.layout, "one")
@@ -100,6 +102,7 @@ def test_it_gets_its_own_user_environment_and_directory(running: Box) -> None:
     assert enter(running, process)[1].split() == ["1000", "1000", "5", "/tmp", "b", "/", "0077"]
 
 
+@pytest.mark.vm
 def test_it_is_confined_as_the_container_is(running: Box) -> None:
     fields = status_fields(enter(running, {**command(""), "args": ["cat", "/proc/self/status"]})[1])
     wanted = sum(1 << capabilities.NUMBERS[name] for name in capabilities.DEFAULT)
@@ -147,6 +150,7 @@ def test_only_a_running_container_can_be_entered(box: Box) -> None:
         enter(box, command("true"))
 
 
+@pytest.mark.vm
 def test_it_dies_with_the_container(running: Box) -> None:
     codes: list[int] = []
     thread = threading.Thread(target=lambda: codes.append(enter(running, command("touch /up; sleep 600"))[0]))
@@ -193,6 +197,7 @@ def test_whoever_is_inside_cannot_look_into_the_one_who_comes_in(box: Box) -> No
     assert not [word for word in ("python", "socket", "anon_inode", "/work") if word in box.output("one")]
 
 
+@pytest.mark.vm
 def test_the_container_user_is_the_host_user_of_its_maps(running: Box) -> None:
     enter(running, command("sleep 0.01; touch /tmp/x", user={"uid": 7, "gid": 7}, capabilities={}))
     assert (running.layout.container("one") / "upper/tmp/x").stat().st_uid == 7

@@ -96,6 +96,7 @@ def test_a_limit_of_resources_that_does_not_exist(box: Box) -> None:
     assert "RLIMIT_JOY" in failure.message
 
 
+@pytest.mark.vm
 def test_a_limit_the_cgroup_does_not_know(box: Box) -> None:
     spec = specification("true")
     spec["linux"]["resources"]["joy"] = {"limit": 1}
@@ -119,6 +120,7 @@ def test_a_device_the_host_does_not_have(box: Box) -> None:
     assert (failure.step, failure.path) == ("device", "/dev/none")
 
 
+@pytest.mark.vm
 def test_layers_on_a_file_system_that_cannot_be_mapped_are_told_by_its_name(box: Box) -> None:
     box.layout.root.mkdir(exist_ok=True)
     mount.mount("ramfs", str(box.layout.root), "ramfs")

@@ -17,6 +17,7 @@ from tests.process.test_exec import command, enter
 pytestmark = pytest.mark.kernel
 
 
+@pytest.mark.vm
 def test_the_interpreter_of_an_init_cannot_be_written_through_its_proc_entry(box: Box) -> None:
     """CVE-2019-5736: a script whose interpreter is /proc/self/exe stays our interpreter, now inside the container."""
     box.write("one", in_host_users(specification("sleep", "600")))
@@ -106,6 +107,7 @@ def test_nobody_inside_can_reach_the_sockets_outside(box: Box) -> None:
     assert text.split() == ["1", "0"]
 
 
+@pytest.mark.vm
 def test_devices_in_a_layer_stay_dead(box: Box) -> None:
     spec = specification(
         "sh", "-c", "head -c 1 /disk > /dev/null 2>&1 && echo open || echo shut; (: > /dev/null) && echo null"

@@ -15,6 +15,7 @@ from tests.process.conftest import Box
 pytestmark = pytest.mark.kernel
 
 
+@pytest.mark.vm
 def test_root_inside_is_nobody_outside(box: Box) -> None:
     text = box.shell("cat /proc/self/uid_map /proc/self/gid_map; id -u; stat -c '%u %g' /bin/busybox; touch /made")
     maps, groups, uid, owner = text.splitlines()
@@ -33,6 +34,7 @@ def test_many_ranges_of_ids_are_mapped(box: Box) -> None:
     assert [int(line.split()[1]) for line in text.splitlines()] == [HOST_ID + 2 * number for number in range(200)]
 
 
+@pytest.mark.vm
 def test_capabilities_are_the_ones_asked_for(box: Box) -> None:
     fields = status_fields(box.shell("cat /proc/self/status"))
     wanted = sum(1 << capabilities.NUMBERS[name] for name in capabilities.DEFAULT)
@@ -58,6 +60,7 @@ def test_another_user_has_no_capabilities_but_ambient_ones(box: Box) -> None:
     assert fields["Groups"].split() == ["7", "9"]
 
 
+@pytest.mark.vm
 @pytest.mark.parametrize("no_new_privs", [False, True])
 def test_seccomp_filters_with_and_without_no_new_privileges(box: Box, no_new_privs: bool) -> None:
     script = "cat /proc/self/status; unshare -m true 2>&1 || echo refused"
@@ -82,6 +85,7 @@ def test_limits_of_resources_are_set(box: Box) -> None:
     assert box.shell("ulimit -Sn; ulimit -Hn; ulimit -Hc", rlimits=limits).split() == ["100", "200", "0"]
 
 
+@pytest.mark.vm
 def test_masked_paths_show_nothing_and_read_only_ones_take_nothing(box: Box) -> None:
     text = box.shell(
         "wc -c < /proc/keys; ls -A /sys/firmware | wc -l;"
@@ -111,6 +115,7 @@ def test_loopback_is_up(box: Box) -> None:
     assert "LOOPBACK,UP" in box.shell("ip -o link show lo")
 
 
+@pytest.mark.vm
 @pytest.mark.parametrize("own_users", [True, False])
 def test_devices_work_and_no_others_do(box: Box, own_users: bool) -> None:
     script = (
@@ -144,6 +149,7 @@ def test_standard_mounts_have_their_options(box: Box) -> None:
     assert not any("/trimtab-" in source for source in sources.values())
 
 
+@pytest.mark.vm
 @pytest.mark.parametrize("own_users", [True, False])
 def test_nothing_of_the_hosts_tree_is_left_under_or_over_the_root(box: Box, own_users: bool) -> None:
     spec = specification("sleep", "600")
@@ -157,6 +163,7 @@ def test_nothing_of_the_hosts_tree_is_left_under_or_over_the_root(box: Box, own_
     assert all(fields[4].split("/")[1] in {"", "proc", "sys", "dev"} for fields in mounts)
 
 
+@pytest.mark.vm
 def test_its_cgroups_show_as_roots(box: Box) -> None:
     lines = box.shell("cat /proc/self/cgroup").splitlines()
     own = [line for line in lines if re.search(":(pids|memory|):/", line)]
@@ -164,6 +171,7 @@ def test_its_cgroups_show_as_roots(box: Box) -> None:
     assert all(line.endswith(":/") for line in own)
 
 
+@pytest.mark.vm
 def test_a_cgroup_limit_can_be_read_inside(box: Box) -> None:
     script = "cat /sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null || cat /sys/fs/cgroup/memory.max"
     assert box.shell(script).strip() == str(64 << 20)
@@ -188,6 +196,7 @@ def test_a_read_only_root_takes_nothing(box: Box) -> None:
     assert "shm" in text.splitlines()
 
 
+@pytest.mark.vm
 def test_sysctls_of_its_namespaces_are_set(box: Box) -> None:
     spec = specification("cat", "/proc/sys/net/ipv4/ip_unprivileged_port_start", "/proc/sys/kernel/msgmax")
     spec["linux"]["sysctl"] = {"net.ipv4.ip_unprivileged_port_start": "0", "kernel.msgmax": "65000"}

@@ -54,6 +54,7 @@ def test_there_is_one_and_it_is_found_again(engine: Layout) -> None:
     assert start_time(pid) is not None
 
 
+@pytest.mark.vm
 def test_many_starters_at_once_end_with_one(engine: Layout) -> None:
     script = (
         "import sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path;"
@@ -101,6 +102,7 @@ def test_it_is_detached_from_whoever_started_it(engine: Layout) -> None:
     assert (engine.run / "launcher.sock").stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.vm
 def test_killed_it_leaves_containers_alone_and_the_next_call_starts_another(box: Box) -> None:
     box.begin("one", specification("sh", "-c", "trap 'echo over; exit 4' USR1; echo up; while :; do sleep 0.02; done"))
     wait_until(lambda: box.output("one") == "up\n")

@@ -16,6 +16,7 @@ from tests.process.conftest import Box
 pytestmark = pytest.mark.kernel
 
 
+@pytest.mark.vm
 def test_a_container_runs_and_its_exit_code_is_recorded(box: Box) -> None:
     record, text = box.run(specification("sh", "-c", "echo hello; exit 7"))
     assert (record.exit_code, record.signal, record.oom_killed, record.error) == (7, None, False, "")
@@ -84,6 +85,7 @@ def wait_for_output(box: Box, text: str, name: str = "one") -> None:
     pytest.fail(f"{name} ended without writing {text!r}")
 
 
+@pytest.mark.vm
 def test_stop_kills_the_whole_tree_after_the_grace(box: Box) -> None:
     script = 'trap "" TERM; (trap "" TERM; sleep 61) & echo up; sleep 62'
     box.begin("one", specification("sh", "-c", script))
@@ -100,6 +102,7 @@ def test_a_created_container_is_stopped_without_waiting_for_the_grace(box: Box) 
     assert record.started_at is None
 
 
+@pytest.mark.vm
 def test_a_paused_container_can_be_stopped(box: Box) -> None:
     box.begin("one", specification("sleep", "60"))
     client.pause(box.layout, "one")
@@ -115,6 +118,7 @@ def test_a_signal_reaches_init(box: Box) -> None:
     assert not client.kill(box.layout, "one", signal.SIGUSR1)
 
 
+@pytest.mark.vm
 def test_a_signal_to_the_whole_tree_reaches_children(box: Box) -> None:
     script = '(trap "echo child; exit" USR1; echo up; while :; do sleep 0.02; done) & trap "" USR1; wait; echo over'
     box.begin("one", specification("sh", "-c", script))
@@ -164,6 +168,7 @@ def test_the_exit_record_outlives_the_live_state(box: Box) -> None:
     assert (seen.phase, seen.exit) == (Phase.EXITED, record)
 
 
+@pytest.mark.vm
 def test_a_hog_of_memory_is_told_from_other_kills(box: Box) -> None:
     spec = specification("sh", "-c", "tail /dev/zero")
     spec["linux"]["resources"]["memory"] = {"limit": 16 << 20, "swap": 16 << 20}
@@ -173,6 +178,7 @@ def test_a_hog_of_memory_is_told_from_other_kills(box: Box) -> None:
     assert record.exit_code == 137
 
 
+@pytest.mark.vm
 def test_a_fork_bomb_stays_inside_its_limit(box: Box) -> None:
     spec = specification("sh", "-c", "f() { f | f & }; f; sleep 0.3; echo end")
     spec["linux"]["resources"]["pids"] = {"limit": 24}

@@ -75,11 +75,13 @@ def test_a_read_only_bind_takes_nothing(box: Box, source: Path) -> None:
     assert not (source / "x").exists()
 
 
+@pytest.mark.vm
 def test_with_id_mapping_root_inside_writes_as_root_on_disk(box: Box, source: Path) -> None:
     run(box, "touch /m/mapped; stat -c %u /m/file", bound(source, "/m", "idmap"))
     assert (source / "mapped").stat().st_uid == 0
 
 
+@pytest.mark.vm
 def test_without_id_mapping_the_hosts_files_are_strange(box: Box, source: Path) -> None:
     assert run(box, "stat -c %u /m/file; touch /m/x 2>/dev/null || echo no", bound(source, "/m")) == ["65534", "no"]
     source.chmod(0o777)
@@ -98,6 +100,7 @@ def test_recursive_binds_bring_what_is_mounted_below(box: Box, nested: Path) -> 
     assert run(box, script, bound(nested, "/r", "rbind"), bound(nested, "/b")) == ["deep", "0"]
 
 
+@pytest.mark.vm
 def test_recursive_read_only_covers_what_is_mounted_below(box: Box, nested: Path) -> None:
     (nested / "inner").chmod(0o777)
     script = "touch /top/inner/x && echo top; touch /all/inner/x 2>&1 | grep -o Read-only"
@@ -125,6 +128,7 @@ def test_a_target_behind_a_symlink_stays_inside(box: Box, source: Path) -> None:
     assert list(outside.iterdir()) == []
 
 
+@pytest.mark.vm
 def test_a_tmpfs_has_its_size_and_may_start_with_the_images_files(box: Box) -> None:
     tmpfs = {"destination": "/etc", "type": "tmpfs", "options": ["tmpcopyup", "size=1m", "mode=755", "nosuid"]}
     lines = run(box, "cat /etc/passwd | head -n 1; df -m /etc | tail -n 1 | awk '{print $2}'; stat -c %a /etc", tmpfs)
@@ -137,6 +141,7 @@ def test_a_read_only_tmpfs_can_hold_targets_of_later_mounts(box: Box, source: Pa
     assert lines == ["from the host", "Read-only"]
 
 
+@pytest.mark.vm
 def test_what_the_container_mounts_does_not_show_outside(box: Box, nested: Path) -> None:
     spec = in_host_users(specification("sh", "-c", "mount -t tmpfs tmpfs /m/inner && touch /m/inner/seen"))
     spec["mounts"].append(bound(nested, "/m", "rbind"))
@@ -167,6 +172,7 @@ def test_a_wrong_option_is_named_with_the_kernels_words(box: Box) -> None:
     assert (caught.value.step, caught.value.path) == ("mount tmpfs", "/x")
 
 
+@pytest.mark.vm
 def test_layers_are_seen_highest_first_and_never_written(box: Box) -> None:
     layers = [box.layout.root / name for name in ("high", "low")]
     for layer in layers:
@@ -227,6 +233,7 @@ def test_a_plain_directory_can_be_the_root(box: Box, tmp_path: Path) -> None:
     assert (tree / "made").exists()
 
 
+@pytest.mark.vm
 @pytest.mark.parametrize("detached", [True, False])
 def test_both_ways_of_mounting_an_overlay_give_the_same(
     box: Box, monkeypatch: pytest.MonkeyPatch, detached: bool

@@ -71,6 +71,7 @@ def test_processes_and_messages_of_another_container_are_joined(first: Box) -> N
     assert seen.phase.can_exec
 
 
+@pytest.mark.vm
 def test_users_and_network_of_another_container_are_joined_together(first: Box) -> None:
     spec = joining(
         specification("sh", "-c", "ip link set lo down && ip link set lo up && echo mine"),
@@ -135,6 +136,7 @@ def test_names_and_messages_of_the_host_are_shared_where_asked(box: Box) -> None
     assert (record.exit_code, text.strip()) == (0, os.uname().nodename)
 
 
+@pytest.mark.vm
 def test_clocks_are_set_back(box: Box) -> None:
     spec = specification("sh", "-c", "cut -d. -f1 /proc/uptime")
     spec["linux"]["namespaces"].append({"type": "time"})

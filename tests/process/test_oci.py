@@ -94,6 +94,7 @@ def test_run_passes_streams_and_the_exit_code(face: Face) -> None:
     assert face("list", "-q").stdout.strip() == ""
 
 
+@pytest.mark.vm
 def test_a_life_by_the_verbs(face: Face) -> None:
     face.write(plain("sleep", "600"))
     pid_file = face.bundle / "pid"
@@ -245,6 +246,7 @@ def test_a_hook_that_fails_undoes_the_container(face: Face, hook: dict[str, Any]
     assert "does not exist" in face("state", "one", check=False).stderr
 
 
+@pytest.mark.vm
 def test_limits_are_updated(face: Face) -> None:
     face.write(plain("sleep", "600"))
     face("run", "--detach", "one")

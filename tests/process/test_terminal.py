@@ -61,6 +61,7 @@ def in_thread(call: Any, *arguments: Any) -> tuple[threading.Thread, list[Any]]:
     return thread, results
 
 
+@pytest.mark.vm
 def test_an_exec_on_a_terminal_has_one_of_the_containers(box: Box, screen: Screen) -> None:
     box.begin("one", specification("sleep", "600"))
     process = command("tty; stty size; read line; echo got $line; exit 4")
