@@ -18,6 +18,7 @@ from runtime.layout import Layout
 @click.option(
     "--against", type=int, metavar="REV", help="Show what `rollback --to REV` would change, in place of PATH."
 )
+@click.option("--fs", "container", metavar="CONTAINER", help="List the files it has changed of its image: A, C, D.")
 @click.option("--prune", is_flag=True, help="Show what --prune would delete, too.")
 @click.option("--allow-empty", is_flag=True, help="With --prune: manifests without any object are meant.")
 @click.option("-o", "output", type=click.Choice(["text", "json"]), default="text", help="Format [text].")
@@ -28,6 +29,7 @@ def command(
     set_name: str | None,
     env_files: tuple[str, ...],
     against: int | None,
+    container: str | None,
     prune: bool,
     allow_empty: bool,
     output: str,
@@ -37,6 +39,12 @@ def command(
     A difference that somebody made on the machine is marked [drift]. Exit 0: no difference, 1: differences,
     2: refused.
     """
+    if container is not None and not paths and against is None:
+        from reconciler.cli.file_changes import print_changes
+
+        sys.exit(print_changes(layout, container, output))
+    if container is not None:
+        raise click.UsageError("--fs stands alone")
     from reconciler.cli.show import show_plan
     from reconciler.engine import open_engine
     from reconciler.prune import Pruning

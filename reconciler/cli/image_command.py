@@ -116,3 +116,33 @@ def import_(
 
     config = ImageConfig(env=env, cmd=cmd, entrypoint=entrypoint, user=user, working_dir=workdir)
     click.echo(import_rootfs(layout, name, file, config, quiet=quiet).name)
+
+
+@command.command(short_help="Make an image of what a container has changed.")
+@click.argument("container", shell_complete=complete_names("Container"))
+@click.argument("name")
+@click.option("-a", "--author", default="", metavar="TEXT", help="Who made it, for its history.")
+@click.option("-m", "--message", default="", metavar="TEXT", help="What was changed, for its history.")
+@click.option(
+    "-c", "--change", "changes", multiple=True, metavar="INSTRUCTION", help="Of a Dockerfile, as 'CMD [\"serve\"]'."
+)
+@click.option("--pause/--no-pause", default=True, help="Hold the container meanwhile [--pause].")
+@QUIET
+@click.pass_obj
+def commit(
+    layout: Layout,
+    container: str,
+    name: str,
+    author: str,
+    message: str,
+    changes: tuple[str, ...],
+    pause: bool,
+    quiet: bool,
+) -> None:
+    """Make an image called NAME of a container: its image, and a layer of what it has changed.
+
+    What is mounted in it (volumes, tmpfs, secrets) is not part of the image.
+    """
+    from reconciler.cli.image_commit import commit as make
+
+    click.echo(make(layout, container, name, (author, message), changes, pause=pause, quiet=quiet).name)

@@ -41,6 +41,16 @@ def _send(layout: Layout, record: ImageRecord, file: str, form: str) -> None:
 
 
 def _save_file(layout: Layout, record: ImageRecord, path: Path, form: Form) -> None:
+    """Whole or not at all; a pipe or a device (/dev/null) is written to, and stays what it is."""
+    if path.exists() and not path.is_file():
+        with path.open("wb") as out:
+            save_image(layout, record, out.write, form)
+        return
+    if path.exists() and not path.is_file():
+        # a device or a pipe: it must not be replaced by a file
+        with path.open("wb") as out:
+            save_image(layout, record, out.write, form)
+        return
     temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
         with temporary.open("xb") as out:

@@ -40,19 +40,28 @@ def _tarred(directory: str) -> Iterator[BinaryIO]:
 
 
 class Taken:
-    """Where standard output goes: `file`, or None for our own."""
+    """Where standard output goes: `file`, or None for our own.
+
+    A pipe or a device (/dev/null) is written to, and stays what it is.
+    """
 
     def __init__(self, path: str = "", *, is_layout: bool = False) -> None:
+        # a device or a pipe must not be replaced by a file
+        self._in_place = os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
         self._path = path
         self._is_layout = is_layout
-        self._new = f"{os.path.dirname(path) or '.'}/.{os.path.basename(path)}.{os.getpid()}.new" if path else ""
-        self.file: Any = open(self._new, "xb") if path else None  # noqa: SIM115 - closed by `keep` or `close`
+        hidden = f"{os.path.dirname(path) or '.'}/.{os.path.basename(path)}.{os.getpid()}.new"
+        self._new = path if self._in_place else hidden
+        mode = "wb" if self._in_place else "xb"
+        self.file: Any = open(self._new, mode) if path else None  # noqa: SIM115 - closed by `keep` or `close`
 
     def keep(self) -> None:
         """It is whole: let it be there under its name."""
         if self.file is None:
             return
         self.file.flush()
+        if self._in_place:
+            return
         os.fsync(self.file.fileno())
         self.file.close()
         if self._is_layout:
@@ -63,7 +72,7 @@ class Taken:
     def close(self) -> None:
         if self.file is not None:
             self.file.close()
-            if os.path.exists(self._new):
+            if not self._in_place and os.path.exists(self._new):
                 os.unlink(self._new)
 
 

@@ -94,6 +94,12 @@ def _found(making: Making, damaged: ImageRecord | None, settings: RegistrySettin
             return bring_archive(making.store, wanted.archive, wanted.for_platform, making.limits, report)
         case Origin.ROOTFS:
             return _from_rootfs(making)
+        case Origin.CONTAINER:
+            raise Refused(
+                f"the image {wanted.name} was made of the container {wanted.container} and is damaged",
+                step="find image",
+                hint="commit the container again",
+            )
 
 
 def _from_rootfs(making: Making) -> Found:

@@ -19,6 +19,7 @@ class Origin(StrEnum):
     REF = "ref"
     ARCHIVE = "archive"
     ROOTFS = "rootfs"
+    CONTAINER = "container"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class ImageRecord:
     name: str
     origin: Origin
     reference: str
-    """The registry reference, or the path on this machine, as it was asked for."""
+    """The registry reference, the path on this machine or the container, as it was asked for."""
     digest: str
     """Of the manifest."""
     media_type: str

@@ -76,14 +76,14 @@ def write_tree(root: str | os.PathLike[str], sink: Callable[[bytes], None]) -> N
     fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         found = os.fstat(fd)
-        writer = _TreeWriter(sink, found.st_dev)
+        writer = TreeWriter(sink, found.st_dev)
         writer.directory(fd, b"./", found, 0)
         sink(end())
     finally:
         os.close(fd)
 
 
-class _TreeWriter:
+class TreeWriter:
     """The state of one walk: which files were met, to write their further names as links."""
 
     def __init__(self, sink: Callable[[bytes], None], device: int) -> None:
@@ -102,16 +102,31 @@ class _TreeWriter:
 
     def _one(self, above: int, name: bytes, path: bytes, depth: int) -> None:
         found = os.stat(name, dir_fd=above, follow_symlinks=False)
-        mode = found.st_mode
-        if stat.S_ISSOCK(mode):
-            return
-        if stat.S_ISDIR(mode):
+        if stat.S_ISDIR(found.st_mode):
             fd = os.open(name, _OPEN_DIRECTORY, dir_fd=above)
             try:
                 self.directory(fd, path + b"/", os.fstat(fd), depth + 1)
             finally:
                 os.close(fd)
-        elif found.st_nlink > 1 and found.st_ino in self._linked:
+        else:
+            self._leaf(above, name, path, found)
+
+    def alone(self, above: int, name: bytes, path: bytes) -> None:
+        """The entry `name` of the directory `above` as `path`, of a directory nothing that is in it."""
+        found = os.stat(name, dir_fd=above, follow_symlinks=False)
+        if stat.S_ISDIR(found.st_mode):
+            fd = os.open(name, _OPEN_DIRECTORY, dir_fd=above)
+            try:
+                self._sink(header(member_of(path + b"/", b"5", os.fstat(fd), xattrs_of(fd))))
+            finally:
+                os.close(fd)
+        else:
+            self._leaf(above, name, path, found)
+
+    def _leaf(self, above: int, name: bytes, path: bytes, found: os.stat_result) -> None:
+        if stat.S_ISSOCK(found.st_mode):
+            return
+        if found.st_nlink > 1 and found.st_ino in self._linked:
             self._sink(header(member_of(path, b"1", found, link=self._linked[found.st_ino])))
         else:
             if found.st_nlink > 1:

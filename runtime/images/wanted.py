@@ -19,14 +19,16 @@ VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class ImageWanted:
-    """Exactly one of `ref`, `archive`, `rootfs`."""
+    """Exactly one of `ref`, `archive`, `rootfs`, `container`."""
 
     name: str
     ref: str | None = None
     archive: Path | None = None
     rootfs: Path | None = None
+    container: str | None = None
+    """Its changes, committed."""
     config: ImageConfig = field(default_factory=ImageConfig)
-    """Only with `rootfs`."""
+    """Only with `rootfs` and `container`."""
     pull_policy: str = "missing"
     """Compose's `always`, `missing` (or `if_not_present`), `never`."""
     platform: Platform | None = None
@@ -35,10 +37,15 @@ class ImageWanted:
     @property
     def origin(self) -> Origin:
         """Raises Refused unless exactly one source is named."""
-        sources = {Origin.REF: self.ref, Origin.ARCHIVE: self.archive, Origin.ROOTFS: self.rootfs}
+        sources = {
+            Origin.REF: self.ref,
+            Origin.ARCHIVE: self.archive,
+            Origin.ROOTFS: self.rootfs,
+            Origin.CONTAINER: self.container,
+        }
         named = [origin for origin, source in sources.items() if source is not None]
         if len(named) != 1:
-            raise Refused("name one of ref, archive, rootfs", step="read")
+            raise Refused("name one of ref, archive, rootfs, container", step="read")
         return named[0]
 
     @property
@@ -48,7 +55,9 @@ class ImageWanted:
 
     @property
     def source(self) -> str:
-        """The reference in full, or the path. Raises Refused."""
+        """The reference in full, the path, or the container's name. Raises Refused."""
+        if self.container is not None:
+            return self.container
         return str(self.path) if self.path is not None else str(self.reference())
 
     @property
@@ -68,7 +77,7 @@ class ImageWanted:
             "version": VERSION,
             "origin": self.origin.value,
             "source": self.source,
-            "config": self.config.fields() if self.origin is Origin.ROOTFS else {},
+            "config": self.config.fields() if self.origin in (Origin.ROOTFS, Origin.CONTAINER) else {},
             "platform": asdict(self.for_platform),
         }
         return digest_of(canonical_json(wish))

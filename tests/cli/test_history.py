@@ -43,7 +43,8 @@ def revisions(engine: Engine, *arguments: str) -> list[dict[str, object]]:
 
 
 def memory_limit(engine: Engine) -> object:
-    return json.loads(engine.ok("describe", "container/web", "-o", "json").out)["facts"]["limits"]["memory"]["limit"]
+    (item,) = json.loads(engine.ok("get", "container/web", "-o", "json").out)["items"]
+    return item["facts"]["limits"]["memory"]["limit"]
 
 
 def test_every_apply_that_asked_for_something_else_is_a_revision(engine: Engine) -> None:

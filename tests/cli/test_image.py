@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,6 +59,16 @@ def test_an_image_travels_by_archive_and_by_stream(image_only: Engine, engine: E
     engine.ok("image", "save", "again", "--format", "oci-layout", "--output", "layout")
     assert json.loads((engine.base / "layout/oci-layout").read_text()) == {"imageLayoutVersion": "1.0.0"}
     assert engine.ok("image", "ls", "-o", "name").lines == ["again", "busybox"]
+
+
+def test_a_pipe_that_is_saved_to_stays_one(image_only: Engine) -> None:
+    pipe = image_only.base / "pipe"
+    os.mkfifo(pipe)
+    reader = subprocess.Popen(["wc", "-c", pipe], stdout=subprocess.PIPE)
+    image_only.ok("image", "save", "busybox", "--output", str(pipe))
+    said, _ = reader.communicate(timeout=30)
+    assert pipe.is_fifo() and int(said.split()[0]) > 100_000
+    pipe.unlink()
 
 
 def test_removing_the_last_image_frees_its_layers(engine: Engine, rootfs_tar: Path) -> None:
