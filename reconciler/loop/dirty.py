@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from schemas.names import Key
@@ -34,13 +34,16 @@ class Dirty:
             if known is None or at < known.at or (known.last and not last and at <= known.at):
                 self._marks[key] = Mark(at, why, last)
 
-    def next_at(self) -> float | None:
-        """When the first is due; None where nothing is marked."""
-        return min((mark.at for mark in self._marks.values()), default=None)
+    def next_at(self, busy: Collection[Key] = ()) -> float | None:
+        """When the first is due of those that nobody is busy with; None where there is none."""
+        return min((mark.at for key, mark in self._marks.items() if key not in busy), default=None)
 
-    def take(self, now: float, most: int) -> dict[Key, str]:
-        """What is due, with why; it is marked no more. At most so many, those first to which something happened."""
-        due = [(mark.last, key) for key, mark in self._marks.items() if mark.at <= now]
+    def take(self, now: float, most: int, busy: Collection[Key] = ()) -> dict[Key, str]:
+        """What is due and nobody is busy with, with why; it is marked no more.
+
+        At most so many, those first to which something happened.
+        """
+        due = [(mark.last, key) for key, mark in self._marks.items() if mark.at <= now and key not in busy]
         if len(due) > most:
             due.sort(key=lambda pair: pair[0])
         return {key: self._marks.pop(key).why for _, key in due[:most]}

@@ -1,7 +1,8 @@
 """The loop itself: waits for marks, looks at what is marked, and marks again what has to wait.
 
-Lives in one event loop; everything that touches kernel, disk or store happens in the worker's threads, one pass at a
-time. Reads what is wanted from the store, so it does not care who applied it, or where.
+Lives in one event loop; everything that touches kernel, disk or store happens in the worker's threads. A few passes run
+beside each other, so that a container that takes its time to stop keeps nobody waiting; no two act on one object. Reads
+what is wanted from the store, so it does not care who applied it, or where.
 """
 
 from __future__ import annotations
@@ -9,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from reconciler.actions import Action, Verb
 from reconciler.apply import Outcome, Result, Stop, never
 from reconciler.backoff import after_failure
 from reconciler.engine import Engine
 from reconciler.intent import Declarations
+from reconciler.loop.claims import Claims
 from reconciler.loop.dirty import Dirty
 from reconciler.loop.memory import Memory
 from reconciler.loop.passes import Passed, Passing, pass_over
@@ -29,6 +31,8 @@ from schemas.names import Key
 AT_ONCE = 100
 """Objects of one pass: so many cost little more than one, and what happens meanwhile need not wait for long."""
 POSTPONED_SECONDS = 0.1
+ENDING_SECONDS = 15.0
+"""For actions that are under way when the loop is to end."""
 
 
 class Loop:
@@ -53,9 +57,15 @@ class Loop:
         self._declarations = Declarations()
         self._threads = OwnThreads()
         self._stale = True
+        self._fault: BaseException | None = None
+        self._ending = False
         self._wake: asyncio.Event = asyncio.Event()
         self._idle: asyncio.Event = asyncio.Event()
-        self._passing = Passing(engine, self.memory, self._threads, self.settings.parallel, _unwatched, stop)
+        self._claims = Claims(engine.layout.lock)
+        self._running: dict[asyncio.Task[None], frozenset[Key]] = {}
+        self._passing = Passing(
+            engine, self.memory, self._claims, self._threads, self.settings.parallel, _unwatched, stop
+        )
 
     def mark(self, keys: Iterable[Key], why: str) -> None:
         """Look at these as soon as possible. In the loop's own thread."""
@@ -84,13 +94,18 @@ class Loop:
         timers = [asyncio.create_task(self._resync()), asyncio.create_task(self._watch_store())]
         try:
             while True:
+                if self._fault is not None:
+                    raise self._fault
                 if self._stale:
                     await self._refresh(watching)
-                if not await self._look(watching):
-                    await self._rest()
+                self._begin(watching)
+                await self._rest()
         finally:
+            self._ending = True
             for timer in timers:
                 timer.cancel()
+            if self._running:
+                await asyncio.wait(self._running, timeout=ENDING_SECONDS)
             watching.close()
 
     async def _resync(self) -> None:
@@ -119,13 +134,15 @@ class Loop:
             self._dirty.mark([key], "it is wanted differently" if before.desired else "the loop started")
 
     async def _rest(self) -> None:
-        """Until something is marked or due."""
+        """Until something is marked or due, or a pass has ended."""
         self._wake.clear()
-        due = self._dirty.next_at()
+        full = len(self._running) >= self.settings.passes
+        due = None if full else self._dirty.next_at(self._busy())
         left = None if due is None else due - time.monotonic()
-        if left is not None and left <= 0:
+        if self._stale or (left is not None and left <= 0):
             return
-        self._idle.set()
+        if not self._running:
+            self._idle.set()
         try:
             await asyncio.wait_for(self._wake.wait(), left)
         except TimeoutError:
@@ -133,35 +150,52 @@ class Loop:
         finally:
             self._idle.clear()
 
-    async def _look(self, watching: Watching) -> bool:
-        """One pass over what is due; whether there was anything."""
-        due = self._dirty.take(time.monotonic(), AT_ONCE)
+    def _busy(self) -> frozenset[Key]:
+        """What the passes under way were begun for, and what they act on."""
+        return frozenset().union(self._claims.held, *self._running.values())
+
+    def _begin(self, watching: Watching) -> None:
+        """A pass for each set of which something is due."""
+        if len(self._running) >= self.settings.passes:
+            return
+        due = self._dirty.take(time.monotonic(), AT_ONCE, self._busy())
         for name, keys in self.wanted.by_set(due).items():
-            self.passes += 1
-            self._tell("pass", {"set": name, "objects": {str(key): due[key] for key in sorted(keys)}})
-            try:
-                passed = await self._worker.write(pass_over, self._passing, self.wanted, name, keys)
-            except (TrimtabError, OSError) as error:
-                self._failed_to_look(keys, error)
-                continue
-            self._take_in(passed, keys, due)
-            watching.follow(passed.living)
-            if passed.outcomes:
-                watching.look_again()
-        return bool(due)
+            task = asyncio.create_task(self._pass(watching, name, {key: due[key] for key in keys}))
+            self._running[task] = frozenset(keys)
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._running.pop(task, None)
+        self._wake.set()
+        if not task.cancelled() and task.exception() is not None:
+            self._fault = task.exception()
+
+    async def _pass(self, watching: Watching, name: str, due: dict[Key, str]) -> None:
+        self.passes += 1
+        self._tell("pass", {"set": name, "objects": {str(key): due[key] for key in sorted(due)}})
+        try:
+            passed = await self._worker.do(pass_over, self._passing, self.wanted, name, frozenset(due))
+        except (TrimtabError, OSError) as error:
+            self._failed_to_look(due, error)
+            return
+        self._take_in(passed, due)
+        watching.follow(passed.living)
+        if passed.outcomes:
+            watching.look_again()
 
     def _failed_to_look(self, keys: Iterable[Key], error: Exception) -> None:
         self._tell("pass.failed", {"error": str(error)})
         self._dirty.mark(keys, "could not be looked at", time.monotonic() + 1.0)
 
-    def _take_in(self, passed: Passed, keys: Iterable[Key], why: dict[Key, str]) -> None:
+    def _take_in(self, passed: Passed, why: Mapping[Key, str]) -> None:
         """What the pass says about later."""
         now = time.monotonic()
         if passed.postponed:
-            self._stale = True
-            for key in keys:
-                self._dirty.mark([key], why[key], now + POSTPONED_SECONDS)
+            self._stale = self._stale or data_version(self._engine) != self.wanted.version
+            for key, reason in why.items():
+                self._dirty.mark([key], reason, now + POSTPONED_SECONDS)
             return
+        self._dirty.mark(passed.busy, "somebody acted on what it stands on", now + POSTPONED_SECONDS)
         for outcome in passed.outcomes:
             self._tell("action", _told(outcome))
             if outcome.ok:

@@ -10,7 +10,7 @@ from reconciler.actions import Action
 from reconciler.apply import Outcome, Result, Stop, Watch, never
 from reconciler.engine import Engine
 from reconciler.intent import Intent
-from reconciler.lock import engine_lock
+from reconciler.loop.claims import Claims
 from reconciler.loop.holding import Holding
 from reconciler.loop.memory import Memory
 from reconciler.loop.wanted import Wanted, data_version
@@ -24,9 +24,6 @@ from runtime.process.client import read_process
 from runtime.process.records import Phase, ProcessRecord
 from schemas.errors import RetryLater
 from schemas.names import Key, Kind
-
-LOCK_SECONDS = 0.0
-"""The loop never waits for the lock: it comes back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +45,8 @@ class Passed:
     decisions: Mapping[Key, Decision | None] = field(default_factory=dict)
     held: frozenset[Key] = frozenset()
     postponed: bool = False
+    busy: frozenset[Key] = frozenset()
+    """Somebody else acts on these, or on what they stand on."""
     living: list[Living] = field(default_factory=list)
 
 
@@ -57,6 +56,7 @@ class Passing:
 
     engine: Engine
     memory: Memory
+    claims: Claims
     threads: OwnThreads
     parallel: int
     watch: Watch
@@ -80,15 +80,21 @@ def _act(passing: Passing, wanted: Wanted, intent: Intent, keys: Iterable[Key], 
     if kept.plan.empty:
         return passed
     try:
-        with engine_lock(engine.layout.lock, LOCK_SECONDS):
+        with passing.claims.claim({action.key for action in kept.plan.effective}, intent.desired) as busy:
             if data_version(engine) != wanted.version:
                 return replace(passed, postponed=True)
             if wanted.leases is not None:
                 record_leases(engine.database, wanted.leases)
-            outcomes = carry_out_part(engine, kept, passing.watch, passing.parallel, passing.stop, passing.threads.note)
-            return replace(passed, outcomes=[each for each in outcomes if each.result is not Result.UNCHANGED])
+            outcomes = _carry_out(passing, kept, busy)
+            return replace(passed, outcomes=outcomes, busy=busy)
     except RetryLater:
         return replace(passed, postponed=True)
+
+
+def _carry_out(passing: Passing, part: Part, busy: frozenset[Key]) -> list[Outcome]:
+    free = replace(part, plan=without(part.plan, busy)) if busy else part
+    outcomes = carry_out_part(passing.engine, free, passing.watch, passing.parallel, passing.stop, passing.threads.note)
+    return [each for each in outcomes if each.result is not Result.UNCHANGED]
 
 
 def _held(memory: Memory, actions: Iterable[Action]) -> frozenset[Key]:

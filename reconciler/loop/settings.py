@@ -19,23 +19,21 @@ def silent(event: str, values: Mapping[str, Any]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class LoopSettings:
-    """`resync`: between two looks at everything. `parallel`: actions at once. `window`: when `self_heal: window` lets
-    drift be repaired, as `Mon-Fri 02:00-04:30`. `settle`: how long events are collected before a look, so that many at
-    once are one. `store_poll`: between two looks whether somebody else has applied."""
+    """`resync`: between two looks at everything. `parallel`: actions of a pass at once; `passes`: at once. `window`:
+    when `self_heal: window` lets drift be repaired, as `Mon-Fri 02:00-04:30`. `store_poll`: between two looks whether
+    somebody else has applied."""
 
     resync: float = 60.0
     parallel: int = 4
+    passes: int = 4
     self_heal: str = "on"
     window: str = ""
-    settle: float = 0.0
     store_poll: float = 0.5
     probes: int = 16
     """Health checks at once."""
 
 
 class Worker(Protocol):
-    """Runs synchronous calls in threads: `write` one at a time, `do` beside it."""
+    """Runs synchronous calls in threads."""
 
     async def do(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T: ...
-
-    async def write(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T: ...

@@ -47,11 +47,16 @@ class FileChanges:
         return len(self._watches)
 
     def watch(self, path: str, mask: int, changed: Changed) -> bool:
-        """From now on. False where there is no such directory, or the kernel takes no more."""
+        """From now on; also where another directory stands there than before. False where there is none, or the kernel
+        takes no more."""
         try:
             watch = inotify_add_watch(self._descriptor, path, mask)
         except OSError:
             return False
+        before = self._paths.get(path, watch)
+        if before != watch:
+            # another directory of that name: the kernel has forgotten the old one, or is about to
+            self._watches.pop(before, None)
         self._watches[watch] = (path, changed)
         self._paths[path] = watch
         return True

@@ -95,8 +95,7 @@ class Watching:
 
     def _follow_cgroup(self, key: Key) -> None:
         for path in cgroup.places(self._layout.cgroup(key.name)):
-            if not self.files.is_watched(path):
-                self.files.watch(path, WRITING, partial(self._limit_changed, key))
+            self.files.watch(path, WRITING, partial(self._limit_changed, key))
 
     def _ended(self, key: Key) -> None:
         self.links.know_container(key, None)
