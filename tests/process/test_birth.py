@@ -7,6 +7,7 @@ import shutil
 import signal
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -37,9 +38,9 @@ def ask(box: Box, name: str) -> Any:
     return channel
 
 
-def with_hook(kind: str, seconds: float) -> dict[str, Any]:
+def with_hook(kind: str, script: str) -> dict[str, Any]:
     """A specification with a hook that takes its time."""
-    hook = {"path": "/bin/sh", "args": ["sh", "-c", f"sleep {seconds}"]}
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", script]}
     return {**specification("sleep", "600"), "hooks": {kind: [hook]}}
 
 
@@ -60,7 +61,7 @@ def test_what_was_asked_for_by_a_client_that_has_gone_is_not_made(box: Box) -> N
 
 def test_a_container_that_is_still_being_made_is_ended_before_its_name_is_free(box: Box) -> None:
     client.ensure_launcher(box.layout)
-    box.write("one", with_hook("createRuntime", 1))
+    box.write("one", with_hook("createRuntime", "sleep 1"))
     channel = ask(box, "one")
     until(lambda: client.read_process(box.layout, "one") is not None)
     process = client.read_process(box.layout, "one")
@@ -76,7 +77,7 @@ def test_a_container_that_is_still_being_made_is_ended_before_its_name_is_free(b
 
 def test_one_that_is_still_being_made_can_be_stopped(box: Box) -> None:
     client.ensure_launcher(box.layout)
-    box.write("one", with_hook("createRuntime", 1))
+    box.write("one", with_hook("createRuntime", "sleep 1"))
     channel = ask(box, "one")
     until(lambda: client.read_process(box.layout, "one") is not None)
     channel.close()
@@ -91,8 +92,11 @@ def test_a_deletion_without_force_waits_for_nobody_and_removes_nothing_that_live
     assert process is not None and process.phase is Phase.RUNNING
 
 
-def test_a_successor_keeps_its_socket_record_and_cgroup_when_the_old_monitor_ends_late(box: Box) -> None:
-    box.begin("one", with_hook("poststop", 1))
+def test_a_successor_keeps_its_socket_record_and_cgroup_when_the_old_monitor_ends_late(
+    box: Box, tmp_path: Path
+) -> None:
+    released = tmp_path / "released"
+    box.begin("one", with_hook("poststop", f"while [ ! -e {released} ]; do sleep 0.05; done"))
     old = client.read_process(box.layout, "one")
     assert old is not None
     client.kill(box.layout, "one", signal.SIGKILL)
@@ -101,6 +105,7 @@ def test_a_successor_keeps_its_socket_record_and_cgroup_when_the_old_monitor_end
     shutil.rmtree(box.layout.live("one"))
     box.begin("one", specification("sleep", "600"))
     assert start_time(old.monitor_pid) == old.monitor_start_time
+    released.touch()
     until(lambda: start_time(old.monitor_pid) is None)
     new = client.read_process(box.layout, "one")
     assert new is not None and new.phase is Phase.RUNNING and new.pid != old.pid
