@@ -40,6 +40,9 @@ LIMITS: Mapping[Path, str] = {
     ("resources", "limits", "pids"): "pids_limit",
     ("resources", "reservations", "memory"): "mem_reservation",
 }
+REMEDIES: Mapping[Path, str] = {
+    ("resources", "reservations", "devices"): "name the device files below devices:, as /dev/dri",
+}
 JOINING = ("network_mode", "pid", "ipc")
 RESTART = {"any": "always", "none": "no", "on-failure": "on-failure"}
 
@@ -111,7 +114,7 @@ def _move_limits(fields: dict[str, Any], spots: dict[str, Spot], deploy: Part, f
             fields.setdefault("restart_policy", {})[path[1]] = value
             spots.setdefault("restart_policy", spot)
         elif path[0] != "labels":
-            remedy = "leave it out, or write replicas: 1 below deploy to have a Service"
+            remedy = REMEDIES.get(path[:3], "leave it out, or write replicas: 1 below deploy to have a Service")
             findings.refuse((*deploy.path, *path), "is not known of a single container", remedy)
 
 

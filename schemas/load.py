@@ -89,14 +89,18 @@ def _read_all(
     documents, problems = read_documents(source.name, source.text, substitution(environment))
     yield from problems
     for document in documents:
+        unread: set[int] = set()
         if is_compose(document.value):
+            # fields get other names on the way: what follows from an unread value is told by its line
+            unread = {problem.place.line for problem in document.problems}
             manifests = read_compose(source.name, document, environment)
         else:
             manifests = read_manifests(source.name, document)
         for manifest in manifests:
             yield from manifest.problems
             if manifest.key is not None:
-                yield from _declare(models[manifest.key.kind], manifest, environment)
+                outcomes = _declare(models[manifest.key.kind], manifest, environment)
+                yield from (each for each in outcomes if not (isinstance(each, Problem) and each.place.line in unread))
 
 
 def _declare(model: type[BaseModel], manifest: Manifest, environment: Mapping[str, str]) -> Iterator[Outcome]:

@@ -14,9 +14,9 @@ from schemas.envelope import Metadata
 from schemas.errors import Problem
 from schemas.findings import Findings, without_values
 from schemas.foreign import KINDS as FOREIGN_KINDS
-from schemas.metadata import read_metadata, refuse_unknown
+from schemas.metadata import COMPOSE_SECTIONS, read_metadata, refuse_unknown
 from schemas.names import API_VERSION, Key, Kind
-from schemas.nearest import suggest
+from schemas.nearest import nearest, suggest
 from schemas.spec_words import shown
 from schemas.yaml_text import Document, Spot
 
@@ -73,6 +73,9 @@ def _read(value: Any, findings: Findings) -> Manifest:
         if not findings.problems:
             findings.refuse((), "is not a manifest", f"begin with `apiVersion: {API_VERSION}` and `kind:`")
         return Manifest(findings.file, None, Metadata(""), {}, findings.spot, findings.named(""))
+    if not any(field in value for field in FIELDS):
+        findings.refuse((), "is neither a manifest nor a compose file", _beginning(value))
+        return Manifest(findings.file, None, Metadata(""), {}, findings.spot, findings.named(""))
     _check_version(value, (API_VERSION,), findings)
     refuse_unknown((), value, FIELDS, findings)
     kind = _read_kind(value, findings)
@@ -81,6 +84,13 @@ def _read(value: Any, findings: Findings) -> Manifest:
     key = Key(kind, metadata.name) if kind is not None and metadata.name else None
     problems = findings.named(str(key) if key else "")
     return Manifest(findings.file, key if spec is not None else None, metadata, spec or {}, findings.spot, problems)
+
+
+def _beginning(value: dict[str, Any]) -> str:
+    """What a document should begin with, or the section that one of its fields comes near to."""
+    near = next((found for name in value if (found := nearest(name, COMPOSE_SECTIONS))), None)
+    begin = f"begin with `apiVersion: {API_VERSION}` and `kind:`"
+    return f"did you mean {near}?" if near else f"{begin}, or with `services:` as Compose does"
 
 
 def _check_version(value: dict[str, Any], accepted: tuple[str, ...], findings: Findings) -> None:

@@ -23,6 +23,7 @@ ANNOTATIONS: Mapping[str, tuple[str, ...]] = {
 }
 """The annotations that mean something to the engine, and what each may say. Those without `trimtab/` are free."""
 
+BESIDE = ("apiVersion", "kind", "spec")
 COMPOSE_SECTIONS = ("services", "networks", "volumes", "secrets", "configs")
 """What a document may begin with that is no manifest, but a compose file."""
 LONGEST_NAME = 63
@@ -50,8 +51,10 @@ def refuse_unknown(path: Path, value: dict[str, Any], known: tuple[str, ...], fi
     unknown = [name for name in value if name not in known and not (path == () and name.startswith("x-"))]
     for name in unknown[:MOST_UNKNOWN]:
         elsewhere = "; what describes the object goes below spec" if path == () else ""
-        meant = known if path or value.keys() & known else (*known, *COMPOSE_SECTIONS)
-        remedy = suggest(name, meant, otherwise=f"known here: {', '.join(known)}{elsewhere}")
+        if path == ("metadata",) and name in BESIDE:
+            findings.refuse((*path, name), "is not a field here", "indent it less: it stands beside metadata")
+            continue
+        remedy = suggest(name, known, otherwise=f"known here: {', '.join(known)}{elsewhere}")
         findings.refuse((*path, name), "is not a field here", remedy)
 
 

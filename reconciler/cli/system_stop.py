@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import click
 
+from reconciler.daemon.single import only_daemon
 from reconciler.engine import open_engine
 from reconciler.kinds.container import LIVING
 from reconciler.lock import engine_lock
@@ -22,10 +23,10 @@ SHOWN = 5
 
 
 def stop(layout: Layout, *, force: bool) -> None:
-    """Raises Refused while containers run, unless `force`: they go on without their names being told."""
+    """Raises Refused while a daemon works; while containers run, too, unless `force`: they go on without names."""
     if os.geteuid() != 0:
         raise Refused("trimtab drives the kernel and needs root", step="stop", hint="run it with sudo")
-    with engine_lock(layout.lock, LOCK_SECONDS):
+    with only_daemon(layout.daemon_lock), engine_lock(layout.lock, LOCK_SECONDS):
         running = list(_running(layout))
         if running and not force:
             raise _refusal(running)

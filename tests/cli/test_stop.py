@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.daemon.single import only_daemon
 from runtime.network.dns.process import read_dns
 from tests.cli.conftest import shop_manifest
 from tests.cli.engine import Engine
@@ -50,6 +51,13 @@ def test_an_engine_is_taken_away_step_by_step(own: Engine) -> None:
     ]
     assert launcher_state(own).startswith("not running")
     assert not read_dns(own.layout).alive
+
+
+def test_nothing_is_stopped_under_a_daemon(engine: Engine) -> None:
+    with only_daemon(engine.layout.daemon_lock):
+        said = engine.run("system", "stop", "--force")
+    assert said.code == 2
+    assert f"a daemon works on this root already: process {os.getpid()}" in said.err
 
 
 def test_containers_go_on_when_the_engine_is_stopped_by_force(own: Engine) -> None:

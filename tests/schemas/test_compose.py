@@ -204,6 +204,11 @@ def test_an_external_secret_is_no_object() -> None:
 
 REFUSED = [
     pytest.param(
+        "services:\n  web:\n    image: nginx:${NO_TAG}\n",
+        ["compose.yaml:3:12 services.web.image: the variable NO_TAG is not set"],
+        id="a variable that is not set, and nothing that follows from it",
+    ),
+    pytest.param(
         "services:\n  web: {imag: a, image: b}\n",
         ["compose.yaml:2:9 Container/web spec.imag: is not a field here; did you mean image?"],
         id="an unknown field",

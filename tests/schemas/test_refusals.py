@@ -192,7 +192,18 @@ def test_what_docker_lets_cover_the_engines_own_paths_is_accepted(fields: dict[s
     [
         ("apiVersion: apps/v1\nkind: Deployment\n", "'Deployment' is not a kind; write kind: Service, with deploy:"),
         ("apiVersion: v1\nkind: ConfigMap\n", "'ConfigMap' is not a kind; write kind: Config"),
-        ("service:\n  web: {image: nginx}\n", "service: is not a field here; did you mean services?"),
+        (
+            "service:\n  web: {image: nginx}\n",
+            "a.yaml:1:1: is neither a manifest nor a compose file; did you mean services",
+        ),
+        (
+            "web:\n  image: nginx\n",
+            "begin with `apiVersion: trimtab/v1` and `kind:`, or with `services:` as Compose does",
+        ),
+        (
+            "apiVersion: trimtab/v1\nkind: Volume\nmetadata:\n  name: a\n  spec: {}\n",
+            "metadata.spec: is not a field here; indent it less: it stands beside metadata",
+        ),
         ("kind: Container\nservice: {}\n", "service: is not a field here; known here: apiVersion, kind"),
     ],
 )
