@@ -1,0 +1,143 @@
+"""From a file to the machine: a source's offers applied by the real engine."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from reconciler.engine import Engine, open_engine
+from reconciler.sources.applying import apply_offer
+from reconciler.sources.follower import Applied
+from reconciler.sources.offer import Offer
+from reconciler.sources.roster import Roster
+from reconciler.sources.status import State
+from reconciler.store.inventory import read_inventory
+from reconciler.store.revisions import read_revisions
+from runtime.layout import Layout
+from runtime.volumes.secrets import read_secret_content
+from schemas.names import Key, Kind
+from tests.sources.following import run
+from tests.sources.rosters import config, followed, source_manifest
+
+MADE = Path(__file__).parent / "sops_made"
+pytestmark = pytest.mark.kernel
+
+
+@pytest.fixture
+def engine(layout: Layout) -> Iterator[Engine]:
+    with open_engine(layout) as opened:
+        yield opened
+
+
+def roster_of(engine: Engine, *paths: Path, **fields: object) -> Roster:
+    async def apply(offer: Offer) -> Applied:
+        return await asyncio.to_thread(apply_offer, engine, offer, lambda *_: None)
+
+    sources = [followed(path.name, path, **fields) for path in paths]
+    return Roster(engine.layout, engine.database, apply, sources, {})
+
+
+def content(engine: Engine, name: str, kind: Kind = Kind.CONFIG) -> bytes | None:
+    return read_secret_content(engine.layout, kind.value, name)
+
+
+async def until(roster: Roster, name: str, state: State, message: str = "") -> None:
+    async with asyncio.timeout(20):
+        while (status := roster.statuses().get(name)) is None or status.state != state or message not in status.message:
+            await asyncio.sleep(0.01)
+
+
+def test_what_a_directory_says_is_made_and_pruned(engine: Engine, tmp_path: Path) -> None:
+    shop = tmp_path / "shop"
+    shop.mkdir()
+    (shop / "a.yaml").write_text(config("a", "one"))
+    (shop / "b.yaml").write_text(config("b", "one"))
+
+    async def scenario() -> None:
+        roster = roster_of(engine, shop)
+        task = asyncio.create_task(roster.run())
+        await until(roster, "shop", State.READY, "2 created")
+        assert content(engine, "a") == b"one"
+        (shop / "a.yaml").write_text(config("a", "two"))
+        (shop / "b.yaml").unlink()
+        await until(roster, "shop", State.READY, "deleted")
+        assert (content(engine, "a"), content(engine, "b")) == (b"two", None)
+        (shop / "a.yaml").write_text("kind: [half")
+        await until(roster, "shop", State.STALLED, "a.yaml:1:")
+        assert content(engine, "a") == b"two"
+        (shop / "a.yaml").unlink()
+        await until(roster, "shop", State.STALLED, "no manifests")
+        assert content(engine, "a") == b"two"
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    run(scenario)
+    assert [revision.cause.split(" at ")[0] for revision in read_revisions(engine.database, "shop")] == [
+        "source shop"
+    ] * 2
+
+
+def test_a_decrypted_secret_is_on_the_tmpfs_and_not_in_the_store(engine: Engine, tmp_path: Path) -> None:
+    shop = tmp_path / "shop"
+    shop.mkdir()
+    (shop / "secret.yaml").write_bytes((MADE / "content.yaml").read_bytes())
+
+    async def scenario() -> None:
+        roster = roster_of(engine, shop, decrypt={"file": str(MADE / "keys.txt")})
+        task = asyncio.create_task(roster.run())
+        await until(roster, "shop", State.READY)
+        assert content(engine, "db", Kind.SECRET) == 'pass: "wörd" \n two 😀'.encode()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    run(scenario)
+    for file in engine.layout.root.rglob("*"):
+        assert not file.is_file() or "wörd".encode() not in file.read_bytes(), file
+    assert "content" not in read_inventory(engine.database)[Key(Kind.SECRET, "db")].manifest["spec"]
+
+
+def test_a_source_in_a_source_is_followed_and_its_objects_outlive_it(engine: Engine, tmp_path: Path) -> None:
+    boot, shop = tmp_path / "boot", tmp_path / "shop"
+    boot.mkdir()
+    shop.mkdir()
+    (shop / "a.yaml").write_text(config("a"))
+    (boot / "shop.yaml").write_text(source_manifest("shop", directory="../shop"))
+    (boot / "other.yaml").write_text(config("other"))
+
+    async def scenario() -> None:
+        roster = roster_of(engine, boot)
+        task = asyncio.create_task(roster.run())
+        await until(roster, "shop", State.READY)
+        assert read_inventory(engine.database)[Key(Kind.CONFIG, "a")].set == "shop"
+        (boot / "shop.yaml").unlink()
+        await until(roster, "boot", State.READY, "deleted")
+        async with asyncio.timeout(10):
+            while "shop" in roster.statuses():
+                await asyncio.sleep(0.01)
+        assert content(engine, "a") == b"x"
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    run(scenario)
+
+
+def test_an_object_of_another_set_is_refused_with_both_places(engine: Engine, tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    for path in (one, two):
+        path.mkdir()
+    (one / "a.yaml").write_text(config("a"))
+
+    async def scenario() -> None:
+        roster = roster_of(engine, one, two)
+        task = asyncio.create_task(roster.run())
+        await until(roster, "one", State.READY)
+        (two / "mine.yaml").write_text(config("a"))
+        await until(roster, "two", State.STALLED, f"belongs to the set one ({one}/a.yaml:1)")
+        assert f"{two}/mine.yaml:1:1" in roster.statuses()["two"].message
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    run(scenario)
