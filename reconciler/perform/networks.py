@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 from reconciler.actions import Action
 from reconciler.desired import Desired, Observed
 from reconciler.perform.context import Context
@@ -15,10 +17,15 @@ from schemas.names import Key
 def ensure(context: Context, want: Desired, have: Observed | None, action: Action) -> None:
     layout, name = context.engine.layout, want.key.name
     wanted = context.network(name)
-    ensure_network(layout, wanted)
-    if want.facts:
-        ensure_listen(layout, name, want.facts["link"]["addresses"], internal=wanted.internal)
-        ensure_dns(layout)
+    if not want.facts:
+        ensure_network(layout, wanted)
+        return
+    # an interpreter that starts takes longer than the link and its rules together
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        server = pool.submit(ensure_dns, layout)
+        ensure_network(layout, wanted)
+    server.result()
+    ensure_listen(layout, name, want.facts["link"]["addresses"], internal=wanted.internal)
 
 
 def remove(context: Context, key: Key, have: Observed | None, action: Action) -> None:
