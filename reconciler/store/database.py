@@ -68,7 +68,18 @@ CREATE TRIGGER something_happened AFTER INSERT ON events WHEN NEW.object <> '' A
 """
 """What `watch` tells of, whoever writes: `store/changes.py` reads it."""
 
-MIGRATIONS = (FIRST_FORMAT, ORIGINS_AND_PINS, ATTEMPTS, CHANGES)
+STANDING = """
+CREATE TABLE standing (
+    topic TEXT NOT NULL, object TEXT NOT NULL, value TEXT NOT NULL, at REAL NOT NULL, PRIMARY KEY (topic, object)
+);
+CREATE TRIGGER stands_newly AFTER INSERT ON standing WHEN NEW.topic = 'status' AND NEW.object LIKE '%/%'
+    BEGIN INSERT INTO changes (at, type, object) VALUES (NEW.at, 'MODIFIED', NEW.object); END;
+CREATE TRIGGER stands_otherwise AFTER UPDATE ON standing
+    WHEN NEW.topic = 'status' AND NEW.object LIKE '%/%' AND OLD.value <> NEW.value
+    BEGIN INSERT INTO changes (at, type, object) VALUES (NEW.at, 'MODIFIED', NEW.object); END
+"""
+
+MIGRATIONS = (FIRST_FORMAT, ORIGINS_AND_PINS, ATTEMPTS, CHANGES, STANDING)
 """What leads from each format of the file to the next; one that was released is never edited, a new one is added."""
 FORMAT = len(MIGRATIONS)
 
