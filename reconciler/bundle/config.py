@@ -20,6 +20,9 @@ from schemas.log_files import Logging
 
 OCI_VERSION = "1.2.0"
 
+IMAGE_ANNOTATION = "trimtab/image"
+"""The digest of the image that a bundle was made of."""
+
 MAX_LOG_BYTES, MAX_LOG_FILES = 20 << 20, 5
 """Rotation that is on by default: 100 MB of a container's output are kept (Docker's `local` driver)."""
 
@@ -32,6 +35,7 @@ class Materials:
     bundle: Path
     cgroup: str
     image: ImageConfig
+    image_digest: str
     layers: Sequence[Path]
     environment: Mapping[str, str]
     user: User
@@ -66,6 +70,12 @@ def config(spec: ContainerSpec, materials: Materials) -> dict[str, Any]:
     return made
 
 
+def image_digest(document: Mapping[str, Any]) -> str | None:
+    """Of the image that a bundle with this `config.json` was made of; None where it does not say."""
+    found: str | None = document.get("annotations", {}).get(IMAGE_ANNOTATION)
+    return found
+
+
 def _annotations(spec: ContainerSpec, materials: Materials) -> dict[str, str]:
     """The manifest's own, then the runtime's private extensions."""
     rootfs = {
@@ -75,6 +85,7 @@ def _annotations(spec: ContainerSpec, materials: Materials) -> dict[str, str]:
     }
     made = dict(spec.annotations) | {
         "trimtab/rootfs": json.dumps(rootfs),
+        IMAGE_ANNOTATION: materials.image_digest,
         "trimtab/log": json.dumps(_log(spec, materials)),
         farewell.ANNOTATION: materials.farewell,
     }

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from reconciler.bundle.config import image_digest
 from reconciler.engine import Engine
 from reconciler.kinds.container import COMPLETED
 from reconciler.kinds.endpoints import join
 from reconciler.observe.names import read_names
 from reconciler.observe.shared import Shared
+from reconciler.resolve.expand import recorded_image
 from reconciler.store.records import Record
 from reconciler.wanted.networks import is_own_bridge
+from runtime.images.store import image_changed_at, read_image
 from runtime.kernel import cgroup
 from runtime.network.observe import read_endpoints
 from runtime.network.records import ObservedEndpoint, Publication
@@ -27,9 +31,8 @@ REMOVED = "//deleted"
 
 def read(engine: Engine, record: Record, shared: Shared) -> Mapping[str, Any]:
     name = record.key.name
-    bundle = "present" if (engine.layout.container(name) / "config.json").exists() else None
     process = read_process(engine.layout, name)
-    facts: dict[str, Any] = {"bundle": bundle, "process": process_word(process)}
+    facts: dict[str, Any] = {"bundle": _bundle(engine, record), "process": process_word(process)}
     if process is None or process.phase is Phase.EXITED:
         return facts
     return facts | {
@@ -43,6 +46,30 @@ def read(engine: Engine, record: Record, shared: Shared) -> Mapping[str, Any]:
         "user_namespace": _id_base(process.pid),
         "oom_score_adj": _oom_score(process.pid),
     }
+
+
+def _bundle(engine: Engine, record: Record) -> str | None:
+    """Whether it is there, and of what its image is now: an apply may have been killed between the two."""
+    config = engine.layout.container(record.key.name) / "config.json"
+    try:
+        made_at = config.stat().st_mtime_ns
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    name = recorded_image(record.fields["spec"], record.needs)
+    changed_at = image_changed_at(engine.layout, name)
+    # reading both costs more, and is hardly ever needed
+    if changed_at is None or changed_at <= made_at or _is_of(engine, name, config):
+        return "present"
+    return "of another image"
+
+
+def _is_of(engine: Engine, image: str, config: Path) -> bool:
+    have = read_image(engine.layout, image)
+    try:
+        made_of = image_digest(json.loads(config.read_bytes()))
+    except (OSError, ValueError):
+        return True
+    return have is None or made_of in (None, have.digest)
 
 
 def process_word(process: ProcessRecord | None) -> str | None:

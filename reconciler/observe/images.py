@@ -38,6 +38,9 @@ def _is_current(engine: Engine, record: Record, have: ImageRecord) -> bool:
     """
     spec = ImageSpec.model_validate(record.fields["spec"])
     wanted = image_wanted(record.key.name, spec)
+    if have.wanted != wanted.digest():
+        # recorded as asked for, and not brought yet: the apply was killed, or it could not be had
+        return False
     try:
         if wanted.path is not None:
             return read_fingerprint(wanted) == have.fingerprint

@@ -68,6 +68,7 @@ def make_bundle(context: Context, want: Desired) -> None:
         bundle=bundle,
         cgroup=layout.cgroup(name),
         image=image.config,
+        image_digest=image.digest,
         layers=layers,
         environment=context.environments.get(_declared_key(want), {}),
         user=resolve_user(layers, spec.user or image.config.user, spec.group_add),

@@ -41,6 +41,14 @@ def read_image(layout: Layout, name: str) -> ImageRecord | None:
         return None
 
 
+def image_changed_at(layout: Layout, name: str) -> int | None:
+    """When the record of that name was last written, in nanoseconds since the epoch; None where there is none."""
+    try:
+        return image_path(layout, name).stat().st_mtime_ns
+    except (FileNotFoundError, Refused):
+        return None
+
+
 def list_images(layout: Layout) -> tuple[ImageRecord, ...]:
     """Every image, by name."""
     paths = layout.images.glob(f"*{_ENDING}") if layout.images.is_dir() else ()
