@@ -95,7 +95,7 @@ def _copy(layout: Layout, directory: Path, record: VolumeRecord, source: Source,
     staging = directory / DATA / record.staging
     staging.mkdir(mode=0o700)
     try:
-        found = _run_child(layout, directory.name, source, staging, lock)
+        found = _run_child(layout, source, staging, lock)
         if found:
             syncfs(staging)
     except BaseException:
@@ -109,7 +109,7 @@ def _copy(layout: Layout, directory: Path, record: VolumeRecord, source: Source,
     return record
 
 
-def _run_child(layout: Layout, name: str, source: Source, staging: Path, lock: int) -> bool:
+def _run_child(layout: Layout, source: Source, staging: Path, lock: int) -> bool:
     empty, point = (layout.volumes / WORKPLACE / each for each in ("empty", "image"))
     for each in (empty, point):
         each.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -134,7 +134,7 @@ def _run_child(layout: Layout, name: str, source: Source, staging: Path, lock: i
     outcome = _outcome(child.stdout)
     if child.returncode == 0 and "found" in outcome:
         return bool(outcome["found"])
-    raise _failure(name, source.path, outcome, child.returncode, child.stderr)
+    raise _failure(staging.parent, source.path, outcome, child.returncode, child.stderr)
 
 
 def _require_mounted(layout: Layout, name: str) -> None:
@@ -152,15 +152,15 @@ def _outcome(text: str) -> dict[str, Any]:
     return content
 
 
-def _failure(name: str, path: str, outcome: dict[str, Any], code: int, errors: str) -> Refused | RetryLater:
-    where: dict[str, Any] = {"object": f"Volume/{name}", "step": f"fill it from the image's {path}"}
+def _failure(data: Path, path: str, outcome: dict[str, Any], code: int, errors: str) -> Refused | RetryLater:
+    where: dict[str, Any] = {"object": f"Volume/{data.parent.name}", "step": f"fill it from the image's {path}"}
     if "errno" not in outcome:
         last = (errors.strip().splitlines() or [f"the copying child ended with {code}"])[-1]
         return RetryLater(last, **where)
     number = outcome["errno"]
     hint = "free space, or raise the volume's size" if number in (errno.ENOSPC, errno.EDQUOT) else ""
     kind = RetryLater if number in PASSING else Refused
-    return kind(outcome["message"] or "", **where, path=outcome["path"], errno=number, hint=hint)
+    return kind(outcome["message"] or "", **where, path=outcome["path"] or str(data), errno=number, hint=hint)
 
 
 def _is_empty(data: Path) -> bool:
