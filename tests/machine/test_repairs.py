@@ -17,9 +17,11 @@ from runtime.kernel.process import send_signal
 from runtime.process import client
 from runtime.process.paths import ContainerPaths
 from runtime.process.records import Created, Phase
+from schemas.errors import RetryLater
 from schemas.names import Key, Kind
 from tests.machine.machine import Machine, told, until
 from tests.machine.probe import container, document, refusal, run, workload
+from tests.machine.test_crash import killed_apply
 from tests.machine.test_drift import drifts
 
 pytestmark = pytest.mark.kernel
@@ -163,3 +165,37 @@ def test_a_part_that_turns_into_a_way_out_before_it_is_mounted_is_not_mounted(
     said = refusal(machine, machine.image + VOLUME + PART)
     assert "mount source" in said and "cross-device" in said, said
     assert part.is_symlink(), "the race was not run"
+
+
+IMAGE_TALKS = document("Container", "talk", image="busybox", network_mode="none", stop_grace_period=0)
+
+
+def test_a_changed_image_reaches_its_container_though_the_apply_was_killed_between_the_two(machine: Machine) -> None:
+    machine.converge(machine.image + IMAGE_TALKS)
+    first = machine.process("talk")
+    machine.image = machine.image.replace("PATH: /bin", 'PATH: /bin, SAYS: "new"')
+    boundary = 0
+    while killed_apply(machine, IMAGE_TALKS, boundary) != 0:
+        machine.converge(machine.image + IMAGE_TALKS)
+        assert run(machine, "talk", "sh", "-c", "echo $SAYS") == f"new{boundary or ''}\n"
+        boundary += 1
+        machine.image = machine.image.replace(f'SAYS: "new{boundary - 1 or ""}"', f'SAYS: "new{boundary}"')
+    assert boundary >= 4, "image, deletion, creation, and what is before and after each"
+    assert machine.process("talk").pid != first.pid
+
+
+def test_an_image_that_was_recorded_and_not_brought_is_brought_by_the_next_apply(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.converge(machine.image + IMAGE_TALKS)
+    machine.image = machine.image.replace("PATH: /bin", "PATH: /bin, SAYS: new")
+    with monkeypatch.context() as broken:
+        broken.setattr("reconciler.perform.images.ensure_image", not_today)
+        assert [str(o.action.key) for o in machine.apply(machine.image + IMAGE_TALKS) if o.error] == ["Image/busybox"]
+    assert "source: changed → unchanged" in drifts(machine.diff(machine.image + IMAGE_TALKS))
+    machine.converge(machine.image + IMAGE_TALKS)
+    assert run(machine, "talk", "sh", "-c", "echo $SAYS") == "new\n"
+
+
+def not_today(*arguments: Any) -> None:
+    raise RetryLater("the registry does not answer")
