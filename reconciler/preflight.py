@@ -8,7 +8,9 @@ from reconciler.desired import Desired, Observed
 from reconciler.wanted.networks import split
 from runtime.network.host import read_listeners, read_process_of
 from runtime.network.records import Listener, Protocol
+from schemas.container import ContainerTemplate
 from schemas.errors import Invalid, Place, Problem
+from schemas.field_path import Path, format_path
 from schemas.names import Key
 
 
@@ -44,6 +46,18 @@ def _conflicts(want: Desired, at: str, listeners: Iterable[Listener]) -> Iterato
             process = read_process_of(listener)
             by = f" ({process})" if process else ""
             message = f"the host already listens on {protocol} port {port}{by}"
-            place = want.place_of(("spec", "ports")) or Place("-", 1, 1)
-            yield Problem(place, str(want.key), "spec.ports", message, "publish another port, or end that process")
+            path = _written(want, protocol, port)
+            place = want.place_of(path) or Place("-", 1, 1)
+            remedy = "publish another port, or end that process"
+            yield Problem(place, str(want.key), format_path(path), message, remedy)
             return
+
+
+def _written(want: Desired, protocol: str, port: int) -> Path:
+    """The entry of `ports` that asks for it; all of them where it was given one of a range."""
+    spec = want.declared.spec if want.declared is not None else None
+    entries = spec.ports if isinstance(spec, ContainerTemplate) else ()
+    for index, entry in enumerate(entries):
+        if entry.protocol == protocol and entry.published is not None and port in entry.published.ports:
+            return "spec", "ports", index
+    return "spec", "ports"

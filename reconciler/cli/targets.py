@@ -21,7 +21,7 @@ def containers_of(layout: Layout, name: str) -> list[str]:
         replicas = [container for container, owner in owners.items() if owner == service]
         if replicas:
             return replicas
-    raise _unknown(key, owners)
+    raise _unknown(layout, key, owners)
 
 
 def _read(name: str) -> Key:
@@ -47,9 +47,21 @@ def _owners(layout: Layout) -> dict[str, Key | None]:
     return {key.name: records[key].owner for key in containers}
 
 
-def _unknown(key: Key, owners: dict[str, Key | None]) -> Refused:
+def _is_declared(layout: Layout, key: Key) -> bool:
+    if not layout.store.exists():
+        return False
+    from reconciler.engine import open_engine
+    from reconciler.store.inventory import read_inventory
+
+    with open_engine(layout) as engine:
+        return key in read_inventory(engine.database)
+
+
+def _unknown(layout: Layout, key: Key, owners: dict[str, Key | None]) -> Refused:
     from reconciler.cli.selection import unknown
 
+    if _is_declared(layout, Key(Kind.SERVICE, key.name)):
+        return Refused(f"{Key(Kind.SERVICE, key.name)} has no container yet", hint="`trimtab apply` makes them")
     if key.kind is Kind.CONTAINER and key.name in owners:
         return Refused(f"{key} was never made, or its directory is gone", hint="`trimtab apply` makes it")
     return unknown(key, [*(Key(Kind.CONTAINER, name) for name in owners), *filter(None, owners.values())])

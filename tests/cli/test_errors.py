@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 from pathlib import Path
 
@@ -113,6 +114,30 @@ def test_nftables_is_not_asked_by_a_check_of_others_than_root(
     with pytest.raises(PermissionError, match="only root may look"):
         nftables_tables(Path("/"))
     assert capfd.readouterr().err == ""
+
+
+@kernel
+def test_a_service_that_was_never_made_is_told_from_one_that_is_not_there(engine: Engine) -> None:
+    service = "apiVersion: trimtab/v1\nkind: Service\nmetadata: {name: site}\nspec:\n  image: no.invalid/x:1\n"
+    engine.write("site.yaml", service)
+    assert engine.run("apply", "site.yaml").code == 1
+    said = engine.run("logs", "site")
+    assert (said.code, said.err) == (2, "trimtab: Service/site has no container yet; `trimtab apply` makes them\n")
+    assert engine.run("logs", "nowhere").err == (
+        "trimtab: there is no Container/nowhere; `trimtab get` lists what there is\n"
+    )
+
+
+@kernel
+def test_a_port_that_is_in_use_is_told_with_its_place(engine: Engine) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        engine.write("web.yaml", WEB.replace("image: nginx", f'image: nginx, ports: [80, "127.0.0.1:{port}:80"]'))
+        said = engine.run("apply", "web.yaml")
+    assert said.code == 2
+    assert said.err.startswith(
+        f"web.yaml:4:34 Container/web spec.ports[1]: the host already listens on tcp port {port}"
+    )
 
 
 @kernel

@@ -394,7 +394,7 @@ def test_a_port_the_host_uses_itself_is_refused_with_the_process(town: Town) -> 
     town.host.listen(18096)
     text = town.machine.image + document("Network", "front") + container("x", networks=["front"], ports=["18096:80"])
     said = refusal(town.machine, text)
-    assert "spec.ports: the host already listens on tcp port 18096" in said
+    assert "spec.ports[0]: the host already listens on tcp port 18096" in said
 
 
 # names
