@@ -38,6 +38,33 @@ def pull(layout: Layout, reference: str, platform: str | None, quiet: bool) -> N
     click.echo(bring(layout, reference, platform, quiet=quiet).name)
 
 
+@command.command(short_help="Push an image to a registry.")
+@NAME
+@click.argument("target", required=False, metavar="[REFERENCE]")
+@QUIET
+@click.pass_obj
+def push(layout: Layout, name: str, target: str | None, quiet: bool) -> None:
+    """Push an image to a registry, under the reference it is known by or another one; print REFERENCE@DIGEST.
+
+    What the registry has already is not sent again.
+    """
+    from reconciler.cli.image_push import push as send
+
+    click.echo(send(layout, name, target, quiet=quiet))
+
+
+@command.command(short_help="Copy an image from one registry to another.")
+@click.argument("source", metavar="REFERENCE")
+@click.argument("target", metavar="REFERENCE")
+@QUIET
+@click.pass_obj
+def copy(layout: Layout, source: str, target: str, quiet: bool) -> None:
+    """Copy an image with all its platforms from one registry to another, unpacking nothing; print REFERENCE@DIGEST."""
+    from reconciler.cli.image_push import copy as send
+
+    click.echo(send(layout, source, target, quiet=quiet))
+
+
 @command.command(short_help="Print everything about images as JSON.")
 @click.argument("names", nargs=-1, required=True, metavar="NAME|REFERENCE...", shell_complete=complete_names("Image"))
 @click.pass_obj

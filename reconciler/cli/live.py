@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 WORDS = {
     Step.RESOLVE: "asking",
     Step.PULL: "pulling",
+    Step.PUSH: "pushing",
+    Step.COMPRESS: "compressing",
     Step.READ: "reading",
     Step.UNPACK: "unpacking",
     Step.DONE: "done",

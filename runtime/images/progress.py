@@ -11,6 +11,8 @@ class Step(StrEnum):
     RESOLVE = "resolve"
     """Asking a registry what a reference means."""
     PULL = "pull"
+    PUSH = "push"
+    COMPRESS = "compress"
     READ = "read"
     """Reading an archive or a root file system of this machine."""
     UNPACK = "unpack"

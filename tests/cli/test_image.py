@@ -12,6 +12,7 @@ import pytest
 
 from reconciler.resolve.expand import implicit_name
 from tests.cli.engine import Engine
+from tests.registry.distribution import docker_registry
 from tests.registry.fake import Fake, serving
 from tests.registry.samples import image, layer_tar
 
@@ -32,6 +33,15 @@ def registry(engine: Engine) -> Iterator[Fake]:
         (engine.layout.root).mkdir()
         (engine.layout.root / "registries.yaml").write_text(f"registries:\n  {made.host}: {{insecure: true}}\n")
         yield made
+
+
+@pytest.fixture
+def own_registry(engine: Engine, tmp_path: Path) -> Iterator[str]:
+    """Debian's registry, on loopback of the engine's own network; its `host:port`."""
+    with docker_registry(tmp_path / "registry") as made:
+        engine.layout.root.mkdir(exist_ok=True)
+        (engine.layout.root / "registries.yaml").write_text(f"registries:\n  {made.host}: {{insecure: true}}\n")
+        yield made.host
 
 
 def test_an_imported_tar_runs(engine: Engine, rootfs_tar: Path) -> None:
@@ -145,3 +155,28 @@ def test_mistakes_are_told_in_words(image_only: Engine, arguments: list[str], me
     assert message in said.err
     assert "Traceback" not in said.err
     assert "fault of trimtab" not in said.err
+
+
+def test_an_image_is_pushed_compressed_once_and_copied(engine: Engine, rootfs_tar: Path, own_registry: str) -> None:
+    engine.ok("image", "import", "tiny", str(rootfs_tar))
+    said = engine.ok("image", "push", "tiny", f"{own_registry}/team/tiny:1", "-q").out
+    reference, _, digest = said.strip().rpartition("@")
+    assert reference == f"{own_registry}/team/tiny:1"
+    assert engine.ok("image", "push", "tiny", f"{own_registry}/team/tiny:1", "-q").out == said
+    engine.ok("image", "copy", f"{own_registry}/team/tiny:1", f"{own_registry}/team/copy:2", "-q")
+    pulled = engine.ok("image", "pull", f"{own_registry}/team/copy:2", "-q").out.strip()
+    (facts,) = json.loads(engine.ok("image", "inspect", pulled).out)
+    assert facts["digest"] == digest
+    assert [layer["media_type"].rpartition("+")[2] for layer in facts["layers"]] == ["gzip"]
+
+
+def test_what_cannot_be_pushed_is_told(engine: Engine, rootfs_tar: Path) -> None:
+    engine.ok("image", "import", "tiny", str(rootfs_tar))
+    for arguments, words in (
+        (("push", "absent", "127.0.0.1:1/a:1"), "there is no image 'absent'"),
+        (("push", "tiny", f"127.0.0.1:1/a@sha256:{'0' * 64}"), "names a digest"),
+        (("push", "tiny", "127.0.0.1:1/a:1"), "127.0.0.1:1"),
+        (("copy", "::", "127.0.0.1:1/a:1"), "read reference"),
+    ):
+        said = engine.run("image", *arguments)
+        assert said.code in (1, 2) and words in said.err, said

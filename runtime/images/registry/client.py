@@ -1,7 +1,7 @@
 """One repository at one endpoint: requests that are authorised, and answers that are what was asked for.
 
-Called by `manifests` and `download`, which decide what to try again and where else to look. Keeps the token of the
-endpoint, asks for one only after a 401, and finds out once whether an insecure registry speaks TLS.
+Called by `manifests`, `download` and `upload`, which decide what to try again and where else to look. Keeps the token
+of the endpoint, asks for one only after a 401, and finds out once whether an insecure registry speaks TLS.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from runtime.images.registry.transport import Transport
 
 
 class Client:
-    """Made for one pull."""
+    """Made for one pull or one push; `actions` is what the registry must allow, as its token service names it."""
 
-    def __init__(self, endpoint: Endpoint, path: str, transport: Transport) -> None:
+    def __init__(self, endpoint: Endpoint, path: str, transport: Transport, actions: str = "pull") -> None:
         self.endpoint = endpoint
+        self._actions = actions
         self._repository = endpoint.repository(path)
         self._transport = transport
         self._schemes = list(endpoint.schemes)
@@ -42,13 +43,15 @@ class Client:
         errand: Errand,
         headers: Mapping[str, str] | None = None,
         ok: Collection[int] = (200,),
+        body: bytes | None = None,
     ) -> aiohttp.ClientResponse:
         """The answer to `method /v2/<repository>/<what>`, its body not yet read; close it.
 
+        `what` may also be the address, of the registry's own, where an upload was told to go on.
         Raises Refused, RetryLater (nobody is there at the first contact), Transient.
         """
         async with nullcontext() if self._contacted else self._first:
-            response = await self._authorised(method, what, dict(headers or {}), errand)
+            response = await self._authorised(method, what, dict(headers or {}), errand, body)
         if response.status in ok:
             return response
         async with response:
@@ -63,10 +66,10 @@ class Client:
         return await status_failure(response, errand, self.endpoint.account, self._transport.settings, note)
 
     async def _authorised(
-        self, method: str, what: str, headers: dict[str, str], errand: Errand
+        self, method: str, what: str, headers: dict[str, str], errand: Errand, body: bytes | None
     ) -> aiohttp.ClientResponse:
         sent = self._authorization
-        response = await self._reach(method, what, self._with(headers, sent), errand)
+        response = await self._reach(method, what, self._with(headers, sent), errand, body)
         if response.status != 401 or not self._is_own(response.url):
             return response
         challenges = parse_challenges(response.headers.getall("WWW-Authenticate", []))
@@ -75,7 +78,7 @@ class Client:
                 self._authorization = await authorization(
                     challenges,
                     await self._who(),
-                    f"repository:{self._repository}:pull",
+                    f"repository:{self._repository}:{self._actions}",
                     response.url,
                     self.endpoint.account,
                     self._transport,
@@ -84,7 +87,7 @@ class Client:
         if not self._authorization:
             return response
         response.release()
-        return await self._reach(method, what, self._with(headers, self._authorization), errand)
+        return await self._reach(method, what, self._with(headers, self._authorization), errand, body)
 
     async def _who(self) -> Credentials:
         if self._credentials is None:
@@ -96,11 +99,13 @@ class Client:
     def _with(self, headers: dict[str, str], value: str) -> dict[str, str]:
         return {**headers, "Authorization": value} if value else headers
 
-    async def _reach(self, method: str, what: str, headers: dict[str, str], errand: Errand) -> aiohttp.ClientResponse:
+    async def _reach(
+        self, method: str, what: str, headers: dict[str, str], errand: Errand, body: bytes | None
+    ) -> aiohttp.ClientResponse:
         """One exchange; at the first contact, in the first of the endpoint's schemes that somebody speaks."""
         while True:
             try:
-                response = await self._transport.send(method, self.address(what), headers, errand)
+                response = await self._transport.send(method, self.address(what), headers, errand, body=body)
             except (Unreachable, NoTls) as failed:
                 if self._contacted:
                     raise
@@ -112,7 +117,9 @@ class Client:
                 return response
 
     def address(self, what: str) -> URL:
-        """Where `what` of the repository is."""
+        """Where `what` of the repository is; an address stays what it is."""
+        if what.startswith(("http://", "https://")):
+            return URL(what, encoded=True)
         return URL(f"{self._schemes[0]}://{self.endpoint.host}/v2/{self._repository}/{what}")
 
     def _is_own(self, url: URL) -> bool:

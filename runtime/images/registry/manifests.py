@@ -140,19 +140,20 @@ class Search:
 
     async def manifest(self, name: str, platform: Platform) -> Found:
         """What the tag or digest `name` stands for on `platform`; each document on the way is in the store then."""
-        fetched = await self._fetch(name)
+        fetched = await self.document(name)
         resolved = fetched.digest
         for _ in range(_INDEX_DEPTH):
             document = read(fetched, self.errand)
             if isinstance(document, Manifest):
                 return Found(fetched, document, resolved)
             entry = chosen(document, platform, self.errand)
-            fetched = replace(await self._fetch(entry.digest), media_type=entry.media_type)
+            fetched = replace(await self.document(entry.digest), media_type=entry.media_type)
             if len(fetched.content) != entry.size:
                 raise self._refused(f"the manifest {entry.digest} is not of the size that the index says")
         raise self._refused(f"the index leads through more than {_INDEX_DEPTH} indexes")
 
-    async def _fetch(self, name: str) -> Fetched:
+    async def document(self, name: str) -> Fetched:
+        """The manifest or index that the tag or digest `name` names, which is in the store then."""
         if is_digest(name) and (content := kept(self.store, name)) is not None:
             return Fetched(name, content, "")
         fetched, self.clients = await first_of(

@@ -97,7 +97,7 @@ async def _pull(
         async with connected(settings) as transport:
             search = Search(store, clients_of(reference, transport), settings, Errand(image, "pull manifest"))
             found = await search.manifest(reference.pin, platform)
-            await _ensure_blobs(found.manifest, search, told)
+            await ensure_blobs(found.manifest, search, told)
     except TrimtabError as error:
         error.object = error.object or image
         raise
@@ -111,7 +111,7 @@ def clients_of(reference: Reference, transport: Transport) -> tuple[Client, ...]
     return tuple(Client(endpoint, reference.path, transport) for endpoint in found)
 
 
-async def _ensure_blobs(manifest: Manifest, search: Search, told: Listeners) -> None:
+async def ensure_blobs(manifest: Manifest, search: Search, told: Listeners) -> None:
     """The config, then the layers, some at once; the largest first, since they decide when all is done."""
     require_small(manifest.config, search.errand)
     parallel = search.settings.parallel_layers

@@ -24,6 +24,8 @@ from runtime.images.registry.tls import trust
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _REDIRECT_LIMIT = 5
 _READ_BUFFER = 1 << 20
+_SLOWEST = 64 << 10
+"""Bytes a second that an upload must reach."""
 _USER_AGENT = "trimtab"
 
 
@@ -43,14 +45,16 @@ class Transport:
         errand: Errand,
         *,
         form: Mapping[str, str] | None = None,
+        body: bytes | None = None,
     ) -> aiohttp.ClientResponse:
         """The answer, its body not yet read; close it. A `form` is posted, and then no redirect is followed.
+        A `body` has time according to its length.
 
         Raises Transient, Unreachable, NoTls, Refused.
         """
         asked = url
         for _ in range(_REDIRECT_LIMIT + 1):
-            response = await self._once(method, url, headers, errand, form)
+            response = await self._once(method, url, headers, errand, form if form is not None else body)
             target = redirect_target(response)
             if target is None or form is not None:
                 return response
@@ -62,15 +66,16 @@ class Transport:
         raise refused(f"{asked.authority} redirects more than {_REDIRECT_LIMIT} times", errand, asked)
 
     async def _once(
-        self, method: str, url: URL, headers: Mapping[str, str], errand: Errand, form: Mapping[str, str] | None
+        self, method: str, url: URL, headers: Mapping[str, str], errand: Errand, data: Mapping[str, str] | bytes | None
     ) -> aiohttp.ClientResponse:
+        extra = len(data) / _SLOWEST if isinstance(data, bytes) else 0.0
         try:
-            async with asyncio.timeout(self.settings.request_timeout):
+            async with asyncio.timeout(self.settings.request_timeout + extra):
                 return await self.session.request(
                     method,
                     url,
                     headers=headers,
-                    data=form,
+                    data=data,
                     allow_redirects=False,
                     ssl=await self._trust(url),
                     proxy=proxy_for(url),
