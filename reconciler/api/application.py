@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable
 from functools import partial
 
@@ -9,13 +10,15 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from reconciler.api.commands import run_command, stop_command
+from reconciler.api.declared import MOST_BODY, Route, document
+from reconciler.api.openapi import openapi
 from reconciler.api.problems import problem_of, problem_response
+from reconciler.api.routes import ROUTES
 from reconciler.api.served import Served
 from reconciler.daemon.log import logger
 from schemas.errors import TrimtabError
 
 LOG = logger("api")
-MOST_BODY = 64 << 20
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -23,7 +26,18 @@ def application(served: Served) -> web.Application:
     app = web.Application(middlewares=[_problems], client_max_size=MOST_BODY)
     app.router.add_post("/v1/commands", partial(run_command, served))
     app.router.add_delete("/v1/commands/{id}", partial(stop_command, served))
+    app.router.add_get("/v1/openapi.json", _describe)
+    for route in ROUTES:
+        app.router.add_route(route.method, route.path, partial(_answer, route, served))
     return app
+
+
+async def _answer(route: Route, served: Served, request: web.Request) -> web.StreamResponse:
+    return await route.handle(served, request)
+
+
+async def _describe(request: web.Request) -> web.Response:
+    return document(json.dumps(openapi(ROUTES)))
 
 
 @web.middleware

@@ -19,7 +19,7 @@ LEFT = 1
 
 def command_named(words: Sequence[str]) -> click.Command:
     """Raises Refused for what a daemon does not do for others."""
-    command = cli.get_command(click.Context(cli), words[0]) if is_remote(words) else None
+    command = cli.get_command(click.Context(cli), words[0]) if is_remote(words) and words[0] != "exec" else None
     if command is None:
         raise Refused(f"a daemon does not carry out `{' '.join(words[:2])}`", step="read the command")
     return command

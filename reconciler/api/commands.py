@@ -15,14 +15,15 @@ import time
 from aiohttp import web
 
 from reconciler.api.carry import carry, command_named
+from reconciler.api.following import watch_for_leaving
 from reconciler.api.incoming import STALL_SECONDS, StandardInput
 from reconciler.api.outgoing import Outgoing
-from reconciler.api.problems import NotFound
 from reconciler.api.served import Served
 from reconciler.api.visitor import CommandRequest, FilesWanted, Visitor
 from reconciler.client.frames import CONTROL, MEDIA_TYPE
 from reconciler.client.remote_commands import command_name, is_writer
 from reconciler.daemon.log import logger
+from schemas.errors import Missing
 
 MOST_BYTES = 64 << 20
 """Of the JSON: all manifests and files of one command."""
@@ -50,7 +51,7 @@ async def _carry_out(
 ) -> None:
     named, began = secrets.token_hex(8), time.monotonic()
     served.commands[named] = visitor
-    watching = asyncio.ensure_future(_watch(request, outgoing))
+    watching = asyncio.ensure_future(watch_for_leaving(request, outgoing))
     last: dict[str, object]
     try:
         outgoing.tell(CONTROL, json.dumps({"id": named}).encode())
@@ -68,13 +69,6 @@ async def _carry_out(
     await outgoing.drain()
     taken = round((time.monotonic() - began) * 1000, 1)
     LOG.info("command", command=command_name(asked.words), milliseconds=taken, **last, who=served.who(request))
-
-
-async def _watch(request: web.Request, outgoing: Outgoing) -> None:
-    """Notice that a client has left while nothing is told to it."""
-    while request.transport is not None and not request.transport.is_closing():
-        await asyncio.sleep(0.25)
-    outgoing.leave()
 
 
 async def _json(request: web.Request) -> bytes:
@@ -100,6 +94,6 @@ async def _json(request: web.Request) -> bytes:
 async def stop_command(served: Served, request: web.Request) -> web.Response:
     visitor = served.commands.get(request.match_info["id"])
     if visitor is None:
-        raise NotFound("there is no such command under way", step="stop it")
+        raise Missing("there is no such command under way", step="stop it")
     visitor.stop()
     return web.Response(status=204)

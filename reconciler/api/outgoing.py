@@ -26,10 +26,11 @@ class VisitorLeft(BaseException):
 class Outgoing:
     """Made in the event loop; `tell` is called from threads."""
 
-    def __init__(self, response: web.StreamResponse, *, must_end: bool) -> None:
+    def __init__(self, response: web.StreamResponse, *, must_end: bool, framed: bool = True) -> None:
         self._response = response
         self._loop = asyncio.get_running_loop()
         self._must_end = must_end
+        self._framed = framed
         self._waiting = bytearray()
         self._scheduled = False
         self._guard = threading.Condition()
@@ -45,8 +46,11 @@ class Outgoing:
                 if self._must_end:
                     return
                 raise VisitorLeft
-            for each in frames(kind, data):
-                self._waiting += each
+            if self._framed:
+                for each in frames(kind, data):
+                    self._waiting += each
+            else:
+                self._waiting += data
             if self._scheduled:
                 return
             self._scheduled = True

@@ -13,7 +13,7 @@ from typing import Any
 from aiohttp import web
 from pydantic import BaseModel, Field, ValidationError
 
-from schemas.errors import Invalid, Refused, RetryLater, TrimtabError
+from schemas.errors import Invalid, Missing, Refused, RetryLater, TrimtabError
 
 MEDIA_TYPE = "application/problem+json"
 TYPES = "https://trimtab.dev/problems/"
@@ -46,10 +46,6 @@ class ProblemDocument(BaseModel):
     errors: list[FieldError] = Field(default_factory=list)
 
 
-class NotFound(Refused):
-    """There is no such thing."""
-
-
 class Gone(Refused):
     """There was, and it is not kept any more."""
 
@@ -59,7 +55,7 @@ def problem_of(error: Exception) -> ProblemDocument:
     match error:
         case Invalid():
             return _made("invalid", HTTPStatus.UNPROCESSABLE_ENTITY, "the input is not valid", errors=_faults(error))
-        case NotFound():
+        case Missing():
             return _told(error, "not-found", HTTPStatus.NOT_FOUND)
         case Gone():
             return _told(error, "gone", HTTPStatus.GONE)

@@ -15,6 +15,7 @@ from reconciler.loop.loop import Loop
 from runtime.layout import Layout
 
 if TYPE_CHECKING:
+    from reconciler.api.exec_stream import Prepared
     from reconciler.api.visitor import Visitor
 
 
@@ -24,6 +25,7 @@ class Served:
     engine: Engine
     worker: Worker
     loop: Loop
+    execs: dict[str, Prepared] = field(default_factory=dict)
     commands: dict[str, Visitor] = field(default_factory=dict)
 
     def who(self, request: web.Request) -> str:

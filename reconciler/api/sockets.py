@@ -11,7 +11,7 @@ from pathlib import Path
 
 from schemas.errors import Refused
 
-BACKLOG = 128
+BACKLOG = 1024
 PATH_BYTES = 107
 """The longest name of a UNIX socket (unix(7)), without the zero at its end."""
 

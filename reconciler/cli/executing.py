@@ -39,13 +39,13 @@ class Errand:
 
 def execute(layout: Layout, name: str, errand: Errand, *, detach: bool = False) -> int:
     """The exit code. Raises Refused for what is not there or does not run."""
-    container = _running(layout, containers_of(layout, name))
+    container = running_container(layout, name)
     terminal = not detach and _wants_terminal(errand)
     config = read_bundle(layout, container)
     process = process_of(config, errand, caller().environment, terminal=terminal)
     try:
         if detach:
-            click.echo(_start(layout, container, process))
+            click.echo(start_detached(layout, container, process))
             return 0
         return _run(layout, container, process, errand, terminal=terminal)
     except NotRunning as error:
@@ -53,6 +53,11 @@ def execute(layout: Layout, name: str, errand: Errand, *, detach: bool = False) 
     except ProcessFailed as error:
         click.echo(f"trimtab: Container/{container} exec: {error}", err=True)
         return CANNOT if error.exit_code is None else error.exit_code
+
+
+def running_container(layout: Layout, name: str) -> str:
+    """The container meant, or the first replica that runs. Raises Refused."""
+    return _running(layout, containers_of(layout, name))
 
 
 def _running(layout: Layout, names: Sequence[str]) -> str:
@@ -138,7 +143,7 @@ def _run(layout: Layout, container: str, process: dict[str, Any], errand: Errand
         return client.exec_(layout, container, process, stdin, sys.stdout.fileno(), sys.stderr.fileno(), terminal)
 
 
-def _start(layout: Layout, container: str, process: dict[str, Any]) -> int:
+def start_detached(layout: Layout, container: str, process: dict[str, Any]) -> int:
     """Its pid, once its program runs; its streams lead nowhere."""
     nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     try:

@@ -43,9 +43,14 @@ def print_logs(layout: Layout, names: Sequence[str], wanted: Wanted) -> None:
             click.echo(f"trimtab: Container/{name} keeps no log (logging driver none)", err=True)
     width = max(map(len, names)) if len(names) > 1 else 0
     printer = _Printer(wanted, width)
-    for name, line in _following(layout, names, wanted) if wanted.follow else _merged(layout, names, wanted):
+    for name, line in told_lines(layout, names, wanted):
         printer.tell(name, line)
     printer.flush()
+
+
+def told_lines(layout: Layout, names: Sequence[str], wanted: Wanted) -> Iterator[Told]:
+    """The lines, in the order of time; as they come where they are followed."""
+    return _following(layout, names, wanted) if wanted.follow else _merged(layout, names, wanted)
 
 
 def log_driver(layout: Layout, name: str) -> str:

@@ -8,6 +8,7 @@ WRITERS = frozenset({"apply", "delete", "rollback", "image rm"})
 """One at a time. They are done to the end, even if whoever asked has left."""
 READERS = frozenset(
     {
+        "exec",
         *("diff", "validate", "get", "describe", "logs", "events", "history", "why", "status", "wait"),
         *("image ls", "image pull", "image inspect", "image load", "image save", "image import"),
         *("system info", "system check", "system df"),

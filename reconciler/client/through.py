@@ -27,25 +27,14 @@ class Elsewhere(Exception):
     """The daemon that is there is not this engine's: the command works by itself."""
 
 
-def through(host: Host, words: Sequence[str], parameters: Mapping[str, object], root: str) -> int:
+def through(host: Host, words: Sequence[str], parameters: Mapping[str, Any], root: str) -> int:
     """The exit code. Raises Elsewhere where nobody chose the host and no daemon of this root is there."""
-    sent = document(words, parameters)
-    if not host.chosen:
-        sent["root"] = root
     try:
-        while True:
-            with dial(host) as channel, input_of(words, parameters) as given, output_of(words, parameters) as taken:
-                last = _exchange(host, channel, sent, given, taken)
-                if last.get("exit") == 0:
-                    taken.keep()
-            if "want" not in last:
-                return int(last["exit"])
-            files: Any = sent.setdefault("files", {})
-            new = wanted_files([path for path in last["want"] if path not in files], sent)
-            if not new:
-                return _say("the daemon asks for files that it has been given", FAILED)
-            files |= new
-            add_named(sent, new)
+        if words[0] == "exec":
+            from reconciler.client.executing import execute
+
+            return execute(host, parameters, root)
+        return _command(host, words, parameters, root)
     except Unreachable as error:
         if not host.chosen:
             raise Elsewhere from error
@@ -56,8 +45,27 @@ def through(host: Host, words: Sequence[str], parameters: Mapping[str, object], 
         return _say(_problem_text(problem), FAILED if problem.status >= 500 else REFUSED)
     except (BadAnswer, Garbled, ConnectionError) as error:
         return _say(f"the daemon at {host.address} went away: {error}; what it had begun it may have finished", FAILED)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         return _say(str(error), REFUSED)
+
+
+def _command(host: Host, words: Sequence[str], parameters: Mapping[str, Any], root: str) -> int:
+    sent = document(words, parameters)
+    if not host.chosen:
+        sent["root"] = root
+    while True:
+        with dial(host) as channel, input_of(words, parameters) as given, output_of(words, parameters) as taken:
+            last = _exchange(host, channel, sent, given, taken)
+            if last.get("exit") == 0:
+                taken.keep()
+        if "want" not in last:
+            return int(last["exit"])
+        files: Any = sent.setdefault("files", {})
+        new = wanted_files([path for path in last["want"] if path not in files], sent)
+        if not new:
+            return _say("the daemon asks for files that it has been given", FAILED)
+        files |= new
+        add_named(sent, new)
 
 
 def _problem_text(problem: Problem) -> str:

@@ -1,0 +1,84 @@
+"""Every path of the API. Adding one here is all it takes: router, checks and OpenAPI follow."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from reconciler.api import exec_stream, following, images, objects, sets
+from reconciler.api.declared import LINES, Route
+from reconciler.api.models import (
+    ApplyBody,
+    Created,
+    DiffBody,
+    Document,
+    EventsQuery,
+    ExecBody,
+    Health,
+    LoadQuery,
+    LogsQuery,
+    Made,
+    ObjectDescription,
+    ObjectList,
+    ObjectsQuery,
+    OutcomeDocument,
+    PlanDocument,
+    PullBody,
+    SaveQuery,
+    SetQuery,
+    Texts,
+    Validated,
+    WatchQuery,
+)
+
+Get = partial(Route, "GET")
+Post = partial(Route, "POST")
+Delete = partial(Route, "DELETE")
+
+TAR = "application/x-tar"
+
+ROUTES: tuple[Route, ...] = (
+    Get("/v1/health", "Whether the daemon answers.", objects.health, Health, tag="system"),
+    Post("/v1/validate", "Check manifests; touch nothing.", sets.validate, Validated, body=Texts, tag="sets"),
+    Post("/v1/diff", "What applying would change, and why.", sets.diff, PlanDocument, body=DiffBody, tag="sets"),
+    Post("/v1/apply", "Make the machine so.", sets.apply, OutcomeDocument, body=ApplyBody, tag="sets"),
+    Get("/v1/objects", "Objects and how they stand.", objects.list_objects, ObjectList, query=ObjectsQuery),
+    Get("/v1/objects/{kind}/{name}", "All of one object.", objects.describe, ObjectDescription),
+    Delete("/v1/objects/{kind}/{name}", "Take one away, and its replicas.", sets.delete, OutcomeDocument),
+    Get("/v1/watch", "Changes of objects, as they come.", following.watch, query=WatchQuery, media=LINES),
+    Get("/v1/events", "What happened.", following.events, query=EventsQuery, media=LINES),
+    Get("/v1/history", "Revisions of sets.", objects.history, Document, query=SetQuery, tag="sets"),
+    Get(
+        "/v1/containers/{name}/logs",
+        "Lines that a container, or each replica of a Service, has written.",
+        following.logs,
+        query=LogsQuery,
+        media=LINES,
+        tag="containers",
+    ),
+    Post(
+        "/v1/containers/{name}/exec",
+        "Prepare one more process in a container; it starts with its stream.",
+        exec_stream.prepare,
+        Created,
+        body=ExecBody,
+        status=201,
+        tag="containers",
+    ),
+    Post(
+        "/v1/exec/{id}",
+        "Start a prepared process; `Upgrade: tcp` makes the connection its streams.",
+        exec_stream.start,
+        status=101,
+        media="application/vnd.trimtab.stream",
+        tag="containers",
+    ),
+    Get("/v1/images", "Images on this machine.", images.list_images, Document, tag="images"),
+    Post("/v1/images/pull", "Pull an image.", images.pull, Made, body=PullBody, tag="images"),
+    Post("/v1/images/load", "Load an archive.", images.load, Made, query=LoadQuery, raw=True, tag="images"),
+    Get("/v1/images/{name}", "All of one image.", images.inspect, Document, tag="images"),
+    Delete("/v1/images/{name}", "Take an image away.", images.remove, status=204, tag="images"),
+    Get("/v1/images/{name}/archive", "An image as an archive.", images.save, query=SaveQuery, media=TAR, tag="images"),
+    Get("/v1/system/info", "The engine.", objects.info, Document, tag="system"),
+    Get("/v1/system/check", "What kernel and machine lack.", objects.check, Document, tag="system"),
+    Get("/v1/system/df", "What is taken of the disk.", objects.usage, Document, tag="system"),
+)
