@@ -22,6 +22,7 @@ from reconciler.sources.status import SourceStatus, State
 from reconciler.sources.watched import WatchedDirectory
 from reconciler.store.pins import Pin
 from schemas.errors import Invalid, Problem, Refused, RetryLater, TrimtabError
+from schemas.load_again import LoadAgain
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 """Seconds before an apply is tried again that may yet succeed."""
@@ -70,6 +71,7 @@ class Follower:
         self.waits = False
         self._around = around
         self._parameters = parameters_of(followed.spec, followed.set)
+        self._loader = LoadAgain()
         self._asked = False
         self._started = True
         self._failures = 0
@@ -139,7 +141,7 @@ class Follower:
         try:
             keys = await self._around.keys(self.followed)
             offer = await asyncio.to_thread(
-                make_offer, self.followed, revision, self._around.environment, keys, asked=self._asked
+                make_offer, self.followed, revision, self._around.environment, keys, self._loader, asked=self._asked
             )
             if isinstance(self.source, WatchedDirectory):
                 self.source.attend(pointed_at(offer.declared))

@@ -21,7 +21,7 @@ from schemas.container import ContainerTemplate
 from schemas.envelope import Declared
 from schemas.errors import Invalid, Problem
 from schemas.image import ImageSpec
-from schemas.load import load
+from schemas.load_again import LoadAgain
 from schemas.names import Key, Kind
 from schemas.secret import ContentSpec
 
@@ -86,13 +86,20 @@ class Reader(Here):
 
 
 def make_offer(
-    followed: Followed, revision: Revision, environment: Mapping[str, str], keys: Keys, *, asked: bool = False
+    followed: Followed,
+    revision: Revision,
+    environment: Mapping[str, str],
+    keys: Keys,
+    loader: LoadAgain,
+    *,
+    asked: bool = False,
 ) -> Offer:
     """Raises Invalid with every problem of the revision, Refused for what cannot be decrypted."""
     texts, sealed = unseal_texts(revision.texts, keys)
-    loaded = load(texts, environment, set=followed.set, commit=short(revision.commit))
+    loaded = loader.load(texts, environment, set=followed.set, commit=short(revision.commit))
     declared = [locate(item, revision.directory) for item in loaded]
-    problems = [*_own_problems(declared), *_self_declared(followed, declared)]
+    between = _own_problems(declared) if followed.spec.git is not None else ()
+    problems = [*between, *_self_declared(followed, declared)]
     if problems:
         raise Invalid(problems)
     hidden = dict(_hide(declared, sealed))
@@ -112,7 +119,8 @@ def make_offer(
 
 
 def _own_problems(declared: Sequence[Declared]) -> Iterable[Problem]:
-    """Those that are found without knowing the machine: all but what other sets may make good."""
+    """Those that are found without knowing the machine: all but what other sets may make good. They are found again
+    when it is applied; but before that, git's files are put in place."""
     known = [Key(kind, name) for kind, name in _mentioned(declared)]
     return check(declared, known)
 

@@ -12,8 +12,8 @@ from collections.abc import AsyncGenerator, Collection
 from pathlib import Path
 
 from reconciler.sources.files import commit_of
-from reconciler.sources.revision import Revision, SourceTrouble, trouble_of
-from reconciler.sources.snapshot import Snapshot, take
+from reconciler.sources.revision import Revision, SourceTrouble, digest_of, trouble_of
+from reconciler.sources.snapshot import Snapshot, Stamp, stamps_of, take
 from reconciler.sources.watch import Watch
 from schemas.errors import TrimtabError
 
@@ -37,6 +37,9 @@ class WatchedDirectory:
         self.interval = interval
         self._attended: frozenset[Path] = frozenset()
         self._links: frozenset[Path] = frozenset()
+        self._stamps: frozenset[Stamp] = frozenset()
+        self._digest, self._id = "", ""
+        self._known: tuple[str, tuple[Stamp, ...], str] = "", (), ""
         self._wake = asyncio.Event()
         self._forced = False
         self._written = 0.0
@@ -46,9 +49,10 @@ class WatchedDirectory:
         self._wake.set()
 
     def attend(self, files: Collection[Path]) -> None:
-        """Files that manifests point at: a change of one is a new revision."""
+        """Files that the manifests of the revision yielded last point at: a change of one is a new revision."""
         if frozenset(files) != self._attended:
             self._attended = frozenset(files)
+            self._known = self._digest, stamps_of(files), self._id
             self._wake.set()
 
     async def stand(self, commit: str) -> None:
@@ -77,13 +81,14 @@ class WatchedDirectory:
         watch.attended = self._attended
         patience = self.interval if self._arm(watch) else min(self.interval, WITHOUT_WATCH)
         try:
-            snapshot = take(self.path, watch.attended)
+            snapshot = take(self.path, watch.attended, self._stamps)
             if snapshot.links != self._links:
                 self._links = snapshot.links
                 patience = patience if self._arm(watch) else min(self.interval, WITHOUT_WATCH)
-                snapshot = take(self.path, watch.attended)
+                snapshot = take(self.path, watch.attended, snapshot.stamps)
         except TrimtabError as error:
             return trouble_of(error, time.time()), min(patience, GLANCE)
+        self._stamps = snapshot.stamps
         return self._revision(snapshot), patience
 
     def _arm(self, watch: Watch) -> bool:
@@ -94,7 +99,12 @@ class WatchedDirectory:
         return True
 
     def _revision(self, snapshot: Snapshot) -> Revision:
-        return Revision(snapshot.digest, snapshot.texts, self.path, commit_of([str(self.path)]), at=time.time())
+        digest, attended, id = self._known
+        if (snapshot.digest, snapshot.attended) != (digest, attended):
+            id = digest_of([snapshot.digest.encode(), repr(snapshot.attended).encode()])
+            id = id if snapshot.attended else snapshot.digest
+        self._digest, self._id = snapshot.digest, id
+        return Revision(id, snapshot.texts, self.path, commit_of([str(self.path)]), at=time.time())
 
     def _touched(self) -> None:
         self._written = time.monotonic()

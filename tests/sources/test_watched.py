@@ -288,10 +288,17 @@ def test_a_file_that_manifests_point_at_counts(directory: Path) -> None:
         (directory / "app.env").write_text("A=1")
         async with follow(source) as following:
             first = await following.revision()
-            source.attend([directory / "app.env"])
-            assert (await following.revision()).id != first.id
+            source.attend([directory / "app.env", directory / "later.env"])
+            await following.silence()
             (directory / "app.env").write_text("A=2")
-            assert (await following.revision()).texts == first.texts
+            second = await following.revision()
+            assert second.texts == first.texts and second.id != first.id
+            source.attend([directory / "app.env", directory / "later.env"])
+            await following.silence()
+            (directory / "later.env").write_text("B=1")
+            assert (await following.revision()).id not in (first.id, second.id)
+            source.attend([directory / "app.env"])
+            await following.silence()
 
     run(scenario)
 
