@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -92,13 +92,24 @@ class Follower:
         self.source.fetch_now()
 
     async def run(self) -> None:
-        async with aclosing(self.source.revisions()) as revisions:
-            async for found in revisions:
-                try:
-                    await self._take(found)
-                except Exception as error:  # a defect of ours must not end what keeps the machine as declared
-                    self._tell(State.STALLED, f"{type(error).__name__}: {error}", temporary=True)
-                    self._again()
+        while True:
+            try:
+                async with aclosing(self.source.revisions()) as revisions:
+                    async for found in revisions:
+                        await self._take_safely(found)
+            except Exception as error:  # a defect of ours must not end what keeps the machine as declared
+                self._defect(error)
+            await asyncio.sleep(self._pause())
+
+    async def _take_safely(self, found: Revision | SourceTrouble) -> None:
+        try:
+            await self._take(found)
+        except Exception as error:
+            self._defect(error)
+            self._again()
+
+    def _defect(self, error: Exception) -> None:
+        self._tell(State.STALLED, f"{type(error).__name__}: {error}", temporary=True)
 
     async def _take(self, found: Revision | SourceTrouble) -> None:
         if isinstance(found, SourceTrouble):
@@ -126,6 +137,8 @@ class Follower:
                 self._tell(State.PINNED, "its set was rolled back; it stays so until another revision is offered")
             case Next.REMEMBERED:
                 await self._stand_good()
+                with suppress(TrimtabError):
+                    await self._offer(found)
                 last = self.memory.last
                 self._tell(State.STALLED, last.message if last is not None else "")
 
@@ -137,14 +150,8 @@ class Follower:
 
     async def _try(self, revision: Revision, *, unpin: bool) -> None:
         self._tell(State.APPLYING, "")
-        offer: Offer | None = None
         try:
-            keys = await self._around.keys(self.followed)
-            offer = await asyncio.to_thread(
-                make_offer, self.followed, revision, self._around.environment, keys, self._loader, asked=self._asked
-            )
-            if isinstance(self.source, WatchedDirectory):
-                self.source.attend(pointed_at(offer.declared))
+            offer = await self._offer(revision)
             await self.source.stand(revision.commit)
             applied = await self._around.apply(offer)
         except RetryLater as error:
@@ -158,6 +165,16 @@ class Follower:
         if unpin:
             await self._around.unpin(self.followed.set)
         await self._end(revision, Result.APPLIED if applied.ok else Result.FAILED, applied.message)
+
+    async def _offer(self, revision: Revision) -> Offer:
+        """The revision made ready. From then on a change of what its manifests point at is a new revision."""
+        keys = await self._around.keys(self.followed)
+        offer = await asyncio.to_thread(
+            make_offer, self.followed, revision, self._around.environment, keys, self._loader, asked=self._asked
+        )
+        if isinstance(self.source, WatchedDirectory):
+            self.source.attend(pointed_at(offer.declared))
+        return offer
 
     async def _end(self, revision: Revision, result: Result, why: TrimtabError | str) -> None:
         """The attempt is over and remembered."""
@@ -191,9 +208,12 @@ class Follower:
 
     def _again(self) -> None:
         """Look again later: the newest revision is tried then."""
-        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self._failures, 10))
+        asyncio.get_running_loop().call_later(self._pause(), self.source.fetch_now)
+
+    def _pause(self) -> float:
+        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(self._failures, 10))
         self._failures += 1
-        asyncio.get_running_loop().call_later(pause, self.source.fetch_now)
+        return pause
 
     def _tell(
         self,

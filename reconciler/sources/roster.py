@@ -22,7 +22,7 @@ from reconciler.sources.offer import TIMEOUT, Offer
 from reconciler.sources.revision import Source
 from reconciler.sources.sops import NO_KEYS, Keys, read_keys
 from reconciler.sources.status import SourceStatus, State
-from reconciler.sources.watched import WatchedDirectory
+from reconciler.sources.watched import SETTLE, WatchedDirectory
 from reconciler.store.attempts import forget_attempts, read_attempts, write_attempt
 from reconciler.store.database import Database
 from reconciler.store.inventory import Entry, read_inventory
@@ -46,7 +46,8 @@ def silent(status: SourceStatus) -> None:
 
 class Roster:
     """Made anywhere, run once, in one event loop. `settings`: the daemon's own sources; `apply` is awaited for each
-    offer, for several sources at once; `tell` hears each new status."""
+    offer, for several sources at once; `tell` hears each new status; `settle`: seconds without a write after which a
+    directory is read."""
 
     def __init__(
         self,
@@ -56,6 +57,7 @@ class Roster:
         settings: Sequence[Followed] = (),
         environment: Mapping[str, str] | None = None,
         tell: Tell = silent,
+        settle: float = SETTLE,
     ) -> None:
         self._environment = dict(os.environ if environment is None else environment)
         self._layout = layout
@@ -63,6 +65,7 @@ class Roster:
         self._apply = apply
         self._settings = tuple(settings)
         self._tell = tell
+        self._settle = settle
         self._changed = asyncio.Event()
         self._followers: dict[str, Follower] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -206,7 +209,7 @@ class Roster:
         spec = followed.spec
         interval = spec.interval or INTERVAL
         if spec.git is None:
-            return WatchedDirectory(Path(spec.directory or "/nowhere"), interval)
+            return WatchedDirectory(Path(spec.directory or "/nowhere"), interval, self._settle)
         git = spec.git
         held = Held(secret=git.secret, file=git.credentials) if git.secret or git.credentials else None
         directory = self._layout.source(followed.name)

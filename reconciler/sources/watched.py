@@ -18,7 +18,6 @@ from reconciler.sources.watch import Watch
 from schemas.errors import TrimtabError
 
 SETTLE = 0.05
-"""Seconds without a write after which what was written is read."""
 LONGEST_SETTLE = 2.0
 """Seconds after the first write, at most, whoever keeps writing."""
 GLANCE = 1.0
@@ -30,11 +29,13 @@ WITHOUT_WATCH = 2.0
 
 
 class WatchedDirectory:
-    """Follows `path`. `interval`: seconds after which it is read again without any event."""
+    """Follows `path`. `interval`: seconds after which it is read again without any event; `settle`: seconds without a
+    write after which what was written is read."""
 
-    def __init__(self, path: Path, interval: float = 60.0) -> None:
+    def __init__(self, path: Path, interval: float = 60.0, settle: float = SETTLE) -> None:
         self.path = path.absolute()
         self.interval = interval
+        self.settle = settle
         self._attended: frozenset[Path] = frozenset()
         self._links: frozenset[Path] = frozenset()
         self._stamps: frozenset[Stamp] = frozenset()
@@ -120,8 +121,8 @@ class WatchedDirectory:
                 if watch.is_stale():
                     return
         first = time.monotonic()
-        while not self._forced and (quiet := self._written + SETTLE - time.monotonic()) > 0:
-            if time.monotonic() - first > LONGEST_SETTLE:
+        while not self._forced and (quiet := self._written + self.settle - time.monotonic()) > 0:
+            if time.monotonic() - first > max(LONGEST_SETTLE, self.settle):
                 return
             await asyncio.sleep(quiet)
 

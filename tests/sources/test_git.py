@@ -328,3 +328,15 @@ def test_a_forced_push_is_followed(origin: Repository, tmp_path: Path) -> None:
 def test_control_characters_of_a_remote_do_not_reach_the_reader(origin: Repository, tmp_path: Path) -> None:
     origin.commit("\x1b[31mred\x1b[0m")
     assert first_of(source(origin, tmp_path)).message == "[31mred[0m"
+
+
+def test_without_git_it_is_told(origin: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    followed = source(origin, tmp_path)
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert "git is not installed" in trouble_of(followed)
+
+
+def test_a_manifest_whose_name_cannot_be_told_is_refused(origin: Repository, tmp_path: Path) -> None:
+    Path(os.fsdecode(os.fsencode(origin.path) + b"/caf\xe9.yaml")).write_text("a: 1\n")
+    origin.commit("odd")
+    assert "named 'caf" in trouble_of(source(origin, tmp_path))

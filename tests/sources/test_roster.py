@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from reconciler.sources.follower import Applied
 from reconciler.sources.sops import read_keys
 from reconciler.sources.status import State
+from reconciler.sources.watched import WatchedDirectory
 from reconciler.store.pins import Pin, read_pin, write_pin
 from schemas.errors import Refused, RetryLater
 from schemas.names import Key, Kind
@@ -95,6 +97,48 @@ def test_a_refused_revision_is_tried_once_until_another_or_a_retry(directory: Pa
         # other parameters are another attempt
         async with running(stage, [followed("shop", directory, prune=False)]):
             assert not (await stage.offered(5)).prune
+
+    run(scenario)
+
+
+def test_a_file_that_a_refused_revision_points_at_makes_it_another(directory: Path, tmp_path: Path) -> None:
+    (directory / "web.yaml").write_text(
+        "apiVersion: trimtab/v1\nkind: Container\nmetadata: {name: web}\nspec: {image: a, env_file: app.env}\n"
+    )
+
+    async def scenario() -> None:
+        stage = Stage(tmp_path)
+        stage.outcomes["shop"] = Refused("no file app.env")
+        for _ in range(2):
+            async with running(stage, [followed("shop", directory)]) as roster:
+                await stage.until(lambda: state_of(roster, "shop") is State.STALLED)
+                await stage.quiet(1)
+        async with running(stage, [followed("shop", directory, timeout="9s")]) as roster:
+            await stage.until(lambda: state_of(roster, "shop") is State.STALLED)
+            await stage.quiet(1)
+            (directory / "app.env").write_text("A=1")
+            await stage.offered(2)
+            await stage.quiet(2)
+
+    run(scenario)
+
+
+def test_a_source_that_breaks_is_begun_anew(directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reconciler.sources.follower.FIRST_PAUSE", 0.05)
+    real, times = WatchedDirectory._look, iter((True, True, False))
+
+    def look(self: WatchedDirectory, watch: Any) -> Any:
+        if next(times, False):
+            raise ZeroDivisionError("a defect")
+        return real(self, watch)
+
+    monkeypatch.setattr(WatchedDirectory, "_look", look)
+
+    async def scenario() -> None:
+        stage = Stage(tmp_path)
+        async with running(stage, [followed("shop", directory)]):
+            await stage.offered(1)
+        assert any("ZeroDivisionError" in status.message for status in stage.statuses)
 
     run(scenario)
 

@@ -64,6 +64,8 @@ class Git:
 
         Raises Refused or RetryLater with git's complaint; a timeout is RetryLater.
         """
+        if shutil.which("git", path=self.environment["PATH"]) is None:
+            raise Refused("git is not installed", step=step, hint="install git")
         process = await asyncio.create_subprocess_exec(
             *_limited("git", f"--git-dir={self.repository}", *arguments),
             stdin=asyncio.subprocess.DEVNULL,

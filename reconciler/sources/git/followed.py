@@ -255,6 +255,9 @@ def read_texts(git: Git, files: Files, path: str | None) -> tuple[Text, ...]:
     if not chosen:
         where = f" at {path}" if path else ""
         raise Refused(f"the commit has no manifests (*.yaml, *.yml, *.json){where}", step="read manifests")
+    unreadable = next((name for name in chosen if not name.isprintable()), None)
+    if unreadable is not None:
+        raise Refused(f"the commit has a manifest named {unreadable!a}", step="read manifests", hint="rename it")
     contents = read_objects(git, list(dict.fromkeys(chosen.values())))
     return tuple(Text(name, contents[chosen[name]]) for name in sorted(chosen, key=lambda name: name.split("/")))
 
