@@ -7,6 +7,7 @@ stops nothing that runs. `missing_files` is also `validate`'s, which may run els
 from __future__ import annotations
 
 import json
+import socket
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -18,12 +19,14 @@ from schemas.envelope import Declared
 from schemas.errors import Invalid, Problem
 from schemas.image import ImageSpec
 from schemas.names import Key, Kind
+from schemas.network import NetworkSpec
+from schemas.volume import VolumeSpec
 
 ONLINE = Path("/sys/devices/system/cpu/online")
 NR_OPEN = Path("/proc/sys/fs/nr_open")
 SECCOMP = "seccomp="
 SECCOMP_WORDS = ("unconfined", "default")
-MADE = (Kind.IMAGE, Kind.CONTAINER)
+MADE = (Kind.IMAGE, Kind.CONTAINER, Kind.VOLUME, Kind.NETWORK)
 
 
 def refuse_unfit(plan: Plan, desired: Mapping[Key, Desired]) -> None:
@@ -35,7 +38,7 @@ def refuse_unfit(plan: Plan, desired: Mapping[Key, Desired]) -> None:
 
 
 def _about_to_be_made(plan: Plan, desired: Mapping[Key, Desired]) -> list[Declared]:
-    """The manifests behind the plan's images and containers; a Service's once for all its replicas."""
+    """The manifests behind what the plan makes or changes; a Service's once for all its replicas."""
     found = {}
     for action in plan.effective:
         want = desired.get(action.key)
@@ -82,10 +85,35 @@ def _profile_fault(file: Path) -> str | None:
 
 def missing_means(item: Declared) -> Iterator[Problem]:
     """Devices, processors and limits beyond what this machine has."""
-    if isinstance(item.spec, ContainerTemplate):
+    if isinstance(item.spec, VolumeSpec):
+        yield from _mounted(item, item.spec)
+    elif isinstance(item.spec, NetworkSpec):
+        yield from _parent(item, item.spec)
+    elif isinstance(item.spec, ContainerTemplate):
         yield from _devices(item, item.spec)
         yield from _processors(item, item.spec)
         yield from _open_files(item, item.spec)
+
+
+def _mounted(item: Declared, spec: VolumeSpec) -> Iterator[Problem]:
+    """What a volume mounts, where that is a path of this machine."""
+    device = spec.driver_opts.device if spec.driver_opts is not None else None
+    if device is not None and device.startswith("/") and ":" not in device and not Path(device).exists():
+        yield item.problem(
+            ("spec", "driver_opts", "device"), f"there is no {device}", "mend the path, or make it first"
+        )
+
+
+def _parent(item: Declared, spec: NetworkSpec) -> Iterator[Problem]:
+    """The link that a macvlan or ipvlan stands on."""
+    parent = spec.driver_opts.parent
+    if parent is None:
+        return
+    try:
+        socket.if_nametoindex(parent)
+    except OSError:
+        links = ", ".join(name for _, name in socket.if_nameindex())
+        yield item.problem(("spec", "driver_opts", "parent"), f"there is no link {parent}", f"name one of {links}")
 
 
 def _devices(item: Declared, spec: ContainerTemplate) -> Iterator[Problem]:

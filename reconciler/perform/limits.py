@@ -58,14 +58,28 @@ def told(want: Desired) -> Iterator[None]:
         if error.step == "cgroup":
             file = f": {error.path}" if error.path.startswith("/sys/") else ""
             raise refusal(want, f"{error.message}{file}", error.errno) from error
-        where = f"spec.{STEPS[error.step]}" if error.step in STEPS else error.step
+        where = f"spec.{STEPS[error.step]}" if error.step in STEPS else _mounted_by(want, error) or error.step
         raise Refused(
             error.message, object=str(want.key), step=where, path=error.path, errno=error.errno, hint=_remedy(error)
         ) from error
 
 
+def _mounted_by(want: Desired, error: ProcessFailed) -> str:
+    """The entry of the manifest that mounts something where mounting failed; empty where none does."""
+    spec = want.declared.spec if want.declared is not None else None
+    for field in ("volumes", "tmpfs") if error.step == "mount" else ():
+        for index, entry in enumerate(getattr(spec, field, ())):
+            if entry.target == error.path:
+                return f"spec.{field}[{index}]"
+    return ""
+
+
 def _remedy(error: ProcessFailed) -> str:
-    if error.step == "sysctl" and error.errno == errno.ENOENT and error.path.startswith("net"):
+    if error.step == "mount" and error.errno in (errno.ENOTDIR, errno.EINVAL):
+        return "a file can only be mounted over a file, a directory over a directory"
+    if error.step == "oom_score_adj":
+        return "lowering it needs CAP_SYS_RESOURCE, which this machine does not give"
+    if error.step == "sysctl" and error.errno == errno.ENOENT and error.path.startswith("net.core"):
         # older kernels keep net.core.* from networks that belong to a user namespace
         return "this kernel has it only for containers without users of their own: userns_mode: host, or leave it out"
     if error.step == "id map":

@@ -63,6 +63,35 @@ def test_an_image_of_nothing_is_refused(field: str, machine: Machine) -> None:
         machine.apply(text)
 
 
+@pytest.mark.parametrize(
+    ("kind", "spec", "said"),
+    [
+        (
+            "Volume",
+            "driver_opts: {type: none, o: bind, device: /nowhere}",
+            "spec.driver_opts.device: there is no /nowhere",
+        ),
+        ("Volume", "driver_opts: {type: ext4, device: /dev/nowhere}", "there is no /dev/nowhere; mend the path"),
+        (
+            "Network",
+            "driver: macvlan\n  driver_opts: {parent: eth9}",
+            "spec.driver_opts.parent: there is no link eth9; name",
+        ),
+    ],
+)
+def test_what_a_volume_or_network_stands_on_is_there(kind: str, spec: str, said: str, machine: Machine) -> None:
+    with pytest.raises(Invalid) as refusal:
+        machine.diff(f"apiVersion: trimtab/v1\nkind: {kind}\nmetadata: {{name: a}}\nspec:\n  {spec}\n")
+    assert said in str(refusal.value)
+
+
+def test_a_mount_that_fits_nothing_names_its_entry(machine: Machine) -> None:
+    outcomes = machine.apply(web(machine, 'volumes: ["/etc/hostname:/etc"]'))
+    (error,) = [str(outcome.error) for outcome in outcomes if outcome.error]
+    assert error.startswith("Container/web spec.volumes[0]: ")
+    assert error.endswith("a file can only be mounted over a file, a directory over a directory")
+
+
 def test_what_runs_already_is_not_asked_again(machine: Machine, tmp_path: Path) -> None:
     profile = tmp_path / "profile.json"
     profile.write_text('{"defaultAction": "SCMP_ACT_ALLOW"}')
