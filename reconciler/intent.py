@@ -67,6 +67,7 @@ class Intent:
             progress=ignore,
             now=time.time(),
             stop=stop,
+            patient=False,
         )
 
 

@@ -19,6 +19,7 @@ from reconciler.engine import Engine
 from reconciler.intent import Declarations
 from reconciler.loop.claims import Claims
 from reconciler.loop.dirty import Dirty
+from reconciler.loop.health_checks import HealthChecks
 from reconciler.loop.memory import Memory
 from reconciler.loop.passes import Passed, Passing, pass_over
 from reconciler.loop.settings import LoopSettings, Tell, Worker, silent
@@ -26,7 +27,7 @@ from reconciler.loop.wanted import Wanted, changed, data_version, read_wanted
 from reconciler.loop.watch_firewall import OwnThreads
 from reconciler.loop.watching import Watching
 from schemas.errors import TrimtabError
-from schemas.names import Key
+from schemas.names import Key, Kind
 
 AT_ONCE = 100
 """Objects of one pass: so many cost little more than one, and what happens meanwhile need not wait for long."""
@@ -91,7 +92,9 @@ class Loop:
     async def run(self) -> None:
         """Until it is cancelled."""
         watching = Watching(self._engine, self._threads, self.mark, self.mark_all)
-        timers = [asyncio.create_task(self._resync()), asyncio.create_task(self._watch_store())]
+        self._health = HealthChecks(self._engine, self._worker, self.settings.probes, self._tell, self._health_changed)
+        work = (self._resync(), self._watch_store(), self._health.run())
+        timers = [asyncio.create_task(each) for each in work]
         try:
             while True:
                 if self._fault is not None:
@@ -174,14 +177,26 @@ class Loop:
         self.passes += 1
         self._tell("pass", {"set": name, "objects": {str(key): due[key] for key in sorted(due)}})
         try:
-            passed = await self._worker.do(pass_over, self._passing, self.wanted, name, frozenset(due))
+            passed = await self._worker.do(
+                pass_over, self._passing, self.wanted, name, frozenset(due), self._health.urged(due)
+            )
         except (TrimtabError, OSError) as error:
             self._failed_to_look(due, error)
             return
         self._take_in(passed, due)
         watching.follow(passed.living)
+        self._health.follow(passed.living)
         if passed.outcomes:
             watching.look_again()
+
+    def _health_changed(self, key: Key, how: str) -> None:
+        """Its Services take it in or leave it out; who waits for it may begin."""
+        users = self.wanted.users.get(key, ())
+        services = [user for user in users if user.kind is Kind.SERVICE]
+        waiting = [other for service in services for other in self.wanted.users.get(service, ())]
+        for user in (*users, *waiting):
+            self.memory.failures.pop(user, None)
+        self.mark([key, *users, *waiting], how)
 
     def _failed_to_look(self, keys: Iterable[Key], error: Exception) -> None:
         self._tell("pass.failed", {"error": str(error)})
@@ -213,6 +228,8 @@ class Loop:
     def _succeeded(self, action: Action, passed: Passed) -> None:
         key = action.key
         self.memory.failures.pop(key, None)
+        if any(change.path == ("health",) for change in action.changes) and action.verb is not Verb.DELETE:
+            self._health.acted_on(key)
         decision = passed.decisions.get(key)
         if decision is not None and decision.at is not None:
             self.memory.restarts[key.name] = decision.restarts

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from reconciler.actions import Action
 from reconciler.apply import Outcome, Result, Stop, Watch, never
 from reconciler.engine import Engine
+from reconciler.health import Check
 from reconciler.intent import Intent
 from reconciler.loop.claims import Claims
 from reconciler.loop.holding import Holding
@@ -17,8 +18,10 @@ from reconciler.loop.wanted import Wanted, data_version
 from reconciler.loop.watch_firewall import OwnThreads
 from reconciler.loop.watch_links import numbers_of
 from reconciler.partial import Part, carry_out_part, prepare_part, without
+from reconciler.perform.health import health_check
 from reconciler.plan import NOTHING, Urged
 from reconciler.restart import Decision
+from reconciler.store.health import Known, known_health
 from reconciler.store.leases import record_leases
 from runtime.process.client import read_process
 from runtime.process.records import Phase, ProcessRecord
@@ -28,11 +31,14 @@ from schemas.names import Key, Kind
 
 @dataclass(frozen=True, slots=True)
 class Living:
-    """A container's process as it is after the pass, and the number of its network namespace."""
+    """A container's process as it is after the pass, the number of its network namespace, its health check, and the
+    health that is known."""
 
     key: Key
     process: ProcessRecord
     number: int | None
+    check: Check | None = None
+    health: Known | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +73,7 @@ def pass_over(passing: Passing, wanted: Wanted, set_name: str, keys: Collection[
     """Bring the keys of one set in line. Raises what the observation raises."""
     passed = _act(passing, wanted, wanted.intents[set_name], keys, urged)
     touched = {outcome.action.key for outcome in passed.outcomes}
-    return replace(passed, living=_living(passing.engine, touched | set(keys)))
+    return replace(passed, living=_living(passing.engine, wanted.intents[set_name], touched | set(keys)))
 
 
 def _act(passing: Passing, wanted: Wanted, intent: Intent, keys: Iterable[Key], urged: Urged) -> Passed:
@@ -103,7 +109,7 @@ def _held(memory: Memory, actions: Iterable[Action]) -> frozenset[Key]:
     return frozenset(action.key for action in actions if memory.is_waiting(action.key, now))
 
 
-def _living(engine: Engine, keys: Iterable[Key]) -> list[Living]:
+def _living(engine: Engine, intent: Intent, keys: Iterable[Key]) -> list[Living]:
     """Of the containers among the keys, those that have a process."""
     found = {
         key: process
@@ -112,4 +118,10 @@ def _living(engine: Engine, keys: Iterable[Key]) -> list[Living]:
         if (process := read_process(engine.layout, key.name)) is not None and process.phase is not Phase.EXITED
     }
     numbers = numbers_of((key, process.pid) for key, process in found.items())
-    return [Living(key, found[key], number) for key, number in numbers]
+    return [_alive(engine, intent, key, found[key], number) for key, number in numbers]
+
+
+def _alive(engine: Engine, intent: Intent, key: Key, process: ProcessRecord, number: int | None) -> Living:
+    want = intent.desired.get(key)
+    check = health_check(engine.layout, want) if want is not None and process.phase is not Phase.CREATED else None
+    return Living(key, process, number, check, known_health(engine.database, key.name) if check is not None else None)

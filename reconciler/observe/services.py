@@ -8,6 +8,7 @@ from typing import Any
 from reconciler.engine import Engine
 from reconciler.kinds.container import COMPLETED
 from reconciler.observe.containers import process_word
+from reconciler.observe.health import is_unhealthy
 from reconciler.observe.names import read_names
 from reconciler.observe.shared import Shared
 from reconciler.store.records import Record
@@ -28,6 +29,7 @@ def read(engine: Engine, record: Record, shared: Shared) -> Mapping[str, Any]:
     return {
         "balance": {network: balances.get(network) for network in wanted},
         "completed": sorted(_completed(engine, wanted, balances)),
+        "absent": sorted(_unhealthy(engine, wanted)),
         "names": read_names(engine, f"service:{name}", record.asked.get("names", {})),
     }
 
@@ -37,6 +39,13 @@ def _completed(engine: Engine, wanted: Balances, balances: Balances) -> Iterator
     asked, found = ({name for facts in each.values() for name in facts["backends"]} for each in (wanted, balances))
     for name in asked - found:
         if process_word(read_process(engine.layout, name)) == COMPLETED:
+            yield name
+
+
+def _unhealthy(engine: Engine, wanted: Balances) -> Iterator[str]:
+    """Replicas whose process was found unhealthy: they take no connections."""
+    for name in {name for facts in wanted.values() for name in facts["backends"]}:
+        if is_unhealthy(engine, name):
             yield name
 
 

@@ -75,10 +75,11 @@ def _starts(action: Action) -> bool:
 
 def _start(context: Context, want: Desired, have: Observed | None) -> None:
     layout, name = context.engine.layout, want.key.name
+    # what others are not ready for keeps running meanwhile
+    wait_for_dependencies(context, want)
     stop(context, name, have)
     client.delete(layout, name, force=True)
     (layout.container(name) / "exit.json").unlink(missing_ok=True)
-    wait_for_dependencies(context, want)
     make_bundle(context, want)
     client.create(layout, name)
     process = client.read_process(layout, name)

@@ -33,6 +33,8 @@ class Context:
     now: float
     stop: Stop = never
     """Whether somebody wants the apply to end soon: what waits for long asks it."""
+    patient: bool = True
+    """Whether to wait for what others are to become. The loop comes back instead."""
 
     def network(self, name: str) -> NetworkWanted:
         from reconciler.wanted.networks import network_wanted

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from reconciler.actions import Action
 from reconciler.desired import Desired, Observed
+from reconciler.observe.health import is_unhealthy
 from reconciler.perform.context import Context
 from reconciler.perform.hooks import incarnation
 from reconciler.wanted.networks import balance, balance_name
@@ -32,10 +33,11 @@ def ensure(context: Context, want: Desired, have: Observed | None, action: Actio
 
 
 def _running(context: Context, replicas: Iterable[str]) -> dict[str, str]:
-    """Replica -> incarnation, of those whose process runs now."""
+    """Replica -> incarnation, of those whose process runs now and is not unhealthy."""
     layout = context.engine.layout
     found = {name: read_process(layout, name) for name in replicas}
-    return {name: incarnation(layout, name) for name, p in found.items() if p is not None and p.phase is Phase.RUNNING}
+    running = [name for name, p in found.items() if p is not None and p.phase is Phase.RUNNING]
+    return {name: incarnation(layout, name) for name in running if not is_unhealthy(context.engine, name)}
 
 
 def remove(context: Context, key: Key, have: Observed | None, action: Action) -> None:

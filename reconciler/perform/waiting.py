@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping
 
 from reconciler.apply import Stopped
 from reconciler.desired import Desired
+from reconciler.health import HealthStatus
+from reconciler.perform.awaiting_health import await_health
 from reconciler.perform.bundles import declared_spec
 from reconciler.perform.context import Context
 from runtime.process import client
 from runtime.process.failure import NotRunning
-from runtime.process.records import ExitRecord
+from runtime.process.records import ExitRecord, Phase
 from schemas.check import replica_keys
-from schemas.errors import RetryLater, TrimtabError
+from schemas.errors import Refused, RetryLater, TrimtabError
 from schemas.names import Key, Kind
 
 LOOK_SECONDS = 0.2
@@ -23,16 +26,14 @@ COMPLETION_SECONDS = 600.0
 
 
 def wait_for_dependencies(context: Context, want: Desired) -> None:
-    """That they are started is the plan's order; here is waited for those that must have ended with 0.
+    """Until each has started, is healthy, or has ended with 0: as `depends_on` asks.
 
-    Raises RetryLater, Stopped.
+    The loop does not wait: it comes back when something changed. Raises RetryLater, Refused, Stopped.
     """
     for name, dependency in declared_spec(context, want).depends_on.items():
-        if dependency.condition != "service_completed_successfully":
-            continue
         for container in containers_called(context, name):
             try:
-                _wait_completed(context, want, container)
+                WAITS[dependency.condition](context, want, container)
             except TrimtabError:
                 if dependency.required:
                     raise
@@ -42,6 +43,34 @@ def containers_called(context: Context, name: str) -> list[str]:
     """The container of that name, or the replicas of the Service of that name."""
     service = context.declared.get(Key(Kind.SERVICE, name))
     return [key.name for key in replica_keys(service)] if service is not None else [name]
+
+
+def _see_started(context: Context, want: Desired, name: str) -> None:
+    """Within one plan its order sees to it; but the other may have failed, or be of an earlier pass or another set."""
+    needed = context.desired.get(Key(Kind.CONTAINER, name))
+    if needed is None or needed.facts["process"] not in ("running", "paused"):
+        return
+    process = client.read_process(context.engine.layout, name)
+    if process is None or process.phase is Phase.CREATED:
+        raise RetryLater(f"Container/{name} has not started", object=str(want.key), step="depends_on")
+
+
+def _wait_healthy(context: Context, want: Desired, name: str) -> None:
+    found = await_health(context, name)
+    if found is None:
+        raise Refused(
+            f"Container/{name} has no health check",
+            object=str(want.key),
+            step="depends_on",
+            hint=f"give {name} a healthcheck, or write condition: service_started",
+        )
+    if found is not HealthStatus.HEALTHY:
+        raise RetryLater(
+            f"Container/{name} is {found.value}",
+            object=str(want.key),
+            step="depends_on",
+            hint=f"see `trimtab describe container/{name}`",
+        )
 
 
 def _wait_completed(context: Context, want: Desired, name: str) -> None:
@@ -65,9 +94,18 @@ def _wait_patiently(context: Context, name: str) -> ExitRecord:
     deadline = time.monotonic() + COMPLETION_SECONDS
     while True:
         try:
-            return client.wait(context.engine.layout, name, LOOK_SECONDS)
+            return client.wait(context.engine.layout, name, LOOK_SECONDS if context.patient else 0.0)
         except TimeoutError:
+            if not context.patient:
+                raise
             if context.stop():
                 raise Stopped from None
             if time.monotonic() > deadline:
                 raise
+
+
+WAITS: Mapping[str, Callable[[Context, Desired, str], None]] = {
+    "service_started": _see_started,
+    "service_healthy": _wait_healthy,
+    "service_completed_successfully": _wait_completed,
+}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from reconciler.desired import Desired
@@ -57,7 +57,6 @@ def desire(instance: Instance, world: World, allotment: Allotment) -> Desired:
         joins=joins,
         owner=instance.owner,
         declared=instance.declared,
-        notes=tuple(_notes(spec)),
     )
 
 
@@ -160,9 +159,3 @@ def _called(name: str) -> tuple[Key, Key]:
 def _optional(spec: ContainerTemplate) -> frozenset[Key]:
     """Dependencies that may fail."""
     return frozenset(key for name, each in spec.depends_on.items() if not each.required for key in _called(name))
-
-
-def _notes(spec: ContainerTemplate) -> Iterator[str]:
-    for name, dependency in spec.depends_on.items():
-        if dependency.condition == "service_healthy":
-            yield f"spec.depends_on.{name}: health is not watched yet; waits only until {name} has started"

@@ -170,17 +170,33 @@ def test_a_program_that_is_not_there_is_told_with_the_field(machine: Machine) ->
     machine.delete()
 
 
-def test_health_that_is_waited_for_is_told_as_a_note(machine: Machine) -> None:
-    check = {"test": ["CMD", "true"], "interval": "1s"}
+def test_an_apply_waits_until_what_must_be_healthy_is(machine: Machine) -> None:
+    test = ["CMD-SHELL", "[ -e /ready ] || { touch /ready; exit 1; }"]
+    check = {"test": test, "interval": "1s", "retries": 3}
     text = container("checked", healthcheck=check) + container(
         "waiting", depends_on={"checked": {"condition": "service_healthy"}}
     )
-    plan = machine.diff(machine.image + text)
-    (note,) = plan.notes
-    assert note.key == Key(Kind.CONTAINER, "waiting")
-    assert "health is not watched yet" in note.describe()
     machine.converge(machine.image + text)
     assert phase(machine, "waiting") == "running"
+    assert machine.inside("checked", "ls", "/ready") == "/ready\n"
+    machine.delete()
+
+
+def test_what_waits_for_one_that_becomes_unhealthy_does_not_start(machine: Machine) -> None:
+    check = {"test": ["CMD", "false"], "interval": "100ms", "retries": 2}
+    text = container("ill", healthcheck=check) + container(
+        "waiting", depends_on={"ill": {"condition": "service_healthy"}}
+    )
+    failed = [str(outcome.error) for outcome in machine.apply(machine.image + text) if outcome.error]
+    assert len(failed) == 1 and "Container/ill is unhealthy" in failed[0]
+    assert client.read_process(machine.layout, "waiting") is None
+    machine.delete()
+
+
+def test_waiting_for_the_health_of_one_without_a_check_is_refused(machine: Machine) -> None:
+    text = container("plain") + container("waiting", depends_on={"plain": {"condition": "service_healthy"}})
+    failed = [str(outcome.error) for outcome in machine.apply(machine.image + text) if outcome.error]
+    assert len(failed) == 1 and "Container/plain has no health check" in failed[0]
     machine.delete()
 
 
