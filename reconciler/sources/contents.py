@@ -6,13 +6,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from reconciler.caller import caller
+from reconciler.sources.sealed import is_sealed
 from schemas.container import ContainerTemplate
 from schemas.env_file import read_env_file, read_raw_env_file
 from schemas.envelope import Declared
 from schemas.errors import Invalid, Problem
 from schemas.field_path import Path as FieldPath
 from schemas.field_path import format_path
-from schemas.names import Key
+from schemas.names import Key, Kind
 from schemas.secret import ContentSpec
 
 
@@ -27,13 +28,17 @@ def files_named(declared: Iterable[Declared]) -> list[str]:
     return named
 
 
+SEALED = "is encrypted with SOPS"
+UNSEAL = "give the source that it comes from decrypt:, with its age keys"
+
+
 def read_contents(declared: Iterable[Declared], environment: Mapping[str, str]) -> dict[Key, bytes]:
     """Contents of every Secret and Config. Raises Invalid with each that cannot be read."""
     found: dict[Key, bytes] = {}
     problems: list[Problem] = []
     for item in declared:
         if isinstance(item.spec, ContentSpec):
-            outcome = _content(item, item.spec, environment)
+            outcome = _opened(item, _content(item, item.spec, environment))
             if isinstance(outcome, Problem):
                 problems.append(outcome)
             else:
@@ -56,6 +61,13 @@ def _content(item: Declared, spec: ContentSpec, environment: Mapping[str, str]) 
         return _problem(item, ("spec", "file"), f"cannot read {spec.file}: {error.strerror}", "mend the path")
 
 
+def _opened(item: Declared, content: bytes | Problem) -> bytes | Problem:
+    """A Secret is what it says, not what SOPS made of it. A Config may be meant for who decrypts it."""
+    if isinstance(content, Problem) or item.key.kind is not Kind.SECRET or not is_sealed(content):
+        return content
+    return _problem(item, ("spec",), SEALED, UNSEAL)
+
+
 def read_environments(declared: Iterable[Declared], environment: Mapping[str, str]) -> dict[Key, Mapping[str, str]]:
     """Each container's or service's variables: its env_files in order, then its own. Raises Invalid."""
     found: dict[Key, Mapping[str, str]] = {}
@@ -66,7 +78,11 @@ def read_environments(declared: Iterable[Declared], environment: Mapping[str, st
             for index, file in enumerate(item.spec.env_file):
                 try:
                     read = read_raw_env_file if file.format == "raw" else read_env_file
-                    merged |= read(file.path, caller().read_bytes(file.path), environment)
+                    content = caller().read_bytes(file.path)
+                    if is_sealed(content):
+                        problems.append(_problem(item, ("spec", "env_file", index), SEALED, UNSEAL))
+                        continue
+                    merged |= read(file.path, content, environment)
                 except FileNotFoundError:
                     if file.required:
                         place = ("spec", "env_file", index)

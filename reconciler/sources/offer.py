@@ -15,7 +15,8 @@ from reconciler.caller import Here
 from reconciler.sources.followed import Followed
 from reconciler.sources.relative import SECCOMP, locate
 from reconciler.sources.revision import Revision
-from reconciler.sources.sops import Keys, is_sealed, unseal_file, unseal_texts
+from reconciler.sources.sealed import is_sealed
+from reconciler.sources.sops import Keys, unseal_file, unseal_texts
 from schemas.check import check
 from schemas.container import ContainerTemplate
 from schemas.envelope import Declared
@@ -82,7 +83,7 @@ class Reader(Here):
 
     def read_bytes(self, path: str | Path) -> bytes:
         content = Path(path).read_bytes()
-        return unseal_file(str(path), content, self._keys) if is_sealed(content) else content
+        return unseal_file(str(path), content, self._keys) if self._keys and is_sealed(content) else content
 
 
 def make_offer(

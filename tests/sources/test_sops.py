@@ -12,7 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.sources.sops import NO_KEYS, is_sealed, read_keys, unseal_file, unseal_texts
+from reconciler.sources.contents import read_contents, read_environments
+from reconciler.sources.sealed import is_sealed
+from reconciler.sources.sops import NO_KEYS, read_keys, unseal_file, unseal_texts
 from schemas.errors import Invalid, Refused
 from schemas.load import Text, load
 from tests.sources.sealing import seal
@@ -144,6 +146,19 @@ def test_no_message_holds_a_key() -> None:
     assert "NOTAKEY" not in str(refused.value)
     with pytest.raises(Refused):
         read_keys(b"# nothing\n")
+
+
+def test_whoever_applies_without_the_source_gets_no_ciphertext_for_a_secret(tmp_path: Path) -> None:
+    sealed = (MADE / "all.yaml").read_text()
+    value = re.findall(r"(?m)^kind: (ENC.*)$", sealed)[0]
+    (tmp_path / "app.env").write_bytes((MADE / "app.env").read_bytes())
+    head = "apiVersion: trimtab/v1\nkind: {}\nmetadata: {{name: x}}\nspec:\n  {}\n"
+    with pytest.raises(Invalid, match=r"s.yaml:4:1 Secret/x spec: is encrypted with SOPS; give the source"):
+        read_contents(load([Text("s.yaml", head.format("Secret", f"content: '{value}'"))], {}), {})
+    read_contents(load([Text("s.yaml", head.format("Config", f"content: '{value}'"))], {}), {})
+    container = head.format("Container", f"image: a\n  env_file: {tmp_path}/app.env")
+    with pytest.raises(Invalid, match=r"env_file\[0\]: is encrypted with SOPS"):
+        read_environments(load([Text("c.yaml", container)], {}), {})
 
 
 SCALARS = st.one_of(

@@ -4,6 +4,6 @@ The formats are SOPS's own: YAML and JSON, dotenv, and its form for any other fi
 """
 
 from reconciler.sources.sops.keys import NO_KEYS, Keys, read_keys
-from reconciler.sources.sops.unseal import is_sealed, unseal_file, unseal_texts
+from reconciler.sources.sops.unseal import unseal_file, unseal_texts
 
-__all__ = ["NO_KEYS", "Keys", "is_sealed", "read_keys", "unseal_file", "unseal_texts"]
+__all__ = ["NO_KEYS", "Keys", "read_keys", "unseal_file", "unseal_texts"]

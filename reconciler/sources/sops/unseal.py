@@ -6,7 +6,8 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 
-from reconciler.sources.sops.cipher import MARK, NotSealed, Value, counted, is_authentic, open_value
+from reconciler.sources.sealed import MARK, is_sealed
+from reconciler.sources.sops.cipher import NotSealed, Value, counted, is_authentic, open_value
 from reconciler.sources.sops.document import Document, Leaf, read_document, rewrite
 from reconciler.sources.sops.keys import Keys, open_data_key
 from reconciler.sources.sops.metadata import STEP, Metadata, read_metadata, unflatten
@@ -15,11 +16,6 @@ from schemas.source_text import Text, Unreadable, decode
 
 _FLAT_NOTE = "sops_"
 _ESCAPED = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff]")
-
-
-def is_sealed(content: bytes) -> bool:
-    """Whether it holds a value of SOPS's form."""
-    return MARK.encode() in content
 
 
 def unseal_texts(texts: Sequence[Text], keys: Keys) -> tuple[tuple[Text, ...], frozenset[str]]:
