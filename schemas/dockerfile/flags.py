@@ -55,14 +55,14 @@ FLAGS: Mapping[str, Mapping[str, FlagKind]] = {
 }
 """The flags of each instruction that takes any."""
 
-Given = Mapping[str, tuple[Word, ...]]
+Given = Mapping[str, Sequence[Word]]
 """The values given for each flag. Their offsets are those of the flags."""
 
 
 def read_flags(instruction: str, flags: Sequence[Word]) -> Given:
     """The flags given, checked. Raises Fault."""
     known = FLAGS.get(instruction, {})
-    given: dict[str, tuple[Word, ...]] = {}
+    given: dict[str, list[Word]] = {}
     for flag in flags:
         name, equals, value = flag.text[2:].partition("=")
         kind = known.get(name)
@@ -74,7 +74,7 @@ def read_flags(instruction: str, flags: Sequence[Word]) -> Given:
             value = _read_switch(name, equals, value, flag.offset)
         elif not equals:
             raise Fault(f"--{name} has no value", f"write --{name}=VALUE", flag.offset)
-        given[name] = (*given.get(name, ()), Word(value, flag.offset))
+        given.setdefault(name, []).append(Word(value, flag.offset))
     return given
 
 

@@ -86,7 +86,10 @@ def _statements(lines: Sequence[str], name: str, at: int, escape: str) -> tuple[
     while at < len(lines):
         line = join_line(lines, at, escape)
         if line is None:
-            comments = _comments_after(comments, lines[at])
+            if comment := _comment(lines[at]):
+                comments.append(comment)
+            else:
+                comments = []
             at += 1
             continue
         at = line.last
@@ -103,10 +106,9 @@ def _statements(lines: Sequence[str], name: str, at: int, escape: str) -> tuple[
     return statements, problems
 
 
-def _comments_after(comments: list[str], line: str) -> list[str]:
-    """The comments that stand directly above what follows: an empty line or an empty comment parts them from it."""
-    text = strip_start(line)[1:].strip() if is_comment(line) else ""
-    return [*comments, text] if text else []
+def _comment(line: str) -> str:
+    """The text of a comment. An empty line or comment has none, and parts those above from what follows."""
+    return strip_start(line)[1:].strip() if is_comment(line) else ""
 
 
 def read_statement(line: SourceLine, comments: tuple[str, ...], escape: str, depth: int = 0) -> Statement:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.build.graph import BuildGraph, missing_images, plan_build
@@ -316,6 +316,7 @@ LINES = [
 stages = st.tuples(st.sampled_from(["debian", "golang:1", "s0", "s1"]), st.lists(st.sampled_from(LINES), max_size=4))
 
 
+@settings(max_examples=100, deadline=None)
 @given(st.lists(stages, max_size=4))
 def test_steps_take_only_from_steps_before_them(written: list[tuple[str, list[str]]]) -> None:
     rows = ["FROM scratch AS s0", "FROM debian AS s1"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.build.graph import BuildGraph, plan_build
@@ -92,6 +92,7 @@ def test_independent_stages_are_ready_together() -> None:
     assert len(ready(graph.steps, every, [0], [1])) == 2
 
 
+@settings(max_examples=100, deadline=None)
 @given(st.sets(st.integers(0, 10)))
 def test_what_is_ready_leads_to_the_end(found: set[int]) -> None:
     graph = plan(TEXT)

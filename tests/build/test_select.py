@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.build.select import Entry, Kind, Listing, MissingSource, Taken, digest, select
@@ -132,6 +132,7 @@ parts = st.sampled_from(["a", "b", "a.b", "ab"])
 paths = st.lists(parts, min_size=1, max_size=3).map("/".join)
 
 
+@settings(max_examples=100, deadline=None)
 @given(st.sets(paths, min_size=1, max_size=8), paths)
 def test_a_directory_has_what_begins_with_its_name_and_a_slash(files: set[str], path: str) -> None:
     whole = {file for file in files if not any(other.startswith(f"{file}/") for other in files)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.dockerfile import evaluate as evaluation
@@ -224,6 +224,7 @@ words = st.text(st.sampled_from("ABx$\\{}:-?#/'\" "), max_size=10)
 lines = st.builds("{} {}".format, st.sampled_from(STARTS), words)
 
 
+@settings(max_examples=200, deadline=None)
 @given(st.lists(lines, max_size=6), st.dictionaries(st.sampled_from("AB"), words))
 def test_any_dockerfile_is_evaluated_or_refused(rows: list[str], arguments: dict[str, str]) -> None:
     try:

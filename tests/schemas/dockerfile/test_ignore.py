@@ -6,7 +6,7 @@ import re
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.dockerfile.ignore import Ignore, ignore_files, read_ignore
@@ -173,6 +173,7 @@ bare = st.lists(pattern_parts, min_size=1, max_size=3).map("/".join)
 patterns_ = st.builds("{}{}".format, st.sampled_from(["", "", "!"]), bare)
 
 
+@settings(max_examples=200, deadline=None)
 @given(st.lists(patterns_, max_size=5), st.lists(paths, max_size=5))
 def test_matching_is_what_trying_every_way_would_find(patterns: list[str], tried: list[str]) -> None:
     ignore = Ignore(patterns)
@@ -180,6 +181,7 @@ def test_matching_is_what_trying_every_way_would_find(patterns: list[str], tried
         assert ignore.matches(path) is naive_ignores(patterns, path), path
 
 
+@settings(max_examples=200, deadline=None)
 @given(st.lists(patterns_, max_size=5), paths, paths)
 def test_nothing_below_a_pruned_directory_is_kept(patterns: list[str], directory: str, below: str) -> None:
     ignore = Ignore(patterns)
@@ -188,6 +190,7 @@ def test_nothing_below_a_pruned_directory_is_kept(patterns: list[str], directory
         assert ignore.matches(f"{directory}/{below}")
 
 
+@settings(max_examples=200, deadline=None)
 @given(st.text(st.sampled_from("ab*?[]\\!^-/. #\n"), max_size=20), st.text("ab/*[]\\.", max_size=10))
 def test_any_text_is_an_ignore_file_or_refused(text: str, path: str) -> None:
     try:

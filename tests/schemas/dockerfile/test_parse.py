@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from schemas.dockerfile import instructions as typed
@@ -321,6 +322,23 @@ def test_every_problem_of_a_file_is_told_at_once() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "FROM a\n" + "# c\n" * 100_000,
+        "FROM a\nRUN " + "\\\n#\n" * 50_000 + "x",
+        "FROM a\nCOPY " + "--exclude=a " * 20_000 + " a b",
+        "FROM a\nENV " + "a=b " * 20_000,
+        "FROM a\nRUN <<E\n" + "x\n" * 200_000 + "E\n",
+    ],
+    ids=["comments", "continuations", "flags", "pairs", "heredoc"],
+)
+def test_a_long_file_takes_time_in_proportion_to_its_length(text: str) -> None:
+    begin = time.process_time()
+    read(text)
+    assert time.process_time() - begin < 5
+
+
 def test_a_file_of_too_many_instructions_is_refused() -> None:
     read("FROM a\n" + "ENV b=c\n" * 4095)
     assert "Dockerfile:4097:1: holds more than 4096 instructions" in refusal("FROM a\n" + "ENV b=c\n" * 4096)
@@ -366,6 +384,7 @@ LINES = [
 texts = st.text(max_size=60) | st.lists(st.sampled_from(LINES) | st.text(max_size=12), max_size=8).map("\n".join)
 
 
+@settings(max_examples=200, deadline=None)
 @given(texts)
 @example("CMD " + "[" * 100_000)
 @example("ONBUILD " * 1000)

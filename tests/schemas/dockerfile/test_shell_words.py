@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.dockerfile.shell_pattern import read_pattern, replace, trim_end, trim_start
@@ -117,6 +117,7 @@ def test_a_value_that_doubles_itself_is_stopped() -> None:
 words = st.text(st.sampled_from("ab$\\{}:-+?#%/'\"`< \n*é"), max_size=40)
 
 
+@settings(max_examples=200, deadline=None)
 @given(words, st.dictionaries(st.sampled_from(["a", "b", "ab"]), st.text(max_size=8)))
 def test_any_text_is_expanded_or_refused(word: str, variables: dict[str, str]) -> None:
     try:
@@ -127,6 +128,7 @@ def test_any_text_is_expanded_or_refused(word: str, variables: dict[str, str]) -
     assert not expansion.matched & expansion.unset
 
 
+@settings(max_examples=200, deadline=None)
 @given(st.text("ab*?", max_size=6), st.text("ab\n", max_size=10), st.booleans())
 def test_trimming_is_what_a_regular_expression_would_trim(pattern: str, value: str, longest: bool) -> None:
     star = ".*" if longest else ".*?"
@@ -138,6 +140,7 @@ def test_trimming_is_what_a_regular_expression_would_trim(pattern: str, value: s
     assert trim_end(value, tokens, longest=longest) == value[::-1][back.end() if back else 0 :][::-1]
 
 
+@settings(max_examples=200, deadline=None)
 @given(st.text("ab*?", min_size=1, max_size=5), st.text("ab\n", max_size=10))
 def test_replacing_is_what_a_regular_expression_would_replace(pattern: str, value: str) -> None:
     source = "".join({"*": ".*", "?": "."}.get(char, char) for char in pattern)
