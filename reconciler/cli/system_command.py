@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from reconciler.cli.system_daemon import COMMANDS
 from runtime.layout import Layout
 
 OUTPUT = click.option("-o", "output", type=click.Choice(("table", "json")), default="table", help="Format [table].")
@@ -53,6 +54,20 @@ def stop(layout: Layout, force: bool) -> None:
     end(layout, force=force)
 
 
+@command.command(short_help="Verify every blob and layer of images.")
+@click.option("--repair", is_flag=True, help="Bring anew what is damaged.")
+@OUTPUT
+@click.pass_obj
+def fsck(layout: Layout, repair: bool, output: str) -> None:
+    """Read every blob and layer of the image store and compare it with its digest.
+
+    Exit 0: all are right, or were brought anew, 1: something is damaged.
+    """
+    from reconciler.cli.system_fsck import print_fsck
+
+    sys.exit(print_fsck(layout, output, repair=repair))
+
+
 @command.command(short_help="Tell what is taken of the disk.")
 @OUTPUT
 @click.pass_obj
@@ -64,3 +79,7 @@ def df(layout: Layout, output: str) -> None:
     from reconciler.cli.system_df import print_usage
 
     print_usage(layout, output)
+
+
+for each in COMMANDS:
+    command.add_command(each)

@@ -1,0 +1,96 @@
+"""The work of `trimtab system fsck`: verify the image store, and bring anew what is damaged."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import click
+
+from reconciler.cli.live import display
+from reconciler.lock import engine_lock
+from reconciler.registries import read_registries
+from runtime.images.ensure import ensure_image
+from runtime.images.fsck import Checked, Damage, check_store, condemn
+from runtime.images.record import ImageRecord, Origin
+from runtime.images.store import list_images
+from runtime.images.wanted import ImageWanted
+from runtime.layout import Layout
+from schemas.errors import TrimtabError
+
+LOCK_SECONDS = 30.0
+
+
+def print_fsck(layout: Layout, output: str, *, repair: bool) -> int:
+    """0: nothing is damaged, or everything was mended; 1: something is. Raises RetryLater while another one works."""
+    checked = check_store(layout)
+    failures = dict(_repair(layout, checked.damages)) if repair else {}
+    if output == "json":
+        click.echo(json.dumps(_document(checked, failures, repair=repair), indent=2))
+    else:
+        for line in _lines(checked, failures, repair=repair):
+            click.echo(line)
+    return 1 if failures or (checked.damages and not repair) else 0
+
+
+def _repair(layout: Layout, damages: Sequence[Damage]) -> Iterator[tuple[str, str]]:
+    """Name of each image that could not be mended, and why."""
+    if not damages:
+        return
+    with engine_lock(layout.lock, LOCK_SECONDS), display(quiet=True) as shown:
+        for damage in damages:
+            condemn(layout, damage)
+        damaged = {name for damage in damages for name in damage.images}
+        for record in list_images(layout):
+            if record.name in damaged:
+                try:
+                    ensure_image(layout, _wanted(record), read_registries(layout), shown.report)
+                except (TrimtabError, OSError) as error:
+                    yield record.name, str(error)
+
+
+def _wanted(record: ImageRecord) -> ImageWanted:
+    """What the image was made of, once more."""
+    path = Path(record.reference)
+    return ImageWanted(
+        record.name,
+        ref=record.reference if record.origin is Origin.REF else None,
+        archive=path if record.origin is Origin.ARCHIVE else None,
+        rootfs=path if record.origin is Origin.ROOTFS else None,
+        container=record.reference if record.origin is Origin.CONTAINER else None,
+        config=record.config,
+        platform=record.platform,
+    )
+
+
+def _lines(checked: Checked, failures: Mapping[str, str], *, repair: bool) -> Iterator[str]:
+    for damage in checked.damages:
+        whose = f" (needed by {', '.join(damage.images)})" if damage.images else " (needed by nothing)"
+        yield f"! {damage.part} {damage.digest} {damage.problem}{whose}"
+    for name, why in failures.items():
+        yield f"! Image/{name} cannot be mended: {why}"
+    yield f"Verified {checked.blobs} blobs and {checked.layers} layers: {_verdict(checked, failures, repair=repair)}."
+
+
+def _verdict(checked: Checked, failures: Mapping[str, str], *, repair: bool) -> str:
+    if not checked.damages:
+        return "all are what their digests say"
+    if not repair:
+        return f"{len(checked.damages)} damaged; `trimtab system fsck --repair` brings them anew"
+    return f"{len(checked.damages)} were damaged, {len(failures)} images could not be mended"
+
+
+def _document(checked: Checked, failures: Mapping[str, str], *, repair: bool) -> dict[str, object]:
+    return {
+        "apiVersion": "trimtab/v1",
+        "kind": "StoreCheck",
+        "blobs": checked.blobs,
+        "layers": checked.layers,
+        "damages": [
+            {"part": each.part.value, "digest": each.digest, "problem": each.problem, "images": list(each.images)}
+            for each in checked.damages
+        ],
+        "repaired": repair,
+        "failures": dict(failures),
+    }
