@@ -16,7 +16,7 @@ from runtime.images.record import ImageRecord
 from runtime.images.store import layer_directories, read_image
 from runtime.kernel.features.mounts import can_map_ids
 from runtime.layout import Layout
-from runtime.volumes.populate import populate
+from runtime.volumes.populate import hand_over, populate
 from runtime.volumes.records import VolumeWanted
 from runtime.volumes.subpath import open_subpath
 from runtime.volumes.volume import ensure_volume, read_volume, remove_volume, volume_path
@@ -59,9 +59,11 @@ def _volume_source(layout: Layout, container: str, mount: Mount, layers: tuple[P
         labels = {OWNER_LABEL: container, TARGET_LABEL: mount.target}
         ensure_volume(layout, VolumeWanted(name=volume, labels=labels))
     options = mount.volume
+    offset = id_base if id_base and not _takes_ids(layout, volume) else 0
     if options is None or not options.nocopy:
-        offset = id_base if id_base and not _takes_ids(layout, volume) else 0
         populate(layout, volume, layers, mount.target, id_offset=offset)
+    if offset:
+        hand_over(layout, volume, offset)
     if options is not None and options.subpath:
         # opened here to refuse it in words; whoever mounts it opens it anew, beneath the volume again
         os.close(open_subpath(layout, volume, options.subpath))

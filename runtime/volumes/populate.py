@@ -30,6 +30,7 @@ from schemas.errors import Refused, RetryLater
 
 NO_CONTENT = frozenset({"lost+found"})
 """What a fresh file system holds by itself."""
+BINDING = frozenset({"bind", "rbind"})
 WORKPLACE = ".populate"
 PASSING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EIO})
 
@@ -70,6 +71,27 @@ def populate(layout: Layout, name: str, layers: Sequence[Path], path: str, *, id
             _move_into_place(directory / DATA, record.staging)
         write_record(directory, replace(record, population="done" if moves else "", staging=""))
         return moves
+
+
+def hand_over(layout: Layout, name: str, owner: int) -> bool:
+    """Give a file system of the volume's own that cannot be id-mapped, and that nobody has used, to `owner` (a uid and
+    gid of the host): a container's root could not write to it otherwise. Whether it was given.
+
+    Only what is empty and the host's root's: a directory of the host's that is bound keeps its owner, and a volume that
+    has one already is not taken away from it. Raises RetryLater where the volume is not mounted.
+    """
+    directory = volume_directory(layout, name)
+    with locked(directory):
+        _require_mounted(layout, name)
+        record = read_record(directory)
+        options = record.driver_opts if record else {}
+        if not options or BINDING & set(options.get("o", "").split(",")):
+            return False
+        status = (directory / DATA).stat()
+        if (status.st_uid, status.st_gid) != (0, 0) or not _is_empty(directory / DATA):
+            return False
+        os.chown(directory / DATA, owner, owner)
+        return True
 
 
 def may_exist(layers: Sequence[Path], path: str) -> bool:

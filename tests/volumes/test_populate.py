@@ -18,7 +18,7 @@ import pytest
 from runtime.kernel.mountinfo import mounts_below, read_mountinfo
 from runtime.layout import Layout
 from runtime.volumes import populate as filling
-from runtime.volumes.populate import populate
+from runtime.volumes.populate import hand_over, populate
 from runtime.volumes.records import VolumeWanted, read_record
 from runtime.volumes.volume import ensure_volume, read_volume, remove_volume, volume_path
 from schemas.errors import Refused, RetryLater
@@ -280,7 +280,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from runtime.layout import Layout
-from runtime.volumes.populate import populate
+from runtime.volumes.populate import hand_over, populate
 root, run, *layers = map(Path, sys.argv[1:])
 print("begin", flush=True)
 populate(Layout(root=root, run=run), "data", layers, "/var/data")
@@ -376,3 +376,25 @@ def test_two_containers_at_once_fill_it_once(layout: Layout, layers: list[Path])
         outcomes = list(pool.map(lambda _: populate(layout, "data", layers, "/var/data"), range(4)))
     assert sorted(outcomes) == [False, False, False, True]
     assert names(layout) == WHOLE
+
+
+@pytest.mark.vm
+def test_a_file_system_of_its_own_is_handed_over_to_the_first_and_only_while_it_is_empty(layout: Layout) -> None:
+    memory = VolumeWanted("memory", {"type": "tmpfs", "device": "tmpfs", "o": "size=1m,mode=0700"})
+    ensure_volume(layout, memory)
+    assert hand_over(layout, "memory", 70_000) is True
+    assert hand_over(layout, "memory", 80_000) is False
+    status = volume_path(layout, "memory").stat()
+    assert (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == (70_000, 70_000, 0o700)
+    used = VolumeWanted("used", {"type": "tmpfs", "device": "tmpfs"})
+    ensure_volume(layout, used)
+    (volume_path(layout, "used") / "file").touch()
+    assert hand_over(layout, "used", 70_000) is False
+
+
+def test_a_directory_of_the_hosts_keeps_its_owner(layout: Layout, tmp_path: Path) -> None:
+    ensure_volume(layout, VolumeWanted("bound", {"type": "none", "o": "bind", "device": str(tmp_path)}))
+    ensure_volume(layout, VolumeWanted("plain"))
+    assert hand_over(layout, "bound", 70_000) is False
+    assert hand_over(layout, "plain", 70_000) is False
+    assert tmp_path.stat().st_uid == 0
