@@ -252,7 +252,8 @@ def test_limits_of_deploy_are_the_replicas(town: Town) -> None:
     town.machine.converge(front + service("lean", deploy={"replicas": 1, "resources": resources}))
     found = cgroup.read_limits(town.machine.layout.cgroup("lean-1"))
     assert found["cpu"]["quota"] / found["cpu"]["period"] == 0.5
-    assert found["cpu"]["shares"] == 256
+    # v2 counts weights more coarsely
+    assert found["cpu"]["shares"] == pytest.approx(256, rel=0.02)
     assert (found["memory"]["limit"], found["memory"]["reservation"]) == (32 << 20, 16 << 20)
     assert found["pids"]["limit"] == 40
 
