@@ -64,7 +64,7 @@ test-vm: setup-test
 
 ## test-vm-short the same of the tests marked vm: minutes
 test-vm-short:
-	@$(MAKE) --no-print-directory test-vm VM_TESTS="$(VM_SHORT)" VM_LIMIT=600
+	@$(MAKE) --no-print-directory test-vm VM_TESTS="$(VM_SHORT)" VM_LIMIT=900
 
 ## bench      measure against the C floor and the peers that are installed; writes docs/benchmarks.{md,json,svg} (root)
 bench: setup-test
