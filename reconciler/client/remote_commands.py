@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-WRITERS = frozenset({"apply", "delete", "rollback", "image rm"})
+WRITERS = frozenset({"apply", "delete", "rollback", "image rm", "volume rm", "system stop"})
 """One at a time. They are done to the end, even if whoever asked has left."""
 READERS = frozenset(
     {
         "exec",
         *("diff", "validate", "get", "describe", "logs", "events", "history", "why", "status", "wait"),
         *("image ls", "image pull", "image inspect", "image load", "image save", "image import"),
-        *("system info", "system check", "system df"),
+        *("image push", "image copy", "image commit"),
+        *("system info", "system check", "system df", "system fsck", "volume ls", "volume inspect"),
     }
 )
-GROUPS = frozenset({"image", "system"})
+GROUPS = frozenset({"image", "system", "volume"})
 WHOLE_ENVIRONMENT = frozenset({"rollback"})
 """Commands about manifests that only the daemon has: which variables they name is not known here."""
 

@@ -1,0 +1,116 @@
+"""The systemd unit: written, enabled and started by `trimtab system install`, taken away by `uninstall`.
+
+The daemon is stopped alone (`KillMode=process`): launcher, monitors and containers go on in
+cgroups of the engine's own.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from runtime.layout import DEFAULT_ROOT, DEFAULT_RUN, Layout
+from schemas.errors import Refused
+
+UNIT = "trimtab.service"
+DIRECTORY = "etc/systemd/system"
+SECONDS = 90
+TEXT = """\
+[Unit]
+Description=trimtab, a container engine driven by manifests
+Documentation=man:systemd.service(5)
+After=network-online.target local-fs.target
+Wants=network-online.target
+StartLimitIntervalSec=0
+
+[Service]
+Type=notify
+NotifyAccess=main
+ExecStart={command}
+ExecReload=/bin/kill -HUP $MAINPID
+Restart=always
+RestartSec=1
+WatchdogSec=30
+TimeoutStartSec=120
+TimeoutStopSec=60
+KillMode=process
+Delegate=yes
+TasksMax=infinity
+LimitNOFILE=1048576
+OOMScoreAdjust=-500
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def program() -> list[str]:
+    """How this program is started, by absolute paths."""
+    found = shutil.which("trimtab", path=str(Path(sys.executable).parent)) or shutil.which("trimtab")
+    if found is None:
+        raise Refused("there is no program trimtab to start", step="install", hint="install the package")
+    return [str(Path(found).absolute())]
+
+
+def unit_text(layout: Layout, options: Sequence[str]) -> str:
+    words = program()
+    for option, value, default in (("--root", layout.root, DEFAULT_ROOT), ("--run", layout.run, DEFAULT_RUN)):
+        words += [option, str(value)] if value != default else []
+    command = [*words, "daemon", "--log", "json", *options]
+    # of systemd's own signs, % and $ are doubled (systemd.service(5))
+    return TEXT.format(command=" ".join(shlex.quote(word).replace("%", "%%").replace("$", "$$") for word in command))
+
+
+def install(layout: Layout, options: Sequence[str], prefix: Path, *, start: bool) -> Path:
+    """The unit's path. Idempotent: a unit that says the same is not written again. Raises Refused."""
+    path = prefix / DIRECTORY / UNIT
+    text = unit_text(layout, options)
+    changed = not path.exists() or path.read_text() != text
+    if changed:
+        _write(path, text)
+    _systemctl(prefix, "daemon-reload")
+    _systemctl(prefix, "enable", UNIT)
+    if start:
+        _systemctl(prefix, "restart" if changed else "start", UNIT)
+    return path
+
+
+def uninstall(prefix: Path) -> bool:
+    """Whether there was one. Containers go on running. Raises Refused."""
+    path = prefix / DIRECTORY / UNIT
+    if not path.exists():
+        return False
+    _systemctl(prefix, "disable", "--now", UNIT)
+    path.unlink()
+    _systemctl(prefix, "daemon-reload")
+    return True
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        temporary.write_text(text)
+        temporary.rename(path)
+    except OSError as error:
+        raise Refused(error.strerror or str(error), step="install", path=str(path), errno=error.errno) from error
+
+
+def _systemctl(prefix: Path, *words: str) -> None:
+    elsewhere = ["--root", str(prefix)] if prefix != Path("/") else []
+    if elsewhere and words[0] in ("daemon-reload", "start", "restart"):
+        return
+    words = tuple(word for word in words if not (elsewhere and word == "--now"))
+    try:
+        subprocess.run(["systemctl", *elsewhere, *words], capture_output=True, text=True, timeout=SECONDS, check=True)
+    except FileNotFoundError as error:
+        hint = "without systemd, have your own supervisor start `trimtab daemon`"
+        raise Refused("there is no systemctl", step="install", hint=hint) from error
+    except subprocess.SubprocessError as error:
+        told = (getattr(error, "stderr", "") or str(error)).strip()
+        raise Refused(f"systemctl {' '.join(words)}: {told}", step="install") from error
