@@ -84,7 +84,9 @@ def write_bundle(layout: Layout, name: str, tree: Path, spec: dict[str, Any], lo
     settings = {"driver": log, "directory": str(bundle / "log"), "max_size": 1 << 20, "max_file": 3}
     annotations = {"trimtab/rootfs": json.dumps(rootfs), "trimtab/log": json.dumps(settings)}
     spec["annotations"] = {**annotations, **spec["annotations"]}
-    (bundle / "config.json").write_text(json.dumps(spec))
+    # a monitor that is about to end may still read the one before
+    (bundle / "config.tmp").write_text(json.dumps(spec))
+    (bundle / "config.tmp").rename(bundle / "config.json")
     return bundle
 
 
