@@ -24,12 +24,14 @@ from runtime.process.init import run_init
 from runtime.process.paths import is_replaced
 from runtime.process.requests import serve
 from runtime.process.standby import Stage
-from runtime.process.supervision import Supervision
+from runtime.process.supervision import Supervision, conclude
 
 NAME = "trimtab-monitor"
 
 WAKING = (handover.PIDFD + handover.SERVER + handover.STDOUT + handover.STDERR + handover.TERMINAL).encode()
 """Descriptors whose news a monitor has to wake up for."""
+
+INIT = ord(handover.PIDFD)
 
 BUSY = (handover.STARTER + handover.LISTENER + handover.FEEDER).encode()
 """Clients that are there already, and want something."""
@@ -46,23 +48,32 @@ def run_monitor(channel: socket.socket, extra_flags: int, stage: Stage | None) -
     channel.close()
     if not data:
         return
-    _doze(data, descriptors)
+    ended = _doze(data, descriptors)
     what = Handover.from_datagram(data, descriptors)
-    supervision = Supervision(what)
-    serve(socket.socket(fileno=what.get(handover.SERVER)), supervision)
-    supervision.run()
+    if ended:
+        conclude(what, None)
+    else:
+        supervision = Supervision(what)
+        serve(socket.socket(fileno=what.get(handover.SERVER)), supervision)
+        supervision.run()
     _clean_up(what)
 
 
-def _doze(data: bytes, descriptors: list[int]) -> None:
-    """Wait for the first thing to happen, before anything is made to answer it: many a container stays silent."""
+def _doze(data: bytes, descriptors: list[int]) -> bool:
+    """Wait for the first thing to happen, before anything is made to answer it: many a container stays silent.
+
+    Whether it is that init has ended.
+    """
     poll = select.poll()
+    init = -1
     for letter, descriptor in zip(data, descriptors, strict=False):
         if letter in BUSY:
-            return
+            return False
         if letter in WAKING:
             poll.register(descriptor, select.POLLIN)
-    poll.poll()
+        if letter == INIT:
+            init = descriptor
+    return any(descriptor == init for descriptor, _ in poll.poll())
 
 
 def _prepare(channel: socket.socket, extra_flags: int, stage: Stage | None) -> tuple[bytes, list[int]]:

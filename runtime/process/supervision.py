@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import socket
 import sys
 import time
@@ -38,8 +39,6 @@ class Supervision:
         self.what = what
         self.loop = Loop()
         self.ended = False
-        self.status: int | None = None
-        self.inner_signal: int | None = None
         self.output = Output(self.loop, self._open_log)
         self.output.add_source(1, what.get(handover.STDOUT))
         self.output.add_source(2, what.get(handover.STDERR))
@@ -66,30 +65,46 @@ class Supervision:
         """Until init has ended; what it wrote and how it ended is on disk then, and everybody who asked knows."""
         while not self.ended:
             self.loop.run_once()
-        facts = self.what.facts()
-        # a successor's cgroup and exit record have our paths
-        replaced = is_replaced(facts.paths, self.what.get(handover.LOCK))
-        if not replaced:
-            _kill_rest(facts)
-        self.output.drain()
-        record = _exit_record(facts, self.status, self.inner_signal)
-        self.output.close(frames.frame(frames.ENDED, json.dumps(record.to_message()).encode()))
-        lock = self.what.get(handover.LOG_LOCK)
-        if lock >= 0 and self.output.opened is None:
-            # nothing was written, so nobody else has closed it: followers may end
-            os.close(lock)
-        if not replaced:
-            _write_down(facts, record)
-        starter = self.what.get(handover.STARTER)
-        if starter >= 0 and facts.failure is not None:
-            reply(socket.socket(fileno=starter), {"failed": facts.failure.to_message()})
+        conclude(self.what, self.output)
 
     def _on_exit(self) -> None:
-        pidfd = self.what.get(handover.PIDFD)
-        self.loop.forget(pidfd)
-        self.inner_signal = killed_by(self.what.facts().pid)
-        self.status = _patient_status(pidfd)
+        self.loop.forget(self.what.get(handover.PIDFD))
         self.ended = True
+
+
+def conclude(what: Handover, output: Output | None) -> None:
+    """All that is left to do once init has ended; `output` is None where nobody has looked for any yet."""
+    facts = what.facts()
+    inner_signal = killed_by(facts.pid)
+    status = _patient_status(what.get(handover.PIDFD))
+    # a successor's cgroup and exit record have our paths
+    replaced = is_replaced(facts.paths, what.get(handover.LOCK))
+    if not replaced:
+        _kill_rest(facts)
+    if output is None and _has_written(what):
+        output = Supervision(what).output
+    if output is not None:
+        output.drain()
+    record = _exit_record(facts, status, inner_signal)
+    if output is not None:
+        output.close(frames.frame(frames.ENDED, json.dumps(record.to_message()).encode()))
+    lock = what.get(handover.LOG_LOCK)
+    if lock >= 0 and (output is None or output.opened is None):
+        # nothing was written, so nobody else has closed it: followers may end
+        os.close(lock)
+    if not replaced:
+        _write_down(facts, record)
+    starter = what.get(handover.STARTER)
+    if starter >= 0 and facts.failure is not None:
+        reply(socket.socket(fileno=starter), {"failed": facts.failure.to_message()})
+
+
+def _has_written(what: Handover) -> bool:
+    poll = select.poll()
+    for letter in (handover.STDOUT, handover.STDERR, handover.TERMINAL):
+        if what.get(letter) >= 0:
+            poll.register(what.get(letter), select.POLLIN)
+    return any(events & select.POLLIN for _, events in poll.poll(0))
 
 
 def _patient_status(pidfd: int) -> int | None:
