@@ -32,7 +32,7 @@ def _replicas(want: Desired) -> set[str]:
 
 
 def relevant(want: Desired, have: Observed) -> Mapping[str, Any]:
-    """Replicas whose job is done, or that take no connections for now, are not missed."""
+    """Replicas whose job is done, or that take no connections for now, are not missed, and must not be there."""
     done = set() if _starts_again(want) else set(have.facts.get("completed") or ())
     done |= set(have.facts.get("absent") or ())
     if not done:
@@ -42,7 +42,7 @@ def relevant(want: Desired, have: Observed) -> Mapping[str, Any]:
 
 
 def _without(facts: Mapping[str, Any], done: Collection[str]) -> Mapping[str, Any]:
-    return {**facts, "backends": {name: at for name, at in facts["backends"].items() if name not in done}}
+    return {**facts, "backends": {name: None if name in done else at for name, at in facts["backends"].items()}}
 
 
 def _starts_again(want: Desired) -> bool:

@@ -11,7 +11,6 @@ import pytest
 
 from runtime.process import client
 from runtime.process.logs import read_logs
-from schemas.names import Key, Kind
 from tests.machine.machine import Machine, told, until
 from tests.machine.probe import container, document, own_machine, refusal, says
 
