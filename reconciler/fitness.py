@@ -26,6 +26,9 @@ ONLINE = Path("/sys/devices/system/cpu/online")
 NR_OPEN = Path("/proc/sys/fs/nr_open")
 SECCOMP = "seccomp="
 SECCOMP_WORDS = ("unconfined", "default")
+OWN_LINKS = "tt"
+"""What the names of an engine's own links begin with (runtime.layout)."""
+SHOWN = 10
 MADE = (Kind.IMAGE, Kind.CONTAINER, Kind.VOLUME, Kind.NETWORK)
 
 
@@ -112,8 +115,9 @@ def _parent(item: Declared, spec: NetworkSpec) -> Iterator[Problem]:
     try:
         socket.if_nametoindex(parent)
     except OSError:
-        links = ", ".join(name for _, name in socket.if_nameindex())
-        yield item.problem(("spec", "driver_opts", "parent"), f"there is no link {parent}", f"name one of {links}")
+        links = [name for _, name in socket.if_nameindex() if name != "lo" and not name.startswith(OWN_LINKS)]
+        remedy = f"name one of {', '.join(links[:SHOWN])}" if links else "this machine has no link but its own"
+        yield item.problem(("spec", "driver_opts", "parent"), f"there is no link {parent}", remedy)
 
 
 def _devices(item: Declared, spec: ContainerTemplate) -> Iterator[Problem]:

@@ -75,7 +75,7 @@ def test_an_image_of_nothing_is_refused(field: str, machine: Machine) -> None:
         (
             "Network",
             "driver: macvlan\n  driver_opts: {parent: eth9}",
-            "spec.driver_opts.parent: there is no link eth9; name",
+            "spec.driver_opts.parent: there is no link eth9; this machine has",
         ),
     ],
 )

@@ -499,7 +499,7 @@ def test_macvlan_containers_are_on_the_parents_wire(town: Town) -> None:
 
 def test_a_parent_that_is_not_there_is_told(town: Town) -> None:
     said = refusal(town.machine, document("Network", "lost", driver="macvlan", driver_opts={"parent": "nowhere0"}))
-    assert "the host needs a link nowhere0" in said
+    assert "spec.driver_opts.parent: there is no link nowhere0; name one of " in said
 
 
 def test_ipvlan_works_where_the_kernel_has_it_and_is_refused_elsewhere(town: Town) -> None:
