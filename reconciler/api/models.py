@@ -137,6 +137,20 @@ class OutcomeDocument(Document):
     outcomes: list[dict[str, Any]]
 
 
+class SourceDocument(Document):
+    """Times in seconds since the epoch."""
+
+    name: str
+    set: str
+    state: str
+    message: str
+
+
+class Status(Document):
+    daemon: dict[str, Any]
+    sources: list[SourceDocument]
+
+
 class Validated(BaseModel):
     objects: int
 

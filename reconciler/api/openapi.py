@@ -17,6 +17,7 @@ from reconciler.cli.version_command import VERSION
 REFERENCE = "#/components/schemas/{model}"
 PROBLEMS = {
     400: "Not HTTP as it should be",
+    403: "Not for you",
     404: "There is no such thing",
     408: "The body did not come",
     409: "Refused",

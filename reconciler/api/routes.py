@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from reconciler.api import exec_stream, following, images, objects, sets
+from reconciler.api import exec_stream, following, images, objects, sets, sources
 from reconciler.api.declared import LINES, Route
 from reconciler.api.models import (
     ApplyBody,
@@ -25,6 +25,8 @@ from reconciler.api.models import (
     PullBody,
     SaveQuery,
     SetQuery,
+    SourceDocument,
+    Status,
     Texts,
     Validated,
     WatchQuery,
@@ -47,6 +49,11 @@ ROUTES: tuple[Route, ...] = (
     Get("/v1/watch", "Changes of objects, as they come.", following.watch, query=WatchQuery, media=LINES),
     Get("/v1/events", "What happened.", following.events, query=EventsQuery, media=LINES),
     Get("/v1/history", "Revisions of sets.", objects.history, Document, query=SetQuery, tag="sets"),
+    Get("/v1/status", "What the daemon follows and does.", sources.status, Status, tag="system"),
+    Get("/v1/sources/{name}", "One source that is followed.", sources.one, SourceDocument, tag="sources"),
+    Post("/v1/sources/{name}/fetch", "Look at a source at once.", sources.fetch, status=202, tag="sources"),
+    Post("/v1/sources/{name}/retry", "Try again what failed; leave a pin.", sources.retry, status=202, tag="sources"),
+    Post("/hooks/{name}", "A webhook: look at a source at once.", sources.hook, status=202, raw=True, tag="sources"),
     Get(
         "/v1/containers/{name}/logs",
         "Lines that a container, or each replica of a Service, has written.",

@@ -12,6 +12,7 @@ from aiohttp import web
 from reconciler.daemon.worker import Worker
 from reconciler.engine import Engine
 from reconciler.loop.loop import Loop
+from reconciler.sources.roster import Roster
 from runtime.layout import Layout
 
 if TYPE_CHECKING:
@@ -25,8 +26,14 @@ class Served:
     engine: Engine
     worker: Worker
     loop: Loop
+    roster: Roster
     execs: dict[str, Prepared] = field(default_factory=dict)
     commands: dict[str, Visitor] = field(default_factory=dict)
+
+    def applied(self) -> None:
+        """Something was applied here: what is wanted may be something else now."""
+        self.loop.asked_changed()
+        self.roster.refresh()
 
     def who(self, request: web.Request) -> str:
         """The client, for the log: `uid 0 pid 4711`, or the subject of its certificate and its address."""

@@ -42,6 +42,7 @@ MORE = {
     "schema": "JSON Schemas.",
     "image": "Images.",
     "daemon": "Keep it so.",
+    "status": "Of sources.",
     "context": "Machines.",
     "volume": "Kept data.",
     "system": "The engine.",

@@ -9,7 +9,7 @@ WRITERS = frozenset({"apply", "delete", "rollback", "image rm", "volume rm", "sy
 READERS = frozenset(
     {
         "exec",
-        *("diff", "validate", "get", "describe", "logs", "events", "history", "why", "status", "wait"),
+        *("diff", "validate", "get", "describe", "logs", "events", "history", "why"),
         *("image ls", "image pull", "image inspect", "image load", "image save", "image import"),
         *("image push", "image copy", "image commit"),
         *("system info", "system check", "system df", "system fsck", "volume ls", "volume inspect"),

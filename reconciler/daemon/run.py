@@ -12,9 +12,11 @@ from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
+from reconciler.actions import Action
 from reconciler.api.listening import listen
 from reconciler.api.served import Served
 from reconciler.api.streams import route_streams
+from reconciler.apply import Outcome, Result
 from reconciler.daemon import log, notify
 from reconciler.daemon.settings import Settings
 from reconciler.daemon.single import only_daemon
@@ -22,10 +24,19 @@ from reconciler.daemon.worker import Worker
 from reconciler.engine import Engine, open_engine
 from reconciler.loop.loop import Loop
 from reconciler.loop.settings import LoopSettings
+from reconciler.loop.wanted import data_version
+from reconciler.sources.applying import apply_offer
+from reconciler.sources.followed import Followed
+from reconciler.sources.follower import Applied
+from reconciler.sources.offer import Offer
+from reconciler.sources.roster import Roster
+from reconciler.sources.setting import read_source
+from reconciler.sources.status import SourceStatus, State
 from runtime.layout import Layout
 from schemas.errors import Refused
 
 STATUS = "keeping the machine as declared"
+STORE_SECONDS = 0.5
 FIXED = ("listen", "group", "tls_ca", "tls_certificate", "tls_key", "insecure_tcp")
 """Settings that a reload leaves as they are."""
 LOG = log.logger("daemon")
@@ -45,11 +56,18 @@ class Daemon:
 
     def __init__(self, layout: Layout, engine: Engine, settings: Settings, reread: Reread) -> None:
         self._layout = layout
+        self._engine = engine
         self._settings = settings
         self._reread = reread
         self._worker = Worker()
         self._loop = Loop(engine, self._worker, loop_settings(settings), _tell, lambda: self._worker.is_stopping)
-        self._served = Served(layout, engine, self._worker, self._loop)
+        self._roster = Roster(
+            *(layout, engine.database, self._apply),
+            settings=followed(settings),
+            tell=_tell_source,
+            settle=settings.debounce,
+        )
+        self._served = Served(layout, engine, self._worker, self._loop, self._roster)
         self._leave = asyncio.Event()
 
     async def live(self) -> None:
@@ -57,7 +75,7 @@ class Daemon:
             stack.callback(self._worker.close)
             heard = await listen(stack, self._served, self._settings)
             self._hear_signals()
-            for work in (self._keep(), _feed_watchdog()):
+            for work in (self._keep(), self._follow(), self._watch_store(), _feed_watchdog()):
                 stack.push_async_callback(_end, asyncio.ensure_future(work))
             LOG.info("ready", pid=os.getpid(), root=str(self._layout.root), listen=heard)
             notify.ready(STATUS)
@@ -77,6 +95,33 @@ class Daemon:
                 LOG.error("the loop failed and begins again", exc_info=error)
                 await asyncio.sleep(1.0)
 
+    async def _apply(self, offer: Offer) -> Applied:
+        """What a source offers, made so."""
+        try:
+            return await self._worker.write(
+                apply_offer, self._engine, offer, _tell_action, stop=lambda: self._worker.is_stopping
+            )
+        finally:
+            self._loop.asked_changed()
+
+    async def _follow(self) -> None:
+        while True:
+            try:
+                await self._roster.run()
+            except Exception as error:
+                LOG.error("following sources failed and begins again", exc_info=error)
+                await asyncio.sleep(1.0)
+
+    async def _watch_store(self) -> None:
+        """Whether somebody else has applied something: a Source object may be among it."""
+        seen = -1
+        while True:
+            found = await self._worker.do(data_version, self._engine)
+            if found != seen:
+                self._roster.refresh()
+            seen = found
+            await asyncio.sleep(STORE_SECONDS)
+
     def _hear_signals(self) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -88,12 +133,14 @@ class Daemon:
         notify.reloading()
         try:
             new = self._reread()
+            followed(new)
         except Refused as error:
             LOG.error("not reloaded", error=str(error))
         else:
             kept = [name for name in FIXED if getattr(new, name) != getattr(self._settings, name)]
             log.set_up(new.log, new.log_level, log.real_stderr())
             self._loop.settings = loop_settings(new)
+            self._roster.refresh(followed(new))
             self._settings = new
             LOG.info("reloaded", **({"only after a new start": kept} if kept else {}))
         notify.ready(STATUS)
@@ -101,6 +148,28 @@ class Daemon:
 
 def loop_settings(settings: Settings) -> LoopSettings:
     return LoopSettings(resync=settings.resync)
+
+
+def followed(settings: Settings) -> list[Followed]:
+    """The sources of the settings. Raises Refused for what is none."""
+    return [read_source(each, interval=settings.poll, prune=settings.prune) for each in settings.source]
+
+
+def _tell_action(action: Action, outcome: Outcome | None) -> None:
+    """Of a source's apply; called from its thread."""
+    if outcome is None or outcome.result is Result.UNCHANGED:
+        return
+    error = str(outcome.error) if outcome.error is not None else None
+    _tell(
+        "action",
+        {"object": str(action.key), "action": action.describe(), "result": str(outcome.result), "error": error},
+    )
+
+
+def _tell_source(status: SourceStatus) -> None:
+    told = {"source": status.name, "state": status.state.value, "message": status.message, "commit": status.commit}
+    level = "warning" if status.state is State.STALLED else "info"
+    getattr(LOG, level)("source", **told)
 
 
 def _tell(event: str, values: Mapping[str, Any]) -> None:

@@ -69,11 +69,11 @@ def test_a_client_with_a_certificate_is_heard(far: tuple[Daemon, int, Path]) -> 
 
 def hear(port: int, context: ssl.SSLContext) -> None:
     """Raises where no answer is given to these certificates."""
-    with socket.create_connection(("127.0.0.1", port), 10) as plain:
-        with context.wrap_socket(plain, server_hostname="127.0.0.1") as channel:
-            channel.sendall(b"GET /v1/health HTTP/1.1\r\nHost: x\r\n\r\n")
-            if not channel.recv(100):
-                raise ConnectionResetError
+    plain = socket.create_connection(("127.0.0.1", port), 10)
+    with plain, context.wrap_socket(plain, server_hostname="127.0.0.1") as channel:
+        channel.sendall(b"GET /v1/health HTTP/1.1\r\nHost: x\r\n\r\n")
+        if not channel.recv(100):
+            raise ConnectionResetError
 
 
 def test_who_has_no_certificate_or_a_strangers_is_not_heard(far: tuple[Daemon, int, Path]) -> None:

@@ -1,0 +1,88 @@
+"""Sources that the daemon follows: how they stand, and having it look at one now."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from dataclasses import asdict
+from typing import Any
+
+from aiohttp import web
+
+from reconciler.api.declared import BODY_SECONDS, document
+from reconciler.api.declared import Asked as Request
+from reconciler.cli.version_command import VERSION
+from reconciler.sources.status import SourceStatus
+from reconciler.sources.webhook import MOST_BODY, is_authentic, is_ping
+from schemas.errors import Missing, Refused
+
+
+def told(status: SourceStatus) -> dict[str, Any]:
+    return asdict(status) | {"state": status.state.value, "problems": [str(each) for each in status.problems]}
+
+
+async def status(request: Request) -> web.Response:
+    served = request.served
+    sources = [told(each) for _, each in sorted(served.roster.statuses().items())]
+    daemon = {
+        "pid": os.getpid(),
+        "version": VERSION,
+        "root": str(served.layout.root),
+        "objects": len(served.loop.wanted.desired),
+        "passes": served.loop.passes,
+        "writing": served.worker.is_writing,
+        "stopping": served.worker.is_stopping,
+    }
+    return document(json.dumps({"daemon": daemon, "sources": sources}))
+
+
+async def one(request: Request) -> web.Response:
+    found = request.served.roster.statuses().get(request.path["name"])
+    if found is None:
+        raise _missing(request)
+    return document(json.dumps(told(found)))
+
+
+async def fetch(request: Request) -> web.Response:
+    if not request.served.roster.fetch_now(request.path["name"]):
+        raise _missing(request)
+    return web.Response(status=202)
+
+
+async def retry(request: Request) -> web.Response:
+    if not request.served.roster.retry(request.path["name"]):
+        raise _missing(request)
+    return web.Response(status=202)
+
+
+def _missing(request: Request) -> Missing:
+    return Missing(f"no source {request.path['name']} is followed", hint="`GET /v1/status` lists them")
+
+
+async def hook(request: Request) -> web.Response:
+    """Who cannot prove to know the secret learns nothing, not even whether there is such a source."""
+    body = await _body(request.request)
+    try:
+        secret = await request.served.roster.webhook_secret(request.path["name"])
+    except Refused:
+        secret = None
+    if secret is None or not is_authentic(request.request.headers, body, secret, time.time()):
+        raise web.HTTPForbidden(reason="not authentic")
+    if not is_ping(request.request.headers):
+        request.served.roster.fetch_now(request.path["name"])
+    return web.Response(status=202)
+
+
+async def _body(request: web.Request) -> bytes:
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for piece in request.content.iter_chunked(1 << 16):
+                body += piece
+                if len(body) > MOST_BODY:
+                    raise web.HTTPRequestEntityTooLarge(MOST_BODY, len(body))
+    except TimeoutError:
+        raise web.HTTPRequestTimeout(reason="the body did not come") from None
+    return bytes(body)

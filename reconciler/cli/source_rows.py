@@ -1,0 +1,66 @@
+"""The work of `trimtab status`: the daemon's answer as a table or JSON."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import click
+
+from reconciler.cli.quantities import age_text
+from reconciler.cli.table import printable, table_lines
+from reconciler.client.dial import Unreachable, dial
+from reconciler.client.host import find_host
+from reconciler.client.http import BadAnswer, Problem, ask
+from runtime.layout import Layout
+from schemas.errors import Refused
+
+TITLES = ("SOURCE", "STATE", "SET", "OFFERS", "APPLIED", "AGE", "FROM")
+WELL = ("Ready", "Suspended", "Pinned")
+
+
+def print_status(layout: Layout, given: str | None, output: str) -> int:
+    """The exit code. Raises Refused where no daemon answers."""
+    document = _ask(layout, given)
+    if output == "json":
+        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    else:
+        for line in _lines(document):
+            click.echo(line)
+    return 0 if all(source["state"] in WELL for source in document["sources"]) else 1
+
+
+def _ask(layout: Layout, given: str | None) -> dict[str, Any]:
+    try:
+        host = find_host(given, str(layout.run))
+        if host is None:
+            raise Unreachable("none is running here")
+        with dial(host) as channel:
+            answer = ask(channel, "GET", "/v1/status")
+    except (Unreachable, OSError, ValueError, BadAnswer, Problem) as error:
+        hint = "`trimtab daemon` starts one, `trimtab system install` has systemd start it"
+        raise Refused(f"no daemon answers: {error}", step="status", hint=hint) from error
+    return answer if isinstance(answer, dict) else {}
+
+
+def _lines(document: Mapping[str, Any]) -> Iterator[str]:
+    daemon = document["daemon"]
+    doing = "stopping" if daemon["stopping"] else "working" if daemon["writing"] else "watching"
+    yield f"daemon {daemon['version']}, process {daemon['pid']}, is {doing} {daemon['objects']} objects."
+    sources = document["sources"]
+    if not sources:
+        yield "It follows no source."
+        return
+    yield ""
+    yield from table_lines(TITLES, [_row(source) for source in sources])
+    for source in sources:
+        if source["state"] not in WELL:
+            told = source["problems"] or source["message"].splitlines()
+            yield from (f"{source['name']}: {printable(line)}" for line in told if line)
+
+
+def _row(source: Mapping[str, Any]) -> list[str]:
+    age = age_text(time.time() - source["applied_at"]) if source["applied_at"] else ""
+    return [source["name"], source["state"], source["set"], source["revision"], source["applied"], age, source["where"]]
