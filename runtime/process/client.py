@@ -42,8 +42,9 @@ def create(layout: Layout, name: str, *, early: bool = False) -> Created:
     With `early`, returns as soon as the namespaces stand: mounts are still being made, and what fails then is raised
     by `start`.
     """
-    message = {"verb": "create", "early": early, **ContainerPaths.of(layout, name).to_message()}
-    lifecycle.wait_log_released(str(layout.container_log(name)))
+    paths = ContainerPaths.of(layout, name)
+    message = {"verb": "create", "early": early, **paths.to_message()}
+    lifecycle.wait_log_released(paths, str(layout.container_log(name)))
     reply = _ask(layout, message)
     return Created(reply["pid"], reply["start_time"])
 

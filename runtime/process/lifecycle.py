@@ -100,14 +100,18 @@ def _late_exit(paths: ContainerPaths, state: ProcessRecord) -> ExitRecord:
     return read_exit(paths.record) or UNKNOWN_END
 
 
-def wait_log_released(directory: str) -> None:
+def wait_log_released(paths: ContainerPaths, directory: str) -> None:
     """Until a predecessor's monitor, if there is one, has written the last of its output; END_SECONDS at most.
 
-    Mostly there is none: a deletion waits for it. Not so where somebody has removed the live directory under it.
+    Mostly there is none: a deletion waits for it. Not so where somebody has removed the live directory under it. One
+    that runs is not waited for: whoever would make it anew is told.
     """
     deadline = time.monotonic() + END_SECONDS
     pause = FIRST_LOOK_SECONDS
     while is_locked(f"{directory}/{LOCK_FILE}") and time.monotonic() < deadline:
+        state = read_state(paths.live)
+        if state is not None and kernel_process.is_alive(state.pid, state.start_time):
+            return
         time.sleep(pause)
         pause = min(pause * 1.5, SLOWEST_LOOK_SECONDS)
 
