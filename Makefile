@@ -66,6 +66,10 @@ test-vm: setup-test
 test-vm-short:
 	@$(MAKE) --no-print-directory test-vm VM_TESTS="$(VM_SHORT)" VM_LIMIT=900
 
+## soak       storms over a daemon for SOAK seconds (root): edits, kills, deleted links, flushed rules, against a model
+soak: setup-test
+	TRIMTAB_SOAK_SECONDS=$(SOAK) $(BIN)/python -m pytest tests/chaos
+
 ## bench      measure against the C floor and the peers that are installed; writes docs/benchmarks.{md,json,svg} (root)
 bench: setup-test
 	@for package in $(APT_PEERS); do dpkg-query -W -f='$${Status}' $$package 2>/dev/null | grep -q 'ok installed' \

@@ -81,6 +81,9 @@ class Watching:
         """Each container's processes, cgroup and mounts, as they are now."""
         for each in living:
             key, process = each.key, each.process
+            if (want := self._wanted.desired.get(key)) is None:
+                # it went out of the manifests while the pass was under way
+                continue
             self.processes.follow((key, "init"), process.pid, process.start_time, partial(self._ended, key))
             self.processes.follow(
                 (key, "monitor"),
@@ -90,7 +93,7 @@ class Watching:
             )
             self.links.know_container(key, each.number)
             self._follow_cgroup(key)
-            if self._wanted.desired[key].facts.get("mounts"):
+            if want.facts.get("mounts"):
                 self.mounts.watch(key.name, process.pid, partial(self._mark, [key], "a mount changed"))
 
     def _follow_cgroup(self, key: Key) -> None:
