@@ -26,6 +26,9 @@ from reconciler.loop.settings import LoopSettings, Tell, Worker, silent
 from reconciler.loop.wanted import Wanted, changed, data_version, read_wanted
 from reconciler.loop.watch_firewall import OwnThreads
 from reconciler.loop.watching import Watching
+from reconciler.restart import Restarts
+from reconciler.steering import Steering
+from reconciler.store.standing import Topic, write_standing
 from schemas.errors import TrimtabError
 from schemas.names import Key, Kind
 
@@ -64,9 +67,7 @@ class Loop:
         self._idle: asyncio.Event = asyncio.Event()
         self._claims = Claims(engine.layout.lock)
         self._running: dict[asyncio.Task[None], frozenset[Key]] = {}
-        self._passing = Passing(
-            engine, self.memory, self._claims, self._threads, self.settings.parallel, _unwatched, stop
-        )
+        self._stop = stop
 
     def mark(self, keys: Iterable[Key], why: str) -> None:
         """Look at these as soon as possible. In the loop's own thread."""
@@ -90,15 +91,17 @@ class Loop:
             await asyncio.sleep(0)
 
     async def run(self) -> None:
-        """Until it is cancelled."""
+        """Until it is cancelled. May be run again after it failed."""
+        self._begin_anew()
         watching = Watching(self._engine, self._threads, self.mark, self.mark_all)
         self._health = HealthChecks(self._engine, self._worker, self.settings.probes, self._tell, self._health_changed)
         work = (self._resync(), self._watch_store(), self._health.run())
         timers = [asyncio.create_task(each) for each in work]
         try:
             while True:
-                if self._fault is not None:
-                    raise self._fault
+                if (fault := self._fault) is not None:
+                    self._fault = None
+                    raise fault
                 if self._stale:
                     await self._refresh(watching)
                 self._begin(watching)
@@ -110,6 +113,9 @@ class Loop:
             if self._running:
                 await asyncio.wait(self._running, timeout=ENDING_SECONDS)
             watching.close()
+
+    def _begin_anew(self) -> None:
+        self._fault, self._ending, self._stale = None, False, True
 
     async def _resync(self) -> None:
         while True:
@@ -132,9 +138,25 @@ class Loop:
         for name, error in self.wanted.faults.items():
             if str(before.faults.get(name)) != str(error):
                 self._tell("set.stalled", {"set": name, "error": str(error)})
+        self._heed_steering(before)
+        if not before.desired:
+            self.memory.restarts = {name: Restarts(count) for name, count in self.wanted.restarts.items()}
         for key in changed(before, self.wanted):
             self.memory.forget(key)
             self._dirty.mark([key], "it is wanted differently" if before.desired else "the loop started")
+
+    def _heed_steering(self, before: Wanted) -> None:
+        """What was suspended, resumed, or asked for by hand since is looked at."""
+        wanted = self.wanted
+        names = {name for name, told in wanted.steering.items() if told != before.steering.get(name)}
+        names |= before.steering.keys() - wanted.steering.keys()
+        if not names or not before.desired:
+            return
+        keys = {key for key, of in wanted.set_of.items() if str(key) in names or f"set/{of}" in names}
+        keys |= {key for key, want in wanted.desired.items() if want.owner in keys}
+        for key in keys:
+            self.memory.forget(key)
+        self.mark(keys, "somebody asked for it")
 
     async def _rest(self) -> None:
         """Until something is marked or due, or a pass has ended."""
@@ -173,12 +195,24 @@ class Loop:
         if not task.cancelled() and task.exception() is not None:
             self._fault = task.exception()
 
+    def _passing(self) -> Passing:
+        """By the settings as they are now."""
+        settings = self.settings
+        steering = Steering("", settings.self_heal, settings.window)
+        stop = self._stops
+        return Passing(
+            self._engine, self.memory, self._claims, self._threads, settings.parallel, steering, _unwatched, stop
+        )
+
+    def _stops(self) -> bool:
+        return self._ending or self._stop()
+
     async def _pass(self, watching: Watching, name: str, due: dict[Key, str]) -> None:
         self.passes += 1
         self._tell("pass", {"set": name, "objects": {str(key): due[key] for key in sorted(due)}})
         try:
             passed = await self._worker.do(
-                pass_over, self._passing, self.wanted, name, frozenset(due), self._health.urged(due)
+                pass_over, self._passing(), self.wanted, name, frozenset(due), self._health.urged(due)
             )
         except (TrimtabError, OSError) as error:
             self._failed_to_look(due, error)
@@ -233,6 +267,7 @@ class Loop:
         decision = passed.decisions.get(key)
         if decision is not None and decision.at is not None:
             self.memory.restarts[key.name] = decision.restarts
+            write_standing(self._engine.database, Topic.RESTARTS, {key.name: decision.restarts.count})
         if action.verb is Verb.DELETE:
             return
         users = [user for user in self.wanted.users.get(key, ()) if user not in passed.part.keys]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from reconciler.actions import Action
 from reconciler.apply import Outcome, Result, Stop, Watch, never
@@ -21,6 +22,7 @@ from reconciler.partial import Part, carry_out_part, prepare_part, without
 from reconciler.perform.health import health_check
 from reconciler.plan import NOTHING, Urged
 from reconciler.restart import Decision
+from reconciler.steering import Steering, holds_back, steer
 from reconciler.store.health import Known, known_health
 from reconciler.store.leases import record_leases
 from runtime.process.client import read_process
@@ -43,13 +45,13 @@ class Living:
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """What came of one set's pass. `held`: actions on these were left out. `postponed`: somebody else acts or has
-    asked for something else, so nothing was done."""
+    """What came of one set's pass. `held`: actions on these were left out, and why. `postponed`: somebody else acts or
+    has asked for something else, so nothing was done."""
 
     part: Part
     outcomes: list[Outcome] = field(default_factory=list)
     decisions: Mapping[Key, Decision | None] = field(default_factory=dict)
-    held: frozenset[Key] = frozenset()
+    held: Mapping[Key, str] = field(default_factory=dict)
     postponed: bool = False
     busy: frozenset[Key] = frozenset()
     """Somebody else acts on these, or on what they stand on."""
@@ -65,6 +67,7 @@ class Passing:
     claims: Claims
     threads: OwnThreads
     parallel: int
+    steering: Steering
     watch: Watch
     stop: Stop = never
 
@@ -80,8 +83,8 @@ def _act(passing: Passing, wanted: Wanted, intent: Intent, keys: Iterable[Key], 
     engine = passing.engine
     holding = Holding(engine, intent.desired, passing.memory, time.time())
     part = prepare_part(engine, intent, keys, holding, urged)
-    held = _held(passing.memory, part.plan.effective)
-    kept = replace(part, plan=without(part.plan, held)) if held else part
+    held = _held(passing, wanted, intent, part.plan.effective)
+    kept = replace(part, plan=without(part.plan, held.keys())) if held else part
     passed = Passed(part, [], holding.decisions, held)
     if kept.plan.empty:
         return passed
@@ -103,10 +106,27 @@ def _carry_out(passing: Passing, part: Part, busy: frozenset[Key]) -> list[Outco
     return [each for each in outcomes if each.result is not Result.UNCHANGED]
 
 
-def _held(memory: Memory, actions: Iterable[Action]) -> frozenset[Key]:
-    """Objects that failed and are not to be tried again yet."""
-    now = time.monotonic()
-    return frozenset(action.key for action in actions if memory.is_waiting(action.key, now))
+def _held(passing: Passing, wanted: Wanted, intent: Intent, actions: Iterable[Action]) -> dict[Key, str]:
+    """Objects that failed and are not to be tried again yet, and those that nobody may act on now; why."""
+    moment, now = time.monotonic(), datetime.now()
+    held: dict[Key, str] = {}
+    for action in actions:
+        failure = passing.memory.failures.get(action.key)
+        if failure is not None and passing.memory.is_waiting(action.key, moment):
+            held[action.key] = f"failed: {failure.message}"
+        elif why := holds_back(_steering(passing, wanted, intent, action.key), action, now):
+            held[action.key] = why
+    return held
+
+
+def _steering(passing: Passing, wanted: Wanted, intent: Intent, key: Key) -> Steering:
+    """A replica is steered with its Service."""
+    want = intent.desired.get(key)
+    declared = want.declared if want is not None else None
+    annotations = declared.metadata.annotations if declared is not None else {}
+    owner = declared.key if declared is not None else key
+    of_object = wanted.steering.get(str(key)) or wanted.steering.get(str(owner))
+    return steer(annotations, of_object, wanted.steering.get(f"set/{intent.set}"), passing.steering)
 
 
 def _living(engine: Engine, intent: Intent, keys: Iterable[Key]) -> list[Living]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from reconciler.desired import Desired
 from reconciler.engine import Engine
@@ -12,6 +13,7 @@ from reconciler.resolve.world import Leases
 from reconciler.store.inventory import Entry, read_inventory
 from reconciler.store.leases import read_leases
 from reconciler.store.records import read_records
+from reconciler.store.standing import Topic, read_standing
 from schemas.errors import TrimtabError
 from schemas.names import Key
 
@@ -27,6 +29,10 @@ class Wanted:
     users: Mapping[Key, tuple[Key, ...]] = field(default_factory=dict)
     """Who needs an object, whichever set it is of."""
     faults: Mapping[str, TrimtabError] = field(default_factory=dict)
+    steering: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What was said of objects (`Container/db`) and sets (`set/shop`) beside their manifests."""
+    restarts: Mapping[str, int] = field(default_factory=dict)
+    """In a row, by container, as they were stored last."""
     leases: Leases | None = None
     """To be recorded before anything is made; None where they stand recorded."""
     version: int = -1
@@ -56,7 +62,12 @@ def read_wanted(engine: Engine, declarations: Declarations) -> Wanted:
             leases = intents[name].resolved.leases
         except TrimtabError as error:
             faults[name] = error
-    return _joined(intents, inventory, faults, leases if leases != stored else None, version)
+    joined = _joined(intents, inventory, faults, leases if leases != stored else None, version)
+    return replace(
+        joined,
+        steering=read_standing(engine.database, Topic.STEERING),
+        restarts=read_standing(engine.database, Topic.RESTARTS),
+    )
 
 
 def data_version(engine: Engine) -> int:
@@ -80,7 +91,7 @@ def _joined(
         set_of |= dict.fromkeys(intent.desired, name)
         for key, by in intent.users.items():
             users[key] = (*users.get(key, ()), *by)
-    return Wanted(intents, inventory, desired, set_of, users, faults, leases, version)
+    return Wanted(intents, inventory, desired, set_of, users, faults, leases=leases, version=version)
 
 
 def changed(before: Wanted, after: Wanted) -> set[Key]:
