@@ -33,6 +33,8 @@ WAKING = (handover.PIDFD + handover.SERVER + handover.STDOUT + handover.STDERR +
 
 INIT = ord(handover.PIDFD)
 
+ORDERS = pair.CLONE + pair.ANY_CLONE
+
 BUSY = (handover.STARTER + handover.LISTENER + handover.FEEDER).encode()
 """Clients that are there already, and want something."""
 
@@ -78,25 +80,32 @@ def _doze(data: bytes, descriptors: list[int]) -> bool:
 
 def _prepare(channel: socket.socket, extra_flags: int, stage: Stage | None) -> tuple[bytes, list[int]]:
     """Clone what is asked for until the container is handed over, unread; no bytes where it never is."""
-    cloned = _clone_on(stage, channel) if stage is not None else None
-    if cloned is None:
+    staged = stage is not None and stage.clone(_wait_as_init)
+    if not staged:
         _say(channel, pair.NOTHING)
+    data, descriptors = pair.receive_raw(channel)
+    if data and data[0] not in ORDERS:
+        return data, descriptors
+    return _clone_to_order(channel, extra_flags, data, descriptors, stage.cloned() if stage and staged else None)
+
+
+def _clone_to_order(
+    channel: socket.socket, extra_flags: int, data: bytes, descriptors: list[int], cloned: Cloned | None
+) -> tuple[bytes, list[int]]:
+    """The same where the first word is an order, or that nobody is there; `cloned` waits already."""
     while True:
-        data, descriptors = pair.receive_raw(channel)
-        if not data:
-            # nobody wants them any more: when we are gone, it is gone
-            if cloned is not None:
-                end_waiting(cloned)
-            return data, descriptors
-        kind = data[:1]
-        if kind not in (pair.CLONE, pair.ANY_CLONE):
-            return data, descriptors
         if cloned is not None:
+            # another is wanted, or none any more
             end_waiting(cloned)
-        order = _read_order(kind, data[1:])
+        if not data:
+            return data, descriptors
+        order = _read_order(data[:1], data[1:])
         cloned = _try_clone(channel, order, descriptors[0] if descriptors else None, extra_flags)
         for descriptor in descriptors:
             os.close(descriptor)
+        data, descriptors = pair.receive_raw(channel)
+        if data and data[0] not in ORDERS:
+            return data, descriptors
 
 
 def _read_order(kind: bytes, data: bytes) -> Order:
@@ -124,16 +133,6 @@ def _try_clone(channel: socket.socket, order: Order, place: int | None, extra_fl
             os.close(shelter)
     except ProcessFailed as failure:
         _say(channel, pair.FAILED + json.dumps(failure.to_message()).encode())
-        return None
-    return cloned if _report(channel, cloned) else None
-
-
-def _clone_on(stage: Stage, channel: socket.socket) -> Cloned | None:
-    """The usual init. A kernel that refuses, user namespaces perhaps, refuses again if somebody asks for just that."""
-    try:
-        cloned = stage.clone(_wait_as_init)
-    except OSError:
-        stage.close()
         return None
     return cloned if _report(channel, cloned) else None
 

@@ -6,6 +6,7 @@ same ones. Only where a process can enter its cgroup by itself: on v2 it has to 
 
 from __future__ import annotations
 
+import array
 import os
 import socket
 from collections.abc import Callable
@@ -31,35 +32,53 @@ class Stage:
     What a monitor touches it has for itself, as long as its container lives: so it has next to nothing to do.
     """
 
-    __slots__ = ("call", "ours", "shelter", "theirs")
+    __slots__ = ("call", "channel", "control", "ours", "pid", "pidfd", "report", "rights", "shelter", "theirs")
 
-    def __init__(self) -> None:
+    def __init__(self, channel: socket.socket, report: bytes) -> None:
+        self.channel = channel
+        self.report = report
         self.shelter = make_shelter()
         self.ours, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.call = namespaces.Clone3(ORDER.flags)
+        self.pid = self.pidfd = -1
+        self.rights = array.array("i", (-1, self.ours.fileno()))
+        self.control = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, self.rights)]
 
-    def clone(self, life: Callable[[socket.socket, int], None]) -> Cloned:
-        """Clone an init whose life is `life`, of its end of the socket and the shelter. Raises OSError."""
-        pid, pidfd = self.call.call()
-        if pid == 0:
+    def clone(self, life: Callable[[socket.socket, int], None]) -> bool:
+        """Clone an init whose life is `life`, of its end of the socket and the shelter, and report it on `channel`:
+        its pid behind `report`, its pidfd and our end of the socket. False where the kernel will not have it.
+        """
+        try:
+            self.pid, self.pidfd = self.call.call()
+        except OSError:
+            self.close()
+            return False
+        if self.pid == 0:
             self.ours.close()
             life(self.theirs, self.shelter)
             os._exit(1)
-        self.theirs.close()
-        os.close(self.shelter)
-        return Cloned(pid, pidfd, self.ours)
+        self.rights[0] = self.pidfd
+        with suppress(OSError):
+            # where nobody waits for it any more, the next look at the channel tells
+            self.channel.sendmsg((self.report + self.pid.to_bytes(8, "little"),), self.control, socket.MSG_NOSIGNAL)
+        self.close()
+        return True
+
+    def cloned(self) -> Cloned:
+        """What `clone` has made."""
+        return Cloned(self.pid, self.pidfd, self.ours)
 
     def close(self) -> None:
-        """In whoever has forked the monitor."""
+        """Our ends: init's end must be seen by the one at the other end alone."""
         self.ours.close()
         self.theirs.close()
         os.close(self.shelter)
 
 
-def make_stage() -> Stage | None:
-    """None where no init can wait, or the kernel will not have it."""
+def make_stage(channel: socket.socket, report: bytes) -> Stage | None:
+    """For a monitor that reports on `channel`; None where no init can wait, or the kernel will not have it."""
     with suppress(OSError):
-        return Stage() if can_wait() else None
+        return Stage(channel, report) if can_wait() else None
     return None
 
 

@@ -76,7 +76,7 @@ def _live(channel: socket.socket) -> None:
 
 def _fork_monitor(channel: socket.socket) -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    stage = make_stage()
+    stage = make_stage(theirs, pair.REPORT)
     # for a moment we are what it is to be: what a monitor does not do itself costs it no memory
     prctl.set_name(monitor.NAME)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)

@@ -268,10 +268,10 @@ def test_where_no_init_can_wait_the_monitor_says_nothing_of_it(monkeypatch: pyte
 
     monkeypatch.setattr("runtime.kernel.namespaces.Clone3.call", refuse)
     monkeypatch.setattr("runtime.process.standby.can_wait", lambda: True)
-    stage = standby.make_stage()
-    assert stage is not None
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs:
+        stage = standby.make_stage(theirs, pair.REPORT)
+        assert stage is not None
         # an order for the same, which is told, and the end
         ours.send(pair.CLONE + pair.NUMBER.pack(0))
         ours.shutdown(socket.SHUT_WR)
