@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextvars import ContextVar
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from schemas.source_text import Text
 
 Gone = Callable[[], bool]
@@ -75,6 +76,8 @@ class Here:
 
     @property
     def directory(self) -> Path:
+        from pathlib import Path
+
         return Path.cwd()
 
     def stdin(self) -> TextIO:
@@ -108,6 +111,8 @@ class Here:
         return commit_of(paths)
 
     def read_bytes(self, path: str | Path) -> bytes:
+        from pathlib import Path
+
         return Path(path).read_bytes()
 
     def require(self, paths: Collection[str]) -> None:

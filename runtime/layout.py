@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-DEFAULT_ROOT = Path("/var/lib/trimtab")
-DEFAULT_RUN = Path("/run/trimtab")
+from runtime.defaults import ROOT, RUN
+
+DEFAULT_ROOT = Path(ROOT)
+DEFAULT_RUN = Path(RUN)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,7 +17,9 @@ from reconciler.cli.inputs import (
     read_variables,
     refuse_nothing,
 )
-from runtime.layout import Layout
+
+if TYPE_CHECKING:
+    from runtime.layout import Layout
 
 PARALLEL = 2 * (os.cpu_count() or 1)
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from runtime.layout import Layout
+if TYPE_CHECKING:
+    from runtime.layout import Layout
 
 
 @click.command()

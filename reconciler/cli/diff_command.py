@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from reconciler.caller import caller
 from reconciler.cli.inputs import ENV_FILE, SET, load_manifests, read_variables, refuse_nothing
-from runtime.layout import Layout
+
+if TYPE_CHECKING:
+    from runtime.layout import Layout
 
 
 @click.command()

@@ -13,12 +13,12 @@ import io
 import os
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from reconciler.client.route import HOST, WORDS, routed
+from reconciler.client.route import HOST, PLACES, WORDS, routed
+from runtime.defaults import ROOT, RUN
 
 if TYPE_CHECKING:
     from schemas.errors import Invalid
@@ -112,10 +112,8 @@ class Commands(click.Group):
 @click.pass_context
 def cli(ctx: click.Context, root: str | None, run: str | None, host: str | None) -> None:
     """A container engine driven by manifest files: edit, see what changes, apply."""
-    from runtime.layout import DEFAULT_ROOT, DEFAULT_RUN, Layout
-
     ctx.meta[HOST] = host
-    ctx.obj = Layout(root=Path(root or DEFAULT_ROOT).absolute(), run=Path(run or DEFAULT_RUN).absolute())
+    ctx.meta[PLACES] = os.path.abspath(root or ROOT), os.path.abspath(run or RUN)
 
 
 def main() -> None:

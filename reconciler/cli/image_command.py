@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from reconciler.cli.completing import complete_names
-from runtime.layout import Layout
+
+if TYPE_CHECKING:
+    from runtime.layout import Layout
 
 NAME = click.argument("name", metavar="NAME|REFERENCE", shell_complete=complete_names("Image"))
 QUIET = click.option("-q", "--quiet", is_flag=True, help="Tell no progress.")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from reconciler.cli.apply_command import PARALLEL
 from reconciler.cli.completing import complete_sets
 from reconciler.cli.inputs import LOCK_TIMEOUT
-from runtime.layout import Layout
+
+if TYPE_CHECKING:
+    from runtime.layout import Layout
 
 
 @click.command()

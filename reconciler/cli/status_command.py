@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
-from runtime.layout import Layout
+if TYPE_CHECKING:
+    from runtime.layout import Layout
 
 
 @click.command()

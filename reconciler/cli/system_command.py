@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from reconciler.cli.system_daemon import COMMANDS
-from runtime.layout import Layout
+
+if TYPE_CHECKING:
+    from runtime.layout import Layout
 
 OUTPUT = click.option("-o", "output", type=click.Choice(("table", "json")), default="table", help="Format [table].")
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from reconciler.cli.completing import complete_names
-from runtime.layout import Layout
+
+if TYPE_CHECKING:
+    from runtime.layout import Layout
 
 
 @click.group()

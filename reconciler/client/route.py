@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 WORDS = "trimtab.words"
 """Where the group leaves the command line, from the command's name on."""
 HOST = "trimtab.host"
+PLACES = "trimtab.places"
+"""Root and run directory, as absolute paths."""
 
 
 def routed(name: str, command: click.Command) -> click.Command:
@@ -38,21 +40,31 @@ def _through_daemon(by_itself: Callable[..., Any]) -> Callable[..., Any]:
         context = click.get_current_context()
         words = context.meta.get(WORDS)
         if words is not None and is_remote(words):
-            status = _ask(context.obj, context.meta.get(HOST), words, context.params)
+            status = _ask(context.meta[PLACES], context.meta.get(HOST), words, context.params)
             if status is not None:
                 context.exit(status)
+        if context.obj is None:
+            context.obj = _layout(*context.meta[PLACES])
         return by_itself(*arguments, **parameters)
 
     run.by_itself = by_itself  # type: ignore[attr-defined]
     return run
 
 
-def _ask(layout: Layout, given: str | None, words: list[str], parameters: dict[str, Any]) -> int | None:
+def _layout(root: str, run: str) -> Layout:
+    from pathlib import Path
+
+    from runtime.layout import Layout
+
+    return Layout(Path(root), Path(run))
+
+
+def _ask(places: tuple[str, str], given: str | None, words: list[str], parameters: dict[str, Any]) -> int | None:
     """The exit code; None where no daemon is meant or there."""
     from reconciler.client.host import find_host
 
     try:
-        host = find_host(given, str(layout.run))
+        host = find_host(given, places[1])
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     if host is None:
@@ -60,6 +72,6 @@ def _ask(layout: Layout, given: str | None, words: list[str], parameters: dict[s
     from reconciler.client.through import Elsewhere, through
 
     try:
-        return through(host, words, parameters, str(layout.root))
+        return through(host, words, parameters, places[0])
     except Elsewhere:
         return None
