@@ -7,8 +7,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import click
 
 
@@ -73,14 +71,13 @@ def _read(ctx: click.Context, query: str) -> list[Any]:
     with contextlib.suppress(Exception):
         import sqlite3
 
-        path = _root(ctx) / "state.db"
+        path = f"{_root(ctx)}/state.db"
         with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=0.2)) as store:
             return store.execute(query).fetchall()
     return []
 
 
-def _root(ctx: click.Context) -> Path:
-    from runtime.layout import DEFAULT_ROOT
+def _root(ctx: click.Context) -> str:
+    from runtime.defaults import ROOT
 
-    outer = ctx.find_root().params.get("root")
-    return Path(outer) if outer else DEFAULT_ROOT
+    return str(ctx.find_root().params.get("root") or ROOT)
