@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
@@ -40,8 +41,12 @@ async def follow(source: Source) -> AsyncIterator[Following]:
     following = Following()
 
     async def feed() -> None:
-        async for found in source.revisions():
-            following.queue.put_nowait(found)
+        """Whatever ends the source is told where it is waited for."""
+        try:
+            async for found in source.revisions():
+                following.queue.put_nowait(found)
+        except Exception:
+            following.queue.put_nowait(SourceTrouble(traceback.format_exc()))
 
     task = asyncio.create_task(feed())
     try:
