@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from schemas.envelope import Declared
     from schemas.source_text import Text
 
 Gone = Callable[[], bool]
@@ -44,6 +45,9 @@ class Caller(Protocol):
 
     def read_texts(self, paths: Sequence[str]) -> list[Text]:
         """The manifests it names. Raises Refused."""
+
+    def load(self, texts: Sequence[Text], environment: Mapping[str, str], set: str, commit: str) -> Sequence[Declared]:
+        """What the texts declare. Raises Invalid."""
 
     def set_name(self, paths: Sequence[str]) -> str:
         """What it calls these manifests together."""
@@ -99,6 +103,11 @@ class Here:
         from reconciler.sources.directory import read_texts
 
         return read_texts(paths)
+
+    def load(self, texts: Sequence[Text], environment: Mapping[str, str], set: str, commit: str) -> Sequence[Declared]:
+        from schemas.load import load
+
+        return load(texts, environment, set=set, commit=commit)
 
     def set_name(self, paths: Sequence[str]) -> str:
         from reconciler.sources.directory import set_name

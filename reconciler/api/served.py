@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
+from reconciler.api.loading import Loaders
 from reconciler.daemon.worker import Worker
 from reconciler.engine import Engine
 from reconciler.loop.loop import Loop
@@ -27,6 +28,7 @@ class Served:
     worker: Worker
     loop: Loop
     roster: Roster
+    loaders: Loaders = field(default_factory=Loaders)
     execs: dict[str, Prepared] = field(default_factory=dict)
     commands: dict[str, Visitor] = field(default_factory=dict)
 

@@ -9,9 +9,11 @@ from typing import TextIO, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from reconciler.api.loading import Loaders
 from reconciler.api.outgoing import Outgoing
 from reconciler.api.streams import FrameText
 from reconciler.client.frames import STDERR, STDOUT
+from schemas.envelope import Declared
 from schemas.errors import Refused
 from schemas.source_text import Text
 
@@ -47,8 +49,14 @@ class Visitor:
     is_remote = True
 
     def __init__(
-        self, request: CommandRequest, outgoing: Outgoing, stdin: TextIO, is_stopping: Callable[[], bool]
+        self,
+        request: CommandRequest,
+        outgoing: Outgoing,
+        stdin: TextIO,
+        is_stopping: Callable[[], bool],
+        loaders: Loaders,
     ) -> None:
+        self._loaders = loaders
         self._request = request
         self._outgoing = outgoing
         self._stdin = stdin
@@ -84,6 +92,9 @@ class Visitor:
         if self._request.texts is None:
             raise Refused("no manifests came with the command", step="read manifests", hint="send `texts`")
         return [Text(name, text.encode(errors="surrogateescape")) for name, text in self._request.texts]
+
+    def load(self, texts: Sequence[Text], environment: Mapping[str, str], set: str, commit: str) -> Sequence[Declared]:
+        return self._loaders.load(texts, environment, set=set, commit=commit)
 
     def set_name(self, paths: Sequence[str]) -> str:
         return self._request.set or "stdin"

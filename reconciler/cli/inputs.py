@@ -74,9 +74,8 @@ def load_manifests(paths: Sequence[str], set_name: str, variables: dict[str, str
     """Every object of the manifests, its paths made absolute. Raises Invalid with all problems."""
     from reconciler.sources.contents import files_named
     from reconciler.sources.relative import locate
-    from schemas.load import load
 
     texts, commit = caller().read_texts(paths), caller().head_commit(paths)
-    declared = [locate(item, caller().directory) for item in load(texts, variables, set=set_name, commit=commit)]
+    declared = [locate(item, caller().directory) for item in caller().load(texts, variables, set_name, commit)]
     caller().require(files_named(declared))
     return declared
