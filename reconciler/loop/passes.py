@@ -24,6 +24,7 @@ from reconciler.plan import NOTHING, Urged
 from reconciler.restart import Decision
 from reconciler.steering import Steering, holds_back, steer
 from reconciler.store.health import Known, known_health
+from reconciler.store.inventory import asked_version
 from reconciler.store.leases import record_leases
 from runtime.process.client import read_process
 from runtime.process.records import Phase, ProcessRecord
@@ -90,7 +91,7 @@ def _act(passing: Passing, wanted: Wanted, intent: Intent, keys: Iterable[Key], 
         return passed
     try:
         with passing.claims.claim({action.key for action in kept.plan.effective}, intent.desired) as busy:
-            if data_version(engine) != wanted.version:
+            if data_version(engine) != wanted.version or asked_version(engine.database) != wanted.asked:
                 return replace(passed, postponed=True)
             if wanted.leases is not None:
                 record_leases(engine.database, wanted.leases)

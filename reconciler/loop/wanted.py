@@ -10,7 +10,7 @@ from reconciler.desired import Desired
 from reconciler.engine import Engine
 from reconciler.intent import Declarations, Intent, intend
 from reconciler.resolve.world import Leases
-from reconciler.store.inventory import Entry, read_inventory
+from reconciler.store.inventory import Entry, asked_version, read_inventory
 from reconciler.store.leases import read_leases
 from reconciler.store.records import read_records
 from reconciler.store.standing import Topic, read_standing
@@ -37,6 +37,8 @@ class Wanted:
     """To be recorded before anything is made; None where they stand recorded."""
     version: int = -1
     """Of the store when it was read (pragma data_version)."""
+    asked: int = -1
+    """Of what was asked, when it was read."""
 
     def by_set(self, keys: Iterable[Key]) -> dict[str, set[Key]]:
         found: dict[str, set[Key]] = {}
@@ -48,7 +50,7 @@ class Wanted:
 
 def read_wanted(engine: Engine, declarations: Declarations) -> Wanted:
     """From the store. A set that cannot be resolved is left out, and told among the faults."""
-    version = data_version(engine)
+    version, asked = data_version(engine), asked_version(engine.database)
     inventory, records = read_inventory(engine.database), read_records(engine.database)
     declared = declarations.read(inventory)
     intents: dict[str, Intent] = {}
@@ -65,6 +67,7 @@ def read_wanted(engine: Engine, declarations: Declarations) -> Wanted:
     joined = _joined(intents, inventory, faults, leases if leases != stored else None, version)
     return replace(
         joined,
+        asked=asked,
         steering=read_standing(engine.database, Topic.STEERING),
         restarts=read_standing(engine.database, Topic.RESTARTS),
     )

@@ -63,7 +63,8 @@ CREATE TRIGGER deleted_records AFTER DELETE ON records BEGIN INSERT INTO changes
 CREATE TRIGGER asked_otherwise AFTER UPDATE OF generation ON inventory WHEN OLD.generation <> NEW.generation
     BEGIN INSERT INTO changes (at, type, object) VALUES (
     (julianday('now') - 2440587.5) * 86400.0, 'MODIFIED', NEW.kind || '/' || NEW.name); END;
-CREATE TRIGGER something_happened AFTER INSERT ON events WHEN NEW.object <> '' AND NEW.reason NOT IN ('Created', 'Deleted')
+CREATE TRIGGER something_happened AFTER INSERT ON events
+    WHEN NEW.object <> '' AND NEW.reason NOT IN ('Created', 'Deleted')
     BEGIN INSERT INTO changes (at, type, object) VALUES (NEW.at, 'MODIFIED', NEW.object); END
 """
 """What `watch` tells of, whoever writes: `store/changes.py` reads it."""
@@ -79,7 +80,18 @@ CREATE TRIGGER stands_otherwise AFTER UPDATE ON standing
     BEGIN INSERT INTO changes (at, type, object) VALUES (NEW.at, 'MODIFIED', NEW.object); END
 """
 
-MIGRATIONS = (FIRST_FORMAT, ORIGINS_AND_PINS, ATTEMPTS, CHANGES, STANDING)
+ASKED = """
+CREATE TABLE asked (version INTEGER NOT NULL);
+INSERT INTO asked VALUES (0);
+CREATE TRIGGER asked_newly AFTER INSERT ON inventory BEGIN UPDATE asked SET version = version + 1; END;
+CREATE TRIGGER asked_no_longer AFTER DELETE ON inventory BEGIN UPDATE asked SET version = version + 1; END;
+CREATE TRIGGER asked_differently AFTER UPDATE ON inventory
+    WHEN OLD.manifest <> NEW.manifest OR OLD.set_name <> NEW.set_name
+    BEGIN UPDATE asked SET version = version + 1; END
+"""
+"""Counts what was asked otherwise, whoever wrote it: `inventory.asked_version` reads it."""
+
+MIGRATIONS = (FIRST_FORMAT, ORIGINS_AND_PINS, ATTEMPTS, CHANGES, STANDING, ASKED)
 """What leads from each format of the file to the next; one that was released is never edited, a new one is added."""
 FORMAT = len(MIGRATIONS)
 

@@ -37,6 +37,12 @@ def read_inventory(database: Database) -> dict[Key, Entry]:
     return {entry.key: entry for entry in entries}
 
 
+def asked_version(database: Database) -> int:
+    """Changes with everything that is asked for otherwise, by whichever connection."""
+    version: int = database.connection.execute("SELECT version FROM asked").fetchone()[0]
+    return version
+
+
 def _entry(row: tuple[str, str, str, str, int, str, str, int, float, float]) -> Entry:
     kind, name, set_name, file, line, commit, manifest, generation, created_at, changed_at = row
     key = Key(Kind(kind), name)
