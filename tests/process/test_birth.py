@@ -14,6 +14,7 @@ import pytest
 
 from runtime.kernel.process import start_time
 from runtime.process import client, protocol
+from runtime.process.creator import is_quick
 from runtime.process.failure import ProcessFailed
 from runtime.process.paths import ContainerPaths
 from runtime.process.records import Phase
@@ -130,3 +131,14 @@ def test_two_deletions_at_once_both_succeed(box: Box) -> None:
         thread.join(30)
     assert failures == []
     assert not box.layout.live("one").exists()
+
+
+@pytest.mark.parametrize(
+    ("source", "quick"),
+    [("{bundle}/etc/hosts", True), ("{run}/secrets/one", True), ("/srv/data", False), ("{bundle}-other/hosts", False)],
+)
+def test_only_files_of_others_can_make_a_maker_wait(box: Box, source: str, quick: bool) -> None:
+    paths = ContainerPaths.of(box.layout, "one")
+    found = source.format(bundle=paths.bundle, run=box.layout.run)
+    entry = {"destination": "/x", "type": "bind", "source": found, "options": ["bind"]}
+    assert is_quick({"mounts": [entry]}, paths) is quick
