@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import heapq
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
+from typing import Any
 
 from reconciler.actions import Change, Effect
 from reconciler.engine import Engine
@@ -23,7 +24,10 @@ from reconciler.probes import probe
 from reconciler.store.events import Event, record_events
 from reconciler.store.health import Known, write_health
 from runtime.process.records import Phase, ProcessRecord
+from schemas.errors import TrimtabError
 from schemas.names import Key
+
+REMEMBERED_SECONDS = 3600.0
 
 
 @dataclass(slots=True)
@@ -55,6 +59,7 @@ class HealthChecks:
         self._due: list[tuple[float, int, Key, int]] = []
         self._order = count()
         self._wake = asyncio.Event()
+        self._writing = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
@@ -87,7 +92,7 @@ class HealthChecks:
         watched = Watched(each.key, each.process, check, health, acted)
         self._watched[each.key] = watched
         if not same:
-            self._record(watched)
+            self._begin_task(self._record(watched))
         self._schedule(watched)
 
     def forget(self, key: Key) -> None:
@@ -107,17 +112,27 @@ class HealthChecks:
         return found
 
     def acted_on(self, key: Key) -> None:
-        """It was restarted or replaced for its health."""
-        watched = self._watched.pop(key, None)
+        """It was restarted or replaced for its health; `follow` tells of its new process next."""
+        watched = self._watched.get(key)
         if watched is not None:
-            watched.acted = [at for at in watched.acted if time.time() - at < 3600.0] + [time.time()]
-            self._watched[key] = watched
-            self._record(watched)
+            now = time.time()
+            watched.acted = [*(at for at in watched.acted if now - at < REMEMBERED_SECONDS), now]
 
-    def _record(self, watched: Watched) -> None:
+    async def _record(self, watched: Watched, events: Sequence[Event] = ()) -> None:
+        """In the order in which it is called. A store that cannot be written keeps nobody from being checked."""
         health = watched.health
         known = Known(init_word(watched.process), health.status, health.streak, health.output, tuple(watched.acted))
-        write_health(self._engine.database, {watched.key.name: known})
+        async with self._writing:
+            try:
+                await self._worker.do(write_health, self._engine.database, {watched.key.name: known})
+                await self._worker.do(record_events, self._engine.database, events)
+            except TrimtabError as error:
+                self._tell("store.failed", {"error": str(error)})
+
+    def _begin_task(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _schedule(self, watched: Watched) -> None:
         watched.round += 1
@@ -146,9 +161,7 @@ class HealthChecks:
             _, _, key, number = heapq.heappop(self._due)
             watched = self._watched.get(key)
             if watched is not None and watched.round == number and not watched.busy:
-                task = asyncio.create_task(self._check(watched))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+                self._begin_task(self._check(watched))
 
     async def _check(self, watched: Watched) -> None:
         watched.busy = True
@@ -157,20 +170,19 @@ class HealthChecks:
                 async with self._limit:
                     result = await self._worker.do(probe, self._engine.layout, watched.process, watched.check)
                 if self._watched.get(watched.key) is watched:
-                    self._take_in(watched, after(watched.check, watched.health, result))
+                    await self._take_in(watched, after(watched.check, watched.health, result))
         finally:
             watched.busy = False
         if self._watched.get(watched.key) is watched:
             self._schedule(watched)
 
-    def _take_in(self, watched: Watched, health: Health) -> None:
+    async def _take_in(self, watched: Watched, health: Health) -> None:
         before, watched.health = watched.health, health
         if health.status is before.status:
             return
-        self._record(watched)
         kind = "Warning" if health.status is HealthStatus.UNHEALTHY else "Normal"
         event = Event(time.time(), str(watched.key), kind, health.status.value.capitalize(), health.output)
-        record_events(self._engine.database, [event])
+        await self._record(watched, [event])
         self._tell("health", {"object": str(watched.key), "status": health.status.value, "output": health.output})
         self._changed(watched.key, f"it is {health.status.value}")
 

@@ -23,12 +23,12 @@ from reconciler.loop.health_checks import HealthChecks
 from reconciler.loop.memory import Memory
 from reconciler.loop.passes import Passed, Passing, pass_over
 from reconciler.loop.settings import LoopSettings, Tell, Worker, silent
+from reconciler.loop.standings import Standings
 from reconciler.loop.wanted import Wanted, changed, data_version, read_wanted
 from reconciler.loop.watch_firewall import OwnThreads
 from reconciler.loop.watching import Watching
 from reconciler.restart import Restarts
 from reconciler.steering import Steering
-from reconciler.store.standing import Topic, write_standing
 from schemas.errors import TrimtabError
 from schemas.names import Key, Kind
 
@@ -68,6 +68,7 @@ class Loop:
         self._claims = Claims(engine.layout.lock)
         self._running: dict[asyncio.Task[None], frozenset[Key]] = {}
         self._stop = stop
+        self._standings = Standings(engine, self.memory)
 
     def mark(self, keys: Iterable[Key], why: str) -> None:
         """Look at these as soon as possible. In the loop's own thread."""
@@ -135,6 +136,7 @@ class Loop:
         before = self.wanted
         self.wanted = await self._worker.do(read_wanted, self._engine, self._declarations)
         watching.know(self.wanted)
+        await self._worker.do(self._standings.forget, self.wanted)
         for name, error in self.wanted.faults.items():
             if str(before.faults.get(name)) != str(error):
                 self._tell("set.stalled", {"set": name, "error": str(error)})
@@ -222,6 +224,20 @@ class Loop:
         self._health.follow(passed.living)
         if passed.outcomes:
             watching.look_again()
+        if not passed.postponed:
+            await self._write_down(passed)
+
+    async def _write_down(self, passed: Passed) -> None:
+        """Status, and restarts in a row. A store that cannot be written keeps nobody from being repaired."""
+        containers = [key for key in passed.part.keys if key.kind is Kind.CONTAINER]
+        probed = {key: self._health.status_of(key) for key in containers}
+        counts = {
+            key.name: self.memory.restarts[key.name].count for key in containers if key.name in self.memory.restarts
+        }
+        try:
+            await self._worker.do(self._standings.take_in, passed, self.wanted, probed, counts)
+        except TrimtabError as error:
+            self._tell("store.failed", {"error": str(error)})
 
     def _health_changed(self, key: Key, how: str) -> None:
         """Its Services take it in or leave it out; who waits for it may begin."""
@@ -240,7 +256,7 @@ class Loop:
         """What the pass says about later."""
         now = time.monotonic()
         if passed.postponed:
-            self._stale = self._stale or data_version(self._engine) != self.wanted.version
+            self._stale = True
             for key, reason in why.items():
                 self._dirty.mark([key], reason, now + POSTPONED_SECONDS)
             return
@@ -267,7 +283,6 @@ class Loop:
         decision = passed.decisions.get(key)
         if decision is not None and decision.at is not None:
             self.memory.restarts[key.name] = decision.restarts
-            write_standing(self._engine.database, Topic.RESTARTS, {key.name: decision.restarts.count})
         if action.verb is Verb.DELETE:
             return
         users = [user for user in self.wanted.users.get(key, ()) if user not in passed.part.keys]
