@@ -58,7 +58,7 @@ async def _carry_out(
         run = served.worker.write if is_writer(asked.words) else served.worker.do
         last = {"exit": await run(carry, served.layout, visitor, asked.words)}
         if is_writer(asked.words):
-            served.applied()
+            await served.applied()
     except FilesWanted as wanted:
         last = {"want": list(wanted.paths)}
     finally:

@@ -14,6 +14,7 @@ from reconciler.daemon.worker import Worker
 from reconciler.engine import Engine
 from reconciler.loop.loop import Loop
 from reconciler.sources.roster import Roster
+from reconciler.store.changes import newest_version
 from runtime.layout import Layout
 
 if TYPE_CHECKING:
@@ -28,14 +29,19 @@ class Served:
     worker: Worker
     loop: Loop
     roster: Roster
+    known: int = -1
+    """The version of the newest change that was passed on."""
     loaders: Loaders = field(default_factory=Loaders)
     execs: dict[str, Prepared] = field(default_factory=dict)
     commands: dict[str, Visitor] = field(default_factory=dict)
 
-    def applied(self) -> None:
+    async def applied(self) -> None:
         """Something was applied here: what is wanted may be something else now."""
-        self.loop.asked_changed()
-        self.roster.refresh()
+        version = await self.worker.do(newest_version, self.engine.database)
+        if version != self.known:
+            self.known = version
+            self.loop.asked_changed()
+            self.roster.refresh()
 
     def who(self, request: web.Request) -> str:
         """The client, for the log: `uid 0 pid 4711`, or the subject of its certificate and its address."""

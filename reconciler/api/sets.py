@@ -79,7 +79,7 @@ async def apply(request: Request) -> web.Response:
 
     who = _who(request.body, request)
     text = await request.served.worker.write(recorded, who, work, request.served.layout, request.body)
-    request.served.applied()
+    await request.served.applied()
     return document(text)
 
 
@@ -93,7 +93,7 @@ async def delete(request: Request) -> web.Response:
     who = Recorder(stops=lambda: request.served.worker.is_stopping)
     key = key_in(request.path)
     text = await request.served.worker.write(recorded, who, work, request.served.layout, key)
-    request.served.applied()
+    await request.served.applied()
     return document(text)
 
 
