@@ -18,6 +18,7 @@ from schemas.spelling import Spelling, exactly_one, not_together, pattern
 from schemas.versions import read_range
 
 SCHEMES = ("https", "http", "ssh", "git", "file")
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 LEAST_INTERVAL = 1.0
 """Seconds: a shorter interval is a flood of git's processes."""
 _SCP = re.compile(r"(?:[A-Za-z0-9_.-]+@)?[A-Za-z0-9][A-Za-z0-9.-]*:(?!//)[^\s:]+")
@@ -40,6 +41,12 @@ def read_git_url(value: Any) -> str:
     if (parts.hostname or "").startswith("-") or (not parts.hostname and parts.scheme != "file"):
         raise ValueError(f"{text!r} has no host; write one as in https://example.com/shop.git")
     return text
+
+
+def is_open_to_all(url: str) -> bool:
+    """Whether nothing protects what comes from there: neither encrypted nor of this machine."""
+    parts = urlsplit(url) if "://" in url else None
+    return parts is not None and parts.scheme in ("http", "git") and parts.hostname not in LOOPBACK
 
 
 def read_ref(value: Any) -> str:
@@ -126,6 +133,9 @@ class GitSource(Spec):
     def _one_revision(self) -> Self:
         given = [name for name in ("branch", "tag", "commit", "semver") if getattr(self, name) is not None]
         faults: list[Fault] = [((name,), f"cannot stand beside {given[0]}; keep one of them") for name in given[1:]]
+        if self.verify is None and is_open_to_all(self.url):
+            message = "lets anybody on the way change the manifests; use https or ssh, or require signatures by verify"
+            faults.append((("url",), message))
         if self.secret is not None and self.credentials is not None:
             faults.append((("credentials",), "cannot stand beside secret; keep one of them"))
         refuse("git", faults)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from reconciler.claims import declared_of
@@ -29,6 +29,7 @@ from reconciler.store.inventory import Entry, read_inventory
 from reconciler.store.pins import Pin, read_pin, remove_pin
 from runtime.layout import Layout
 from runtime.volumes.secrets import MAX_CONTENT, read_secret_content
+from schemas.envelope import Declared
 from schemas.errors import Refused, TrimtabError
 from schemas.names import Key, Kind
 from schemas.source import Held
@@ -82,10 +83,9 @@ class Roster:
                 self._changed.clear()
                 try:
                     await self._sort()
-                except TrimtabError as error:
-                    self._tell(
-                        SourceStatus("", "", "", State.STALLED, f"sources cannot be read: {error}", temporary=True)
-                    )
+                except Exception as error:  # what keeps the machine as declared goes on
+                    message = f"sources cannot be read: {error}"
+                    self._tell(SourceStatus("", "", "", State.STALLED, message, temporary=True))
                     asyncio.get_running_loop().call_later(PAUSE, self._changed.set)
                 await self._changed.wait()
         finally:
@@ -165,8 +165,9 @@ class Roster:
 
     async def _sort(self) -> None:
         inventory = await asyncio.to_thread(read_inventory, self._database)
-        declared = [declared_of(entry) for key, entry in sorted(inventory.items()) if key.kind is Kind.SOURCE]
+        declared, unreadable = _declared(entry for key, entry in sorted(inventory.items()) if key.kind is Kind.SOURCE)
         chosen, refused = sort_out([*self._settings, *followed_of(declared)])
+        refused |= {name: why for name, why in unreadable.items() if name not in chosen}
         wanted = {name: followed for name, followed in chosen.items() if not followed.spec.suspend}
         over = [name for name, follower in self._followers.items() if wanted.get(name) != follower.followed]
         await self._end(over)
@@ -228,6 +229,18 @@ class Roster:
         if entry is None:
             raise Refused(f"there is no Secret {name}", step="read a secret", hint="apply it first")
         return _declared_content(entry, self.environment)
+
+
+def _declared(entries: Iterable[Entry]) -> tuple[list[Declared], dict[str, str]]:
+    """The Source objects; and of those that this version cannot read any more, why."""
+    declared: list[Declared] = []
+    unreadable: dict[str, str] = {}
+    for entry in entries:
+        try:
+            declared.append(declared_of(entry))
+        except ValueError as error:
+            unreadable[entry.key.name] = f"is not valid any more: {error}"
+    return declared, unreadable
 
 
 def _unfollowed(name: str, why: str) -> SourceStatus:

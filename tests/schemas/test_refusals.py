@@ -335,6 +335,29 @@ def test_every_contradiction_is_told_at_once() -> None:
             {"git": {"url": "https://me:hunter2@example.com/a"}},
             "spec.git.url: holds a password; put it into a Secret and name that with secret:",
         ),
+        (
+            Kind.SOURCE,
+            {"git": {"url": "http://example.com/a"}},
+            (
+                "spec.git.url: lets anybody on the way change the manifests; "
+                "use https or ssh, or require signatures by verify"
+            ),
+        ),
+        (
+            Kind.SOURCE,
+            {"git": {"url": "https://example.com/a", "semver": "newest"}},
+            "spec.git.semver: 'newest' is no range of versions; write one as in >=1.4 <2",
+        ),
+        (
+            Kind.SOURCE,
+            {"git": {"url": "https://example.com/a", "secret": "a", "credentials": "/b"}},
+            "spec.git.credentials: cannot stand beside secret; keep one of them",
+        ),
+        (
+            Kind.SOURCE,
+            {"directory": "/a", "decrypt": {"secret": "a", "file": "/b"}},
+            "spec.decrypt: does not say where it is held; write one of secret, file",
+        ),
     ],
 )
 def test_other_kinds_are_refused_with_place_and_remedy(kind: Kind, spec: Any, said: str) -> None:

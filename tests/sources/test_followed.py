@@ -163,11 +163,13 @@ def test_refs_are_chosen_and_tags_peeled(fields: dict[str, str], commit: str) ->
         ("git@example.com:team/shop.git", "ssh://git@example.com/team/shop.git", "ssh"),
         ("/srv/shop", "file:///srv/shop", "file"),
         ("https://me@example.com:8443/shop", "https://example.com:8443/shop", "https"),
+        ("https://me:x@[::1]:8443/shop", "https://[::1]:8443/shop", "https"),
     ],
 )
 def test_remotes_are_shown_without_secrets(url: str, shown: str, scheme: str) -> None:
     remote = read_remote(url)
     assert (str(remote), remote.scheme) == (shown, scheme)
+    assert shown.startswith(remote.origin) or remote.user
     assert last_name(url) == "shop"
 
 

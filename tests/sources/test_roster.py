@@ -13,6 +13,7 @@ from reconciler.sources.follower import Applied
 from reconciler.sources.sops import read_keys
 from reconciler.sources.status import State
 from reconciler.sources.watched import WatchedDirectory
+from reconciler.store.inventory import read_inventory
 from reconciler.store.pins import Pin, read_pin, write_pin
 from schemas.errors import Refused, RetryLater
 from schemas.names import Key, Kind
@@ -233,6 +234,41 @@ def test_a_source_object_is_followed_changed_suspended_and_ended(directory: Path
                     await asyncio.sleep(0.01)
             (directory / "a.yaml").write_text(config("a", "z"))
             await stage.quiet(2)
+
+    run(scenario)
+
+
+def test_a_source_that_cannot_be_read_any_more_stops_no_other(directory: Path, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        stage = Stage(tmp_path)
+        stage.declare("boot", source_manifest("old", directory="/nowhere"))
+        with stage.database.begin() as connection:
+            connection.execute("UPDATE inventory SET manifest = replace(manifest, 'directory', 'folder')")
+        async with running(stage, [followed("shop", directory)]) as roster:
+            await stage.offered(1)
+            assert "is not valid any more" in message_of(roster, "old")
+
+    run(scenario)
+
+
+def test_an_inventory_that_cannot_be_read_is_read_again(
+    directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reconciler.sources.roster.PAUSE", 0.05)
+    outcomes = iter([ZeroDivisionError("a defect"), RetryLater("the disk is full")])
+
+    def read(*arguments: Any) -> Any:
+        for error in outcomes:
+            raise error
+        return read_inventory(*arguments)
+
+    monkeypatch.setattr("reconciler.sources.roster.read_inventory", read)
+
+    async def scenario() -> None:
+        stage = Stage(tmp_path)
+        async with running(stage, [followed("shop", directory)]):
+            await stage.offered(1)
+        assert sum("cannot be read" in status.message for status in stage.statuses) == 2
 
     run(scenario)
 

@@ -20,9 +20,12 @@ class Remote:
 
     @property
     def origin(self) -> str:
-        parts = urlsplit(self.url)
-        port = f":{parts.port}" if parts.port else ""
-        return f"{self.scheme}://{parts.hostname or ''}{port}"
+        return f"{self.scheme}://{self._host}"
+
+    @property
+    def _host(self) -> str:
+        """With its port, and the brackets of IPv6."""
+        return urlsplit(self.url).netloc.rpartition("@")[2]
 
     @property
     def path(self) -> str:
@@ -33,8 +36,7 @@ class Remote:
         """Without a password, should one stand in it."""
         parts = urlsplit(self.url)
         user = f"{parts.username}@" if parts.username and parts.scheme != "https" else ""
-        port = f":{parts.port}" if parts.port else ""
-        return urlunsplit((parts.scheme, f"{user}{parts.hostname or ''}{port}", parts.path, "", ""))
+        return urlunsplit((parts.scheme, f"{user}{self._host}", parts.path, "", ""))
 
 
 def read_remote(url: str) -> Remote:
