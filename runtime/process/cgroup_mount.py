@@ -44,6 +44,9 @@ def _attach_v1(target: int, own: dict[str, str], options: MountOptions) -> int:
             continue
         tree = _hierarchy(controllers, f"{HOST_ROOT}/{name}{path}", options.set)
         try:
+            if _is_hosts_root(tree, controllers):
+                # the container has no cgroup of its own there: it would see the names of everybody else's
+                continue
             os.mkdir(name, 0o755, dir_fd=top)
             mount.move_mount(tree, top, name)
         finally:
@@ -51,6 +54,19 @@ def _attach_v1(target: int, own: dict[str, str], options: MountOptions) -> int:
         for alias in name.split(",") if "," in name else ():
             os.symlink(name, alias, dir_fd=top)
     return top
+
+
+def _is_hosts_root(tree: int, controllers: str) -> bool:
+    """Whether it is the root of a hierarchy: only that has a release agent (v1), only that has no type (v2)."""
+    return _has(tree, "release_agent") if controllers else not _has(tree, "cgroup.type")
+
+
+def _has(directory: int, name: str) -> bool:
+    try:
+        os.stat(name, dir_fd=directory)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _hierarchy(controllers: str, host_path: str, attributes: int) -> int:

@@ -171,6 +171,11 @@ def test_its_cgroups_show_as_roots(box: Box) -> None:
     assert all(line.endswith(":/") for line in own)
 
 
+def test_no_cgroup_of_anybody_else_shows(box: Box) -> None:
+    named = box.shell("find /sys/fs/cgroup -mindepth 2 -type d; find /sys/fs/cgroup -name release_agent")
+    assert named == "", named
+
+
 @pytest.mark.vm
 def test_a_cgroup_limit_can_be_read_inside(box: Box) -> None:
     script = "cat /sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null || cat /sys/fs/cgroup/memory.max"
