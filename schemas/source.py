@@ -89,8 +89,12 @@ class Held(Spec):
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:
-        if (self.secret is None) == (self.file is None):
-            refuse("held", [((), "does not say where it is held; write one of secret, file")])
+        faults: list[Fault] = []
+        if self.secret is None and self.file is None:
+            faults.append(((), "does not say where it is held; write one of secret, file"))
+        if self.secret is not None and self.file is not None:
+            faults.append((("file",), "cannot stand beside secret; keep one of them"))
+        refuse("held", faults)
         return self
 
 

@@ -356,7 +356,12 @@ def test_every_contradiction_is_told_at_once() -> None:
         (
             Kind.SOURCE,
             {"directory": "/a", "decrypt": {"secret": "a", "file": "/b"}},
-            "spec.decrypt: does not say where it is held; write one of secret, file",
+            "spec.decrypt.file: cannot stand beside secret; keep one of them",
+        ),
+        (
+            Kind.SOURCE,
+            {"directory": "/a", "webhook": {}},
+            "spec.webhook: does not say where it is held; write one of secret, file",
         ),
     ],
 )
