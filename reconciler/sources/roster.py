@@ -173,17 +173,22 @@ class Roster:
         await self._end(over)
         for name in set(self._memories) - chosen.keys() - refused.keys():
             await self._forget(name)
-        self._others = {name: _unfollowed(name, why) for name, why in refused.items()}
-        self._others |= {
-            name: SourceStatus(name, followed.set, followed.where, State.SUSPENDED, "suspended")
-            for name, followed in chosen.items()
-            if followed.spec.suspend
-        }
-        for status in self._others.values():
-            self._tell(status)
+        before, self._others = self._others, {name: _unfollowed(name, why) for name, why in refused.items()}
+        self._others |= {name: self._suspended(each) for name, each in chosen.items() if each.spec.suspend}
+        for name, status in self._others.items():
+            if before.get(name) != status:
+                self._tell(status)
         for name, followed in wanted.items():
             if name not in self._followers:
                 self._begin(followed)
+
+    def _suspended(self, followed: Followed) -> SourceStatus:
+        good = self._memories.get(followed.name, NOTHING).good
+        return SourceStatus(
+            *(followed.name, followed.set, followed.where, State.SUSPENDED, "suspended"),
+            applied=good.revision[:12] if good is not None else "",
+            applied_at=good.at if good is not None else 0.0,
+        )
 
     def _begin(self, followed: Followed) -> None:
         name = followed.name
