@@ -7,7 +7,6 @@ the nearest counts: the object's annotations, then its set's, then the engine's.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,13 +14,11 @@ from typing import Any
 
 from reconciler.actions import Action, Verb
 from schemas.errors import Refused
+from schemas.windows import read_windows
 
 RECONCILE, SELF_HEAL, WINDOW = "trimtab/reconcile", "trimtab/self-heal", "trimtab/window"
 """Annotations: `disabled`; `on`, `off`, `window`; `Mon-Fri 02:00-04:30`."""
 MODES = ("on", "off", "window")
-DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-_WINDOW = re.compile(r"(?:([a-z]{3})(?:-([a-z]{3}))? )?([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
-MINUTES_OF_DAY = 24 * 60
 DECIDED = ("process", "health")
 """What the loop decides by policy."""
 
@@ -71,37 +68,16 @@ def _is_drift(action: Action) -> bool:
 
 
 def is_open(windows: str, now: datetime) -> bool:
-    """Whether one of `Mon-Fri 02:00-04:30, Sun 00:00-06:00` holds at local time `now`. Raises Refused.
-
-    A window that ends before it begins goes past midnight, and belongs to the day it begins on.
-    """
-    minute = now.hour * 60 + now.minute
-    return any(_holds(text.strip(), now.weekday(), minute) for text in windows.split(",") if text.strip())
-
-
-def _holds(text: str, day: int, minute: int) -> bool:
-    match = _WINDOW.fullmatch(text.lower())
-    if match is None or any(word and word not in DAYS for word in match.groups()[:2]):
-        raise Refused(
-            f"{text!r} is no window", step="self_heal", hint="write it as Mon-Fri 02:00-04:30, or 22:00-06:00"
-        )
-    first, last, *clock = match.groups()
-    days = _days(first, last)
-    begins, ends = int(clock[0]) * 60 + int(clock[1]), int(clock[2]) * 60 + int(clock[3])
-    if begins < ends:
-        return day in days and begins <= minute < ends
-    return (day in days and minute >= begins) or ((day - 1) % 7 in days and minute < ends)
+    """Whether one of `Mon-Fri 02:00-04:30, Sun 00:00-06:00` holds at local time `now`. Raises Refused."""
+    try:
+        found = read_windows(windows)
+    except ValueError as error:
+        raise Refused(str(error), step="self_heal") from error
+    return any(window.holds(now.weekday(), now.hour * 60 + now.minute) for window in found)
 
 
-def _days(first: str | None, last: str | None) -> set[int]:
-    if first is None:
-        return set(range(7))
-    start, end = DAYS.index(first), DAYS.index(last or first)
-    return {(start + step) % 7 for step in range((end - start) % 7 + 1)}
-
-
-def refuse_unknown(steering: Mapping[str, str]) -> None:
+def refuse_unknown(self_heal: str, windows: str) -> None:
     """Raises Refused for a mode or window that nobody understands."""
-    if steering.get("self_heal", "on") not in MODES:
-        raise Refused(f"{steering['self_heal']!r} is no self_heal", hint=f"write one of {', '.join(MODES)}")
-    is_open(steering.get("window", ""), datetime(2026, 1, 1))
+    if self_heal not in MODES:
+        raise Refused(f"{self_heal!r} is no self_heal", hint=f"write one of {', '.join(MODES)}")
+    is_open(windows, datetime.min)

@@ -92,7 +92,10 @@ def _metadata() -> Schema:
         "properties": {
             "name": {"type": ["string", "integer"], "pattern": NAME_PATTERN, "description": "Unique among its kind."},
             "labels": {**TEXTS, "description": "Notes to select by; changed in place."},
-            "annotations": {**TEXTS, "description": "Notes for tools, and trimtab/prune, trimtab/reconcile."},
+            "annotations": {
+                **TEXTS,
+                "description": "Notes for tools, and trimtab/prune, reconcile, self-heal, window.",
+            },
         },
         "required": ["name"],
         "additionalProperties": False,

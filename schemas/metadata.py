@@ -15,13 +15,17 @@ from schemas.findings import Findings
 from schemas.names import NAME_PATTERN
 from schemas.nearest import suggest
 from schemas.spec_words import not_a_map, shown
+from schemas.windows import is_windows
 
 FIELDS = ("name", "labels", "annotations")
 ANNOTATIONS: Mapping[str, tuple[str, ...]] = {
     "trimtab/prune": ("disabled", "enabled"),
     "trimtab/reconcile": ("disabled", "enabled"),
+    "trimtab/self-heal": ("on", "off", "window"),
+    "trimtab/window": (),
 }
-"""The annotations that mean something to the engine, and what each may say. Those without `trimtab/` are free."""
+"""The annotations that mean something to the engine, and what each may say (none: a maintenance window). Those without
+`trimtab/` are free."""
 
 BESIDE = ("apiVersion", "kind", "spec")
 COMPOSE_SECTIONS = ("services", "networks", "volumes", "secrets", "configs")
@@ -119,5 +123,8 @@ def _check_annotations(annotations: Mapping[str, str], findings: Findings) -> No
         if name not in ANNOTATIONS:
             remedy = suggest(name, ANNOTATIONS, otherwise=f"known: {', '.join(ANNOTATIONS)}")
             findings.refuse(path, "is not an annotation of trimtab", remedy)
+        elif not ANNOTATIONS[name]:
+            if not is_windows(str(value)):
+                findings.refuse(path, f"cannot be {shown(value)}", "write it as Mon-Fri 02:00-04:30, or 22:00-06:00")
         elif value not in ANNOTATIONS[name]:
             findings.refuse(path, f"cannot be {shown(value)}", f"write {' or '.join(ANNOTATIONS[name])}")

@@ -21,8 +21,10 @@ from reconciler.cli.quantities import age_text
 from reconciler.cli.report import item_of
 from reconciler.cli.seen import read_known
 from reconciler.cli.selection import Selection, read_key
+from reconciler.cli.standings import PATIENT, status_seen
 from reconciler.engine import Engine, open_engine
 from reconciler.store.events import Event, read_events
+from reconciler.store.standing import Topic, read_one
 from runtime.layout import Layout
 from schemas.errors import Refused
 from schemas.names import API_VERSION, Key
@@ -37,10 +39,12 @@ def describe(layout: Layout, name: str, output: str) -> None:
         key = find_key(engine, name)
         (row,) = look_at(engine, Selection(keys=(key,)))
         events = read_events(engine.database, str(key), last=EVENTS)
+        status = status_seen(engine, row.seen, read_one(engine.database, Topic.STATUS, str(key))).fields()
     document = {
         "apiVersion": API_VERSION,
         "kind": "ObjectDescription",
         "item": item_of(row, secrets=False),
+        "standing": status,
         "details": details(layout, row.seen),
         "events": [event_document(event) for event in events],
     }
@@ -72,6 +76,7 @@ def _lines(document: Mapping[str, Any], row: Row, events: Sequence[Event]) -> It
     item = document["item"]
     yield str(item["object"])
     yield from outline(_head(item, origin_text(row.seen)), 2)
+    yield from _conditions(document["standing"], row.now)
     yield from _spec((item["manifest"] or {}).get("spec", row.seen.spec))
     for title, value in (
         ("Process", item["process"]),
@@ -83,6 +88,15 @@ def _lines(document: Mapping[str, Any], row: Row, events: Sequence[Event]) -> It
             yield from outline(value, 2)
     yield from _differences(item["differences"])
     yield from _events(events, row.now)
+
+
+def _conditions(standing: Mapping[str, Any], now: float) -> Iterator[str]:
+    yield f"  Sync: {standing['sync']}"
+    yield "Conditions:"
+    for each in standing["conditions"]:
+        why = f": {each['message']}" if each["reason"] in PATIENT else ""
+        since = f", for {age_text(now - each['since'])}" if each["since"] else ""
+        yield f"  {each['type']} {each['status']}, {each['reason']}{since}{why}"
 
 
 def _spec(spec: Mapping[str, Any]) -> Iterator[str]:

@@ -43,12 +43,19 @@ MORE = {
     "image": "Images.",
     "daemon": "Keep it so.",
     "status": "Of sources.",
+    "reconcile": "Look now.",
     "context": "Machines.",
     "volume": "Kept data.",
     "system": "The engine.",
     "completion": "For shells.",
     "version": "Of trimtab.",
 }
+BESIDE = {
+    "suspend": "Let the daemon leave an object alone.",
+    "resume": "Let it look after it again.",
+    "wait": "Wait until an object stands as wished.",
+}
+"""What the help of `reconcile` tells of: there is a line for no more."""
 SURROUNDINGS = (
     errno.ENOSPC,
     errno.EDQUOT,
@@ -69,10 +76,10 @@ class Commands(click.Group):
     """Commands by name, each in `reconciler.cli.<name>_command` as `command`."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*FIRST, *MORE]
+        return [*FIRST, *MORE, *BESIDE]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in FIRST and cmd_name not in MORE:
+        if cmd_name not in FIRST and cmd_name not in MORE and cmd_name not in BESIDE:
             return None
         module = importlib.import_module(f"reconciler.cli.{cmd_name}_command")
         return routed(cmd_name, module.command)

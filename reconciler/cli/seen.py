@@ -13,7 +13,9 @@ from typing import Any
 from reconciler.actions import Change
 from reconciler.desired import Desired, Observed
 from reconciler.engine import Engine
+from reconciler.health import HealthStatus
 from reconciler.observe import observe
+from reconciler.observe.health import health_of
 from reconciler.plan import changes_of
 from reconciler.store.inventory import Entry, read_inventory
 from reconciler.store.records import Record, read_records
@@ -62,6 +64,8 @@ class Seen:
     differences: tuple[Change, ...] = ()
     users: tuple[Key, ...] = ()
     replicas: tuple[Key, ...] = ()
+    probed: HealthStatus | None = None
+    """What the health check of its present process said last."""
 
     @property
     def facts(self) -> Mapping[str, Any]:
@@ -131,6 +135,7 @@ def _seen(engine: Engine, known: Known, key: Key, observed: Observed | None) -> 
         differences=_differences(record, observed),
         users=tuple(known.users(key)),
         replicas=tuple(known.replicas(key)),
+        probed=health_of(engine, key.name) if key.kind is Kind.CONTAINER else None,
     )
 
 

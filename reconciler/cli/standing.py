@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from reconciler.status import Health as Health
 from schemas.names import Kind
 
 if TYPE_CHECKING:
@@ -18,13 +18,8 @@ if TYPE_CHECKING:
     from runtime.process.records import ExitRecord, ProcessRecord
 
 
-class Health(StrEnum):
-    HEALTHY = "Healthy"
-    PROGRESSING = "Progressing"
-    DEGRADED = "Degraded"
-    SUSPENDED = "Suspended"
-    MISSING = "Missing"
-    UNKNOWN = "Unknown"
+PROBED = {"unhealthy": Health.DEGRADED, "starting": Health.PROGRESSING}
+"""What a health check's word makes of a container that runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +86,9 @@ def _container(seen: Seen, now: float) -> Standing:
             return Standing(Health.SUSPENDED if meant else Health.PROGRESSING, status)
     if seen.differences:
         return Standing(Health.DEGRADED, f"{status}; {_first_difference(seen)}")
-    return Standing(Health.HEALTHY, status)
+    if seen.probed is None:
+        return Standing(Health.HEALTHY, status)
+    return Standing(PROBED.get(seen.probed.value, Health.HEALTHY), f"{status} ({seen.probed.value})")
 
 
 def _ended(seen: Seen, process: ProcessRecord) -> Health:
@@ -143,7 +140,11 @@ def _service(seen: Seen, replicas: Mapping[str, Standing]) -> Standing:
 
 
 def readiness(seen: Seen, replicas: Mapping[str, Standing]) -> tuple[int, int]:
-    """How many replicas run, of how many that are wanted."""
+    """How many replicas run and are not unhealthy, of how many that are wanted."""
     wanted = int(seen.spec.get("deploy", {}).get("replicas", 1))
     names = [key.name for key in seen.replicas]
-    return sum(1 for name in names if name in replicas and replicas[name].status.startswith("running")), wanted
+    return sum(1 for name in names if name in replicas and _is_ready(replicas[name])), wanted
+
+
+def _is_ready(replica: Standing) -> bool:
+    return replica.status.startswith("running") and not replica.status.endswith("(unhealthy)")

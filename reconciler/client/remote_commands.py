@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-WRITERS = frozenset({"apply", "delete", "rollback", "image rm", "volume rm", "system stop"})
+WRITERS = frozenset({"apply", "delete", "rollback", "reconcile", "image rm", "volume rm", "system stop"})
 """One at a time. They are done to the end, even if whoever asked has left."""
 READERS = frozenset(
     {
         "exec",
+        *("suspend", "resume", "wait"),
         *("diff", "validate", "get", "describe", "logs", "events", "history", "why"),
         *("image ls", "image pull", "image inspect", "image load", "image save", "image import"),
         *("image push", "image copy", "image commit"),

@@ -144,7 +144,8 @@ class Loop:
         if not before.desired:
             self.memory.restarts = {name: Restarts(count) for name, count in self.wanted.restarts.items()}
         for key in changed(before, self.wanted):
-            self.memory.forget(key)
+            if before.desired:
+                self.memory.forget(key)
             self._dirty.mark([key], "it is wanted differently" if before.desired else "the loop started")
 
     def _heed_steering(self, before: Wanted) -> None:

@@ -1,0 +1,62 @@
+"""The status of objects as they stand now: the loop's word where it knows more, else what can be seen."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from reconciler.cli.seen import Known, Seen, look, read_known
+from reconciler.engine import Engine
+from reconciler.observe.health import health_of
+from reconciler.status import Situation, Status, read_status, status_of
+from reconciler.store.standing import Topic, read_standing
+from schemas.names import Key, Kind
+
+NOBODY_WATCHED = 0.0
+"""Instead of the moment since when a condition holds."""
+PATIENT = ("Failed", "Refused", "GivenUp", "Waiting", "Suspended")
+"""Reasons that only the loop can know."""
+
+
+def statuses(engine: Engine, keys: Iterable[Key] = (), of_set: str | None = None) -> dict[Key, Status]:
+    """Of those that were ever asked for; a whole set's with `of_set`."""
+    known = read_known(engine)
+    chosen = [key for key in known.keys if known.records.get(key) is not None or key in known.inventory]
+    if of_set is not None:
+        chosen = [key for key in chosen if _set_of(known, key) == of_set]
+    else:
+        wanted = set(keys)
+        chosen = [key for key in chosen if key in wanted]
+    told = read_standing(engine.database, Topic.STATUS)
+    return {seen.key: status_seen(engine, seen, told.get(str(seen.key))) for seen in look(engine, known, chosen)}
+
+
+def _set_of(known: Known, key: Key) -> str:
+    entry, record = known.inventory.get(key), known.records.get(key)
+    return entry.set if entry is not None else record.set if record is not None else ""
+
+
+def status_seen(engine: Engine, seen: Seen, told: Mapping[str, Any] | None) -> Status:
+    """`told`: what the loop wrote last. It counts for what cannot be seen, as long as nothing contradicts it."""
+    before = read_status(told) if told is not None else None
+    ready = before.condition("Ready") if before is not None else None
+    if before is not None and ready is not None and ready.status == "False" and ready.reason in PATIENT:
+        return before
+    found = _situation(engine, seen)
+    return status_of(found, time.time() if before is not None else NOBODY_WATCHED, before)
+
+
+def _situation(engine: Engine, seen: Seen) -> Situation:
+    is_container = seen.key.kind is Kind.CONTAINER
+    probed = health_of(engine, seen.key.name) if is_container else None
+    generation = seen.entry.generation if seen.entry is not None else 1
+    return Situation(
+        generation=generation,
+        observed_generation=generation if seen.record is not None else 0,
+        exists=seen.observed is not None,
+        differences=tuple(change.describe() for change in seen.differences),
+        process=seen.facts.get("process"),
+        wanted_process=str(seen.spec.get("state", "running")) if is_container else None,
+        probed=probed.value if probed is not None else "",
+    )

@@ -1,0 +1,134 @@
+"""Suspend, resume, reconcile, wait: beside the loop, and without it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from reconciler.cli.awaiting import wait
+from reconciler.cli.standings import statuses
+from reconciler.cli.steering import reconcile, resume, suspend
+from reconciler.engine import open_engine
+from reconciler.loop.settings import LoopSettings
+from reconciler.status import Health, Status, Sync
+from runtime.kernel import cgroup
+from runtime.process import client
+from schemas.errors import Missing, Refused
+from schemas.names import Key, Kind
+from tests.loop.driving import driven
+from tests.loop.test_health import CHECK, container, is_running
+from tests.machine.machine import Machine, until
+
+pytestmark = pytest.mark.kernel
+
+DB = Key(Kind.CONTAINER, "db")
+QUICK = LoopSettings(store_poll=0.05)
+
+
+def status(machine: Machine, key: Key = DB) -> Status:
+    with open_engine(machine.layout) as engine:
+        return statuses(engine, [key])[key]
+
+
+def kill(machine: Machine, name: str) -> None:
+    os.kill(machine.process(name).pid, signal.SIGKILL)
+    client.wait(machine.layout, name, 10)
+
+
+def limit(machine: Machine) -> int:
+    found = cgroup.read_limits(machine.layout.cgroup("db"))["memory"]["limit"]
+    assert isinstance(found, int)
+    return found
+
+
+def test_a_suspended_container_is_left_alone_until_it_is_resumed(machine: Machine) -> None:
+    machine.converge(machine.image + container("db", restart="always"))
+    with driven(machine.layout, QUICK) as loop:
+        suspend(machine.layout, ["container/db"])
+        time.sleep(0.2)
+        loop.settle()
+        kill(machine, "db")
+        until(lambda: status(machine).health is Health.SUSPENDED)
+        assert not is_running(machine, "db") and loop.actions() == []
+        assert status(machine).condition("Stalled").reason == "Suspended"
+        resume(machine.layout, ["container/db"])
+        until(lambda: is_running(machine, "db"))
+        until(lambda: status(machine).health is Health.HEALTHY)
+
+
+def test_reconcile_starts_what_its_policy_does_not(machine: Machine) -> None:
+    machine.converge(machine.image + container("db"))
+    with driven(machine.layout, QUICK) as loop:
+        kill(machine, "db")
+        until(lambda: status(machine).health is Health.DEGRADED)
+        loop.settle()
+        assert loop.actions() == []
+        assert reconcile(machine.layout, ["container/db"], 10) == 0
+        assert is_running(machine, "db")
+
+
+@pytest.mark.parametrize("annotations", [{"trimtab/self-heal": "off"}, {"trimtab/reconcile": "disabled"}])
+def test_drift_of_what_does_not_heal_itself_is_told_and_left(machine: Machine, annotations: dict[str, str]) -> None:
+    text = container("db", mem_limit="64m").replace(
+        '"name": "db"', f'"name": "db", "annotations": {dumps(annotations)}'
+    )
+    machine.converge(machine.image + text)
+    with driven(machine.layout, QUICK) as loop:
+        cgroup.write_limits(machine.layout.cgroup("db"), {"memory": {"limit": 32 << 20}})
+        until(lambda: status(machine).sync is Sync.OUT_OF_SYNC)
+        loop.settle()
+        assert limit(machine) == 32 << 20 and loop.actions() == []
+        assert reconcile(machine.layout, ["container/db"], 10) == 0
+        assert limit(machine) == 64 << 20
+
+
+def dumps(value: object) -> str:
+    import json
+
+    return json.dumps(value)
+
+
+def test_wait_ends_when_health_is_there(machine: Machine) -> None:
+    machine.converge(machine.image + container("db", healthcheck=CHECK))
+    with driven(machine.layout, QUICK):
+        until(lambda: status(machine).condition("Healthy").status == "False")
+        assert wait(machine.layout, ["container/db"], "condition=Ready", 0.3) == 1
+        found: list[int] = []
+        waiting = threading.Thread(
+            target=lambda: found.append(wait(machine.layout, ["container/db"], "health=Healthy", 20))
+        )
+        waiting.start()
+        machine.inside("db", "touch", "/well")
+        waiting.join(20)
+        assert found == [0]
+        assert wait(machine.layout, ["set/shop"], "sync=Synced", 10) == 0
+
+
+def test_wait_without_a_loop_sees_what_there_is(machine: Machine) -> None:
+    machine.converge(machine.image + container("db"))
+    assert wait(machine.layout, ["container/db", "set/shop"], "condition=Ready", 5) == 0
+    assert wait(machine.layout, ["container/none"], "delete", 1) == 0
+    kill(machine, "db")
+    assert wait(machine.layout, ["container/db"], "condition=Ready", 0.2) == 1
+    with pytest.raises(Refused, match="is no wish"):
+        wait(machine.layout, ["container/db"], "condition=Fine", 1)
+    with pytest.raises(Missing):
+        suspend(machine.layout, ["set/nothing"])
+
+
+def test_status_tells_that_a_policy_waits_and_that_it_has_given_up(machine: Machine) -> None:
+    policy = {"restart": "on-failure:1", "restart_policy": {"delay": "300ms"}}
+    machine.apply(machine.image + container("db", command=["sh", "-c", "sleep 0.1; exit 3"], **policy))
+    with driven(machine.layout, QUICK) as loop:
+        until(lambda: status(machine).condition("Stalled").reason == "GivenUp")
+        loop.settle()
+        assert len(loop.actions()) == 1
+        found = status(machine)
+        assert found.health is Health.DEGRADED
+        assert found.condition("Ready").message == "gave up after 1 restarts in a row"
+    with driven(machine.layout, QUICK) as again:
+        assert again.actions() == []
