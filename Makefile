@@ -51,6 +51,7 @@ check: setup-test
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m schemas.reference_docs --check
+	$(BIN)/python -m reconciler.api.reference --check
 
 ## test       all tests, kernel tests included (root)
 test: setup-test

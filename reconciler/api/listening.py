@@ -10,7 +10,7 @@ from aiohttp import web
 
 from reconciler.api.application import application
 from reconciler.api.served import Served
-from reconciler.api.sockets import tcp_listener, unix_listener
+from reconciler.api.sockets import BACKLOG, tcp_listener, unix_listener
 from reconciler.daemon.settings import Settings
 from schemas.errors import Refused
 
@@ -45,10 +45,11 @@ def _site(stack: AsyncExitStack, runner: web.AppRunner, settings: Settings, addr
         path = Path(rest).absolute()
         listener = unix_listener(path, settings.group)
         stack.callback(path.unlink, missing_ok=True)
-        return web.SockSite(runner, listener)
+        return web.SockSite(runner, listener, backlog=BACKLOG)
     if separator and scheme == "tcp":
         host, port = read_address(rest, address)
-        return web.SockSite(runner, tcp_listener(host, port), ssl_context=_tls(settings, host, address))
+        context = _tls(settings, host, address)
+        return web.SockSite(runner, tcp_listener(host, port), ssl_context=context, backlog=BACKLOG)
     raise Refused("write unix://PATH or tcp://HOST:PORT", step="listen", path=address)
 
 

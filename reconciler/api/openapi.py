@@ -22,7 +22,14 @@ PROBLEMS = {
     408: "The body did not come",
     409: "Refused",
 }
-PROBLEMS |= {410: "No longer kept", 413: "Too large", 415: "Not such a body", 422: "Not valid", 426: "Upgrade"}
+PROBLEMS |= {
+    410: "No longer kept",
+    413: "Too large",
+    415: "Not such a body",
+    421: "Another root",
+    422: "Not valid",
+    426: "Upgrade",
+}
 PROBLEMS |= {503: "Try again later"}
 
 
