@@ -1,5 +1,5 @@
-"""A source in one word, as the daemon's `--source` takes it: `PATH`, or `GIT_URL[#branch[:path]]`. Pure but for looking
-whether a path is there."""
+"""A source in one word, as the daemon's `--source` takes it: `PATH`, or `GIT_URL[#branch[:path]]`; also `#tag=v1.2`,
+`#semver=1.x`, `#commit=…`. Pure but for looking whether a path is there."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from schemas.errors import Refused
 from schemas.source import SourceSpec
 
 _REMOTE = re.compile(r"(?:https?|ssh|git|file)://|[A-Za-z0-9_.-]+@[A-Za-z0-9.-]+:")
+KINDS = ("branch", "tag", "commit", "semver")
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
@@ -45,7 +46,10 @@ def _git(text: str) -> dict[str, str]:
     url, _, fragment = text.partition("#")
     ref, _, path = fragment.partition(":")
     fields = {"url": url}
-    if ref:
+    kind, equals, name = ref.partition("=")
+    if equals and kind in KINDS:
+        fields[kind] = name
+    elif ref:
         fields["commit" if _COMMIT.fullmatch(ref) else "branch"] = ref
     if path:
         fields["path"] = path

@@ -65,6 +65,8 @@ def test_what_is_followed_never_waits_in_a_circle(given: list[tuple[str, list[st
         ("git@example.com:team/shop.git#v1", "shop", {"url": "git@example.com:team/shop.git", "branch": "v1"}),
         ("ssh://git@example.com:22/shop#:deploy", "shop", {"path": "deploy", "branch": None}),
         ("file:///srv/shop#" + "a" * 40, "shop", {"commit": "a" * 40}),
+        ("file:///srv/shop#semver=>=1.4 <2:deploy", "shop", {"semver": ">=1.4 <2", "path": "deploy"}),
+        ("file:///srv/shop#tag=v1.2", "shop", {"tag": "v1.2", "branch": None}),
     ],
 )
 def test_a_repository_in_one_word(text: str, name: str, fields: dict[str, str]) -> None:
