@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
-from reconciler.perform.bundles import read_config
 from runtime.layout import Layout
 from runtime.process.exec_check import check_by
 from runtime.process.records import ProcessRecord
@@ -15,10 +15,9 @@ SHELL = ("/bin/sh", "-c")
 def run_command(
     layout: Layout, process: ProcessRecord, kind: str, words: Sequence[str], timeout: float
 ) -> tuple[bool, str]:
-    """Whether it ended with 0 within `timeout` seconds, and the end of what it wrote. Raises ProcessFailed, OSError."""
-    config = read_config(layout.container(process.name))
-    if config is None:
-        return False, "the container has no bundle"
+    """Whether it ended with 0 within `timeout` seconds, and the end of what it wrote. Raises ProcessFailed, OSError,
+    ValueError."""
+    config = json.loads((layout.container(process.name) / "config.json").read_bytes())
     arguments = [*SHELL, *words] if kind == "CMD-SHELL" else list(words)
     made = {**config["process"], "args": arguments, "terminal": False}
     made.pop("consoleSize", None)

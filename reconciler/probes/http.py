@@ -31,7 +31,7 @@ def ask_http(process: ProcessRecord, asked: Mapping[str, Any], timeout: float) -
         connection.request("GET", asked.get("path") or "/", headers=headers)
         answer = connection.getresponse()
         body = answer.read(READ_BYTES).decode(errors="replace")
-        return 200 <= answer.status < 400, f"{answer.status} {answer.reason}: {body}".rstrip(": ")
+        return 200 <= answer.status < 400, f"{answer.status} {answer.reason}: {body}".rstrip(": \n")
     except http.client.HTTPException as error:
         raise ValueError(f"no HTTP answer: {error!r}") from error
     finally:
