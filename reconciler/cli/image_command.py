@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -77,6 +78,39 @@ def inspect(layout: Layout, names: tuple[str, ...]) -> None:
     from reconciler.cli.image_list import print_details
 
     print_details(layout, names)
+
+
+@command.command(short_help="Know an image by another reference, too.")
+@click.argument("source", metavar="NAME|REFERENCE", shell_complete=complete_names("Image"))
+@click.argument("target", metavar="REFERENCE")
+@click.pass_obj
+def tag(layout: Layout, source: str, target: str) -> None:
+    """Know an image by another reference, too: `trimtab image tag nginx registry.example.com/web:1`."""
+    from reconciler.cli.image_look import tag as write
+
+    click.echo(write(layout, source, target))
+
+
+@command.command(short_help="Tell how an image was made, line by line.")
+@NAME
+@click.option("-o", "output", type=click.Choice(("table", "json")), default="table", help="Format [table].")
+@click.pass_obj
+def history(layout: Layout, name: str, output: str) -> None:
+    """Tell how an image was made, newest first: when, how large its layer is, by what."""
+    from reconciler.cli.image_look import print_history
+
+    print_history(layout, name, output)
+
+
+@command.command(short_help="List the files in which two images differ.")
+@click.argument("old", metavar="NAME|REFERENCE", shell_complete=complete_names("Image"))
+@click.argument("new", metavar="NAME|REFERENCE", shell_complete=complete_names("Image"))
+@click.pass_obj
+def diff(layout: Layout, old: str, new: str) -> None:
+    """List the files in which two images differ: A added, C changed, D deleted. Exit 0: none, 1: some."""
+    from reconciler.cli.image_look import print_difference
+
+    sys.exit(print_difference(layout, old, new))
 
 
 @command.command(short_help="Take images away that nothing uses.")

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from runtime.images.mend import is_opaque
 
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Kind(StrEnum):
@@ -48,7 +48,7 @@ def read_changes(upper: Path, layers: Sequence[Path], mounted: Collection[bytes]
     """Parents first, names in order. `layers`: the image's trees, highest first; `mounted`: paths where something is
     mounted: files and directories that only stand there for it are no changes. Raises OSError."""
     with ExitStack() as opened:
-        fds = [os.open(path, _DIRECTORY) for path in (upper, *layers)]
+        fds = [os.open(path, DIRECTORY) for path in (upper, *layers)]
         for fd in fds:
             opened.callback(os.close, fd)
         return tuple(_Reader(frozenset(mounted)).below(fds[0], fds[1:], b""))
@@ -65,7 +65,7 @@ class _Reader:
 
     def _entry(self, upper: int, lowers: Sequence[int], name: bytes, path: bytes) -> Iterator[Change]:
         found = os.stat(name, dir_fd=upper, follow_symlinks=False)
-        before = _lookup(lowers, name)
+        before = lookup(lowers, name)
         if _is_whiteout(found):
             if before is not None:
                 yield Change(Kind.DELETED, path)
@@ -78,10 +78,10 @@ class _Reader:
         self, upper: int, lowers: Sequence[int], name: bytes, path: bytes, before: os.stat_result | None
     ) -> Iterator[Change]:
         with ExitStack() as opened:
-            fd = os.open(name, _DIRECTORY, dir_fd=upper)
+            fd = os.open(name, DIRECTORY, dir_fd=upper)
             opened.callback(os.close, fd)
             was_directory = before is not None and stat.S_ISDIR(before.st_mode)
-            below = _merged(lowers, name, opened) if was_directory else []
+            below = merged(lowers, name, opened) if was_directory else []
             hides = is_opaque(fd) and was_directory
             changes = list(self.below(fd, [] if hides else below, path + b"/"))
             if hides:
@@ -99,11 +99,11 @@ def _hidden(upper: int, lowers: Sequence[int], path: bytes) -> Iterator[Change]:
     kept = {os.fsencode(name) for name in os.listdir(upper)}
     names = {os.fsencode(name) for lower in lowers for name in os.listdir(lower)} - kept  # noqa: PTH208 (descriptors)
     for name in names:
-        if _lookup(lowers, name) is not None:
+        if lookup(lowers, name) is not None:
             yield Change(Kind.DELETED, path + b"/" + name, is_hidden=True)
 
 
-def _lookup(lowers: Sequence[int], name: bytes) -> os.stat_result | None:
+def lookup(lowers: Sequence[int], name: bytes) -> os.stat_result | None:
     """What the image shows by that name."""
     for lower in lowers:
         try:
@@ -114,21 +114,21 @@ def _lookup(lowers: Sequence[int], name: bytes) -> os.stat_result | None:
     return None
 
 
-def _merged(lowers: Sequence[int], name: bytes, opened: ExitStack) -> list[int]:
+def merged(lowers: Sequence[int], name: bytes, opened: ExitStack) -> list[int]:
     """The layers' directories by that name that overlay merges: down to the first that hides the rest."""
-    merged: list[int] = []
+    found: list[int] = []
     for lower in lowers:
         try:
-            fd = os.open(name, _DIRECTORY, dir_fd=lower)
+            fd = os.open(name, DIRECTORY, dir_fd=lower)
         except FileNotFoundError:
             continue
         except OSError:  # a file, a link, a whiteout
             break
         opened.callback(os.close, fd)
-        merged.append(fd)
+        found.append(fd)
         if is_opaque(fd):
             break
-    return merged
+    return found
 
 
 def _is_whiteout(found: os.stat_result) -> bool:

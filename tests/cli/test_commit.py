@@ -152,3 +152,35 @@ def test_what_cannot_be_committed_is_refused(engine: Engine) -> None:
     ):
         said = engine.run("image", "commit", *arguments)
         assert said.code == 2 and words in said.err, said
+
+
+def test_two_images_are_compared_file_by_file(engine: Engine) -> None:
+    engine.ok("exec", "work", "sh", "-ec", DEEDS)
+    engine.ok("image", "commit", "work", "kept")
+    same = engine.run("image", "diff", "busybox", "busybox")
+    assert (same.code, same.out) == (0, "")
+    said = engine.run("image", "diff", "busybox", "kept")
+    assert (said.code, said.lines) == (1, CHANGES)
+    back = engine.run("image", "diff", "kept", "busybox")
+    swapped = {"A": "D", "D": "A", "C": "C"}
+    whole = [f"{swapped[line[0]]}{line[1:]}" for line in CHANGES]
+    # what is gone is told by its top alone, what came with all that is in it
+    assert set(back.lines) == {line for line in whole if not line.startswith("D /made/")} | {"A /gone/old"}
+
+
+def test_history_tells_how_an_image_was_made(engine: Engine) -> None:
+    engine.ok("exec", "work", "touch", "/new")
+    engine.ok("image", "commit", "work", "kept", "-m", "a file more")
+    lines = json.loads(engine.ok("image", "history", "kept", "-o", "json").out)["lines"]
+    assert [line["comment"] for line in lines] == [None, "a file more"]
+    assert engine.ok("image", "history", "kept").lines[1].endswith("trimtab commit a file more")
+
+
+def test_a_tag_is_one_more_name_and_is_used_without_a_registry(engine: Engine) -> None:
+    engine.ok("image", "tag", "busybox", "registry.invalid/team/tool:2")
+    assert run_of(engine, "registry.invalid/team/tool:2", "echo", "ran") == "ran\n"
+    engine.ok("image", "tag", "busybox", "registry.invalid/team/tool:3")
+    engine.ok("image", "rm", "registry.invalid/team/tool:3")
+    assert engine.ok("image", "ls", "-o", "name").lines == ["busybox"]
+    said = engine.run("image", "tag", "busybox", f"x@sha256:{'0' * 64}")
+    assert said.code == 2 and "names a digest" in said.err
