@@ -87,6 +87,8 @@ class Rows:
 def moving_rows() -> Iterator[Rows]:
     """Nothing of the rows is left at the end, but the lines about what ended."""
     who = caller()
+    # of the caller's terminal, which need not be this process's
+    console = Console(file=who.stdout(), width=who.columns, highlight=False, _environ=who.environment)
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),
@@ -94,7 +96,5 @@ def moving_rows() -> Iterator[Rows]:
         _Bytes(),
         TimeElapsedColumn(),
     )
-    with RichProgress(
-        *columns, console=Console(file=who.stdout(), width=who.columns, highlight=False), transient=True
-    ) as bars:
+    with RichProgress(*columns, console=console, transient=True) as bars:
         yield Rows(bars)

@@ -147,7 +147,12 @@ class Daemon:
 
 
 def loop_settings(settings: Settings) -> LoopSettings:
-    return LoopSettings(resync=settings.resync)
+    return LoopSettings(
+        resync=settings.resync,
+        parallel=settings.parallel,
+        self_heal=settings.self_heal,
+        window=settings.window,
+    )
 
 
 def followed(settings: Settings) -> list[Followed]:

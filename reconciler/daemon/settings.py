@@ -33,6 +33,9 @@ class Settings(BaseSettings):
     log: Literal["auto", "console", "json"] = Field("auto", description="Form of the log; auto: console on a terminal.")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     resync: float = Field(60.0, ge=1, description="Everything is looked at that often.")
+    parallel: int = Field(4, ge=1, le=64, description="Actions of one pass at once.")
+    self_heal: Literal["on", "off", "window"] = Field("on", description="Whether drift is repaired, or in `window`.")
+    window: str = Field("", description="When, as `Mon-Fri 02:00-04:30`.")
     poll: float = Field(60.0, ge=1, description="A git repository is asked that often.")
     debounce: float = Field(0.05, ge=0, le=10, description="A directory is read after it was quiet for so long.")
     prune: bool = Field(False, description="Delete what a source's set owns and its manifests no longer have.")

@@ -92,7 +92,9 @@ READING = [
 def test_a_command_says_the_same_with_a_daemon(served: Daemon, words: list[str]) -> None:
     served.engine.environment |= {"WHO": "me", "UNITS": "4"}
     alone = served.engine.run("-H", "none", *words)
-    assert steady(served.engine.run(*words)) == steady(alone)
+    through = steady(served.engine.run(*words))
+    assert through.out.splitlines() == steady(alone).out.splitlines()
+    assert (through.code, through.err) == (alone.code, steady(alone).err)
 
 
 def test_manifests_by_standard_input_with_files_and_variables_of_the_client(served: Daemon) -> None:
