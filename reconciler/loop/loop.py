@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 
 from reconciler.actions import Action, Verb
 from reconciler.apply import Outcome, Result, Stop, never
-from reconciler.backoff import after_failure
+from reconciler.backoff import after_failure, is_final
 from reconciler.engine import Engine
 from reconciler.intent import Declarations
 from reconciler.loop.claims import Claims
@@ -310,4 +310,5 @@ def _told(outcome: Outcome) -> dict[str, object]:
         "result": outcome.result.value,
         "milliseconds": round(outcome.seconds * 1000, 1),
         "error": str(outcome.error) if outcome.error else None,
+        "final": outcome.error is not None and is_final(outcome.error),
     }

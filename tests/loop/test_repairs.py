@@ -1,18 +1,30 @@
-"""The loop on the real kernel: what a hand or a failure undoes is done again, by itself."""
+"""The loop on the real kernel: what a hand or a failure undoes is done again, by itself, and no more than that."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import subprocess
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
+from reconciler.cli.steering import reconcile
+from reconciler.lock import engine_lock
+from reconciler.loop.settings import LoopSettings
+from runtime.kernel import cgroup
+from runtime.network.dns.process import read_dns
 from runtime.process import client
-from tests.loop.driving import driven
+from tests.loop.driving import Driven, driven
+from tests.loop.test_health import container, is_running
 from tests.machine.machine import Machine, until
 
 pytestmark = pytest.mark.kernel
 
+QUICK = LoopSettings(store_poll=0.05)
 SHOP = """
 ---
 apiVersion: trimtab/v1
@@ -21,37 +33,189 @@ metadata: {name: front}
 spec: {}
 ---
 apiVersion: trimtab/v1
+kind: Volume
+metadata: {name: data}
+spec: {driver_opts: {type: tmpfs, device: tmpfs}}
+---
+apiVersion: trimtab/v1
 kind: Container
 metadata: {name: db}
 spec:
   image: busybox
+  stop_signal: SIGKILL
   restart: always
   networks: [front]
   mem_limit: 64m
+  volumes: ["data:/data"]
   ports: ["18099:80"]
 """
 
 
+def pid_of(machine: Machine, name: str = "db") -> int:
+    return machine.process(name).pid
+
+
+def run(*command: str) -> None:
+    subprocess.run(command, check=True, capture_output=True, timeout=20)
+
+
+def bridge(machine: Machine) -> str:
+    return machine.layout.link("b", "front")
+
+
+def gateway(machine: Machine) -> str:
+    shown = subprocess.run(
+        ["ip", "-o", "-4", "addr", "show", bridge(machine)], capture_output=True, text=True, check=True
+    )
+    return shown.stdout.split()[3]
+
+
+def edit_limit(machine: Machine) -> None:
+    cgroup.write_limits(machine.layout.cgroup("db"), {"memory": {"limit": 32 << 20}})
+
+
+def remove_layers(machine: Machine) -> None:
+    for path in machine.layout.layers.iterdir():
+        shutil.rmtree(path)
+
+
+def unmount_inside(machine: Machine) -> None:
+    machine.inside("db", "/bin/busybox", "umount", "-l", "/data")
+
+
+def end_dns(machine: Machine) -> None:
+    pid = read_dns(machine.layout).pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+
+
+DEEDS: dict[str, Callable[[Machine], None]] = {
+    "killed init": lambda m: os.kill(pid_of(m), signal.SIGKILL),
+    "killed monitor": lambda m: os.kill(m.process("db").monitor_pid, signal.SIGKILL),
+    "deleted bridge": lambda m: run("ip", "link", "del", bridge(m)),
+    "bridge set down": lambda m: run("ip", "link", "set", bridge(m), "down"),
+    "deleted gateway": lambda m: run("ip", "addr", "del", gateway(m), "dev", bridge(m)),
+    "deleted link inside": lambda m: run("nsenter", "-t", str(pid_of(m)), "-n", "ip", "link", "del", "eth0"),
+    "deleted route inside": lambda m: run("nsenter", "-t", str(pid_of(m)), "-n", "ip", "route", "del", "default"),
+    "flushed address inside": lambda m: run("nsenter", "-t", str(pid_of(m)), "-n", "ip", "addr", "flush", "eth0"),
+    "flushed ruleset": lambda m: run("nft", "flush", "ruleset"),
+    "deleted table": lambda m: run("nft", "delete", "table", "inet", m.layout.nft_table),
+    "edited limit": edit_limit,
+    "unmounted volume": lambda m: run("umount", "-l", str(m.layout.volumes / "data/_data")),
+    "unmounted inside": unmount_inside,
+    "removed layers": remove_layers,
+    "killed DNS": end_dns,
+    "removed DNS record": lambda m: (m.layout.dns / "networks/front/db").unlink(),
+    "frozen by hand": lambda m: cgroup.freeze(m.layout.cgroup("db")),
+}
+
+
+@pytest.mark.parametrize("deed", DEEDS)
+def test_what_is_undone_by_hand_is_done_again(machine: Machine, deed: str) -> None:
+    text = machine.image + SHOP
+    machine.converge(text)
+    with driven(machine.layout, QUICK) as loop:
+        assert loop.actions() == []
+        DEEDS[deed](machine)
+        until(lambda: loop.actions() != [])
+        loop.settle()
+        until(lambda: machine.diff(text).empty)
+        loop.settle()
+        assert not [values for event, values in loop.told if event == "action" and values["error"]]
+        done = len(loop.actions())
+        quiet(loop)
+        assert len(loop.actions()) == done
+
+
+def quiet(loop: Driven) -> None:
+    """Everything looked at once more, and done with."""
+    assert loop.loop is not None and loop.asyncio is not None
+    loop.asyncio.call_soon_threadsafe(loop.loop.mark_all, "resync")
+    loop.asyncio.call_soon_threadsafe(loop.loop.asked_changed)
+    loop.settle()
+
+
 def test_a_fresh_loop_over_running_containers_restarts_nothing(machine: Machine) -> None:
     machine.converge(machine.image + SHOP)
-    pid = machine.process("db").pid
-    with driven(machine.layout) as loop:
-        assert loop.actions() == []
-    assert machine.process("db").pid == pid
+    pid = pid_of(machine)
+    for _ in range(2):
+        with driven(machine.layout) as loop:
+            assert loop.actions() == []
+    assert pid_of(machine) == pid
 
 
-def test_a_killed_process_runs_again(machine: Machine) -> None:
-    machine.converge(machine.image + SHOP)
-    with driven(machine.layout) as loop:
-        pid = machine.process("db").pid
-        os.kill(pid, signal.SIGKILL)
-        until(lambda: running(machine, "db") not in (pid, None))
+@pytest.mark.parametrize(
+    ("restart", "command", "starts"),
+    [("no", "exit 3", 0), ("on-failure", "exit 0", 0), ("on-failure:2", "exit 3", 2), ("no", "exit 0", 0)],
+)
+def test_a_policy_says_how_often_an_ended_process_is_started(
+    machine: Machine, restart: str, command: str, starts: int
+) -> None:
+    text = machine.image + container(
+        "job", command=["sh", "-c", f"sleep 0.3; {command}"], restart=restart, restart_policy={"delay": "50ms"}
+    )
+    machine.apply(text)
+    with driven(machine.layout, QUICK) as loop:
+        until(lambda: len(loop.actions()) >= starts and not is_running(machine, "job"))
+        client.wait(machine.layout, "job", 10)
+        until(lambda: not is_running(machine, "job"))
         loop.settle()
-        assert loop.actions() == ["~ Container/db update: drift: process: killed by signal 9 → running"]
-    assert machine.diff(machine.image + SHOP).empty
+        quiet(loop)
+        assert len(loop.actions()) == starts
 
 
-def running(machine: Machine, name: str) -> int | None:
-    """The pid of the container's process if it runs now."""
-    process = client.read_process(machine.layout, name)
-    return process.pid if process is not None and process.phase.value == "running" else None
+def test_delays_grow_from_the_second_restart_on(machine: Machine) -> None:
+    policy = {"delay": "200ms", "max_delay": "400ms"}
+    text = machine.image + container("job", command=["false"], restart="always", restart_policy=policy)
+    machine.apply(text)
+    with driven(machine.layout, QUICK) as loop:
+        until(lambda: len(loop.actions()) >= 5)
+        moments = [values["at"] for event, values in loop.told if event == "action"]
+    gaps = [later - earlier for earlier, later in pairwise(moments)]
+    assert gaps[0] >= 0.2 and all(gap >= 0.4 for gap in gaps[1:4]), gaps
+
+
+def test_a_start_that_fails_is_told_and_tried_again_once_it_may_work(machine: Machine, tmp_path: Path) -> None:
+    source = tmp_path / "later"
+    mount = {"type": "bind", "source": str(source), "target": "/later", "bind": {"create_host_path": False}}
+    text = machine.image + container("web", restart="always", volumes=[mount])
+    source.mkdir()
+    machine.converge(text)
+    with driven(machine.layout, QUICK) as loop:
+        source.rmdir()
+        os.kill(pid_of(machine, "web"), signal.SIGKILL)
+        until(lambda: any(values.get("error") for event, values in loop.told if event == "action"))
+        source.mkdir()
+        if any(values["final"] for event, values in loop.told if event == "action" and values["error"]):
+            assert reconcile(machine.layout, ["container/web"], 10) == 0
+        until(lambda: is_running(machine, "web"))
+        until(lambda: machine.diff(text).empty)
+
+
+def test_what_another_process_applies_is_looked_after(machine: Machine) -> None:
+    machine.converge(machine.image + container("first", restart="always"))
+    with driven(machine.layout, QUICK) as loop:
+        text = machine.image + container("first", restart="always") + container("second", restart="always")
+        with engine_lock(machine.layout.lock, 10):
+            machine.converge(text)
+        until(lambda: loop.loop is not None and len(loop.loop.wanted.desired) == 4)
+        loop.settle()
+        pid = pid_of(machine, "second")
+        os.kill(pid, signal.SIGKILL)
+        until(lambda: is_running(machine, "second") and pid_of(machine, "second") != pid)
+        loop.settle()
+        assert machine.diff(text).empty
+
+
+def test_one_that_takes_its_time_to_stop_keeps_nobody_waiting(machine: Machine) -> None:
+    deaf = container("deaf", command=["sleep", "1000"], stop_grace_period="20s")
+    text = machine.image + deaf.replace('"stop_signal": "SIGKILL", ', "") + container("quick", restart="always")
+    machine.converge(text)
+    with driven(machine.layout, QUICK) as loop:
+        os.kill(machine.process("deaf").monitor_pid, signal.SIGKILL)
+        until(lambda: any("Container/deaf" in str(values) for event, values in loop.told if event == "pass"))
+        pid = pid_of(machine, "quick")
+        os.kill(pid, signal.SIGKILL)
+        until(lambda: is_running(machine, "quick") and pid_of(machine, "quick") != pid, 5.0)
+        assert not any("Container/deaf" in action for action in loop.actions())
+        os.kill(pid_of(machine, "deaf"), signal.SIGKILL)
