@@ -15,6 +15,9 @@ from runtime.layout import Layout
 
 REQUIRE_ALL = os.environ.get("REQUIRE_ALL") == "1"
 """A full run: a missing capability is a failure, not a skip."""
+EMULATED = "QEMU TCG" in Path("/proc/cpuinfo").read_text()
+SLOWER = 6.0 if EMULATED else 1.0
+"""How many times longer to wait here for what must come: an emulated processor needs it."""
 
 
 def missing(capability: str) -> None:
@@ -24,7 +27,12 @@ def missing(capability: str) -> None:
     pytest.skip(f"missing: {capability}")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if EMULATED:
+        for item in items:
+            limit = item.get_closest_marker("timeout")
+            seconds = limit.args[0] if limit else float(config.getini("timeout"))
+            item.add_marker(pytest.mark.timeout(seconds * SLOWER), append=False)
     if os.geteuid() == 0:
         return
     for item in items:

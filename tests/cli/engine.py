@@ -22,11 +22,11 @@ from runtime.kernel.namespaces import CLONE_NEWNET, setns, unshare
 from runtime.layout import Layout
 from runtime.network.dns.process import stop_dns
 from runtime.process import client
-from tests.conftest import cgroup_directories, unmount_below
+from tests.conftest import SLOWER, cgroup_directories, unmount_below
 
 CODE = Path(__file__).resolve().parents[2]
 PROGRAM = [sys.executable, "-c", "from reconciler.cli.entry import main; main()"]
-SECONDS = 60
+SECONDS = 60 * SLOWER
 
 
 @dataclass(frozen=True, slots=True)

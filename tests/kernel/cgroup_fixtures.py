@@ -16,8 +16,6 @@ IS_V2 = cgroup.detect() is cgroup.Version.V2
 ONLY_V1 = pytest.mark.skipif(IS_V2, reason="about machines whose controllers are v1's")
 ONLY_V2 = pytest.mark.skipif(not IS_V2, reason="about cgroup v2: runs in the virtual machine")
 
-EMULATED = "QEMU TCG" in Path("/proc/cpuinfo").read_text()
-
 
 @pytest.fixture
 def path() -> Iterator[str]:

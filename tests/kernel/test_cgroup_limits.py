@@ -14,8 +14,8 @@ from runtime.kernel import cgroup
 from runtime.kernel.cgroup.directories import directory_of
 from runtime.kernel.cgroup.files import Directory, write_file
 from runtime.kernel.cgroup.hierarchies import Hierarchies
-from tests.conftest import missing
-from tests.kernel.cgroup_fixtures import EMULATED, ONLY_V1, ONLY_V2, leftovers, running
+from tests.conftest import EMULATED, missing
+from tests.kernel.cgroup_fixtures import ONLY_V1, ONLY_V2, leftovers, running
 
 pytestmark = [pytest.mark.kernel, pytest.mark.vm]
 

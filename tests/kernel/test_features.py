@@ -12,7 +12,7 @@ import pytest
 from runtime.kernel import apparmor, cgroup, features, rlimits
 from runtime.kernel.features import links, table
 from runtime.kernel.features.table import Probe
-from tests.kernel.cgroup_fixtures import EMULATED
+from tests.conftest import EMULATED
 
 pytestmark = [pytest.mark.kernel, pytest.mark.vm]
 

@@ -13,7 +13,7 @@ from runtime.kernel import cgroup
 from runtime.kernel.process import open_process, send_signal, start_time, wait_end
 from runtime.network.dns.process import read_dns
 from runtime.network.observe import read_endpoints
-from tests.conftest import cgroup_directories
+from tests.conftest import SLOWER, cgroup_directories
 from tests.machine.machine import Machine, until
 
 PORT, BALANCED = 15432, 18080
@@ -98,7 +98,7 @@ def inside(machine: Machine, asking: str, name: str) -> str:
 
 
 def output(*command: str) -> str:
-    return subprocess.run(command, capture_output=True, text=True, timeout=20, check=False).stdout
+    return subprocess.run(command, capture_output=True, text=True, timeout=20 * SLOWER, check=False).stdout
 
 
 def outside(port: int) -> str:
@@ -124,7 +124,7 @@ def kill(*pids: int) -> None:
             send_signal(pid, started, signal.SIGKILL)
     for descriptor in opened:
         if descriptor is not None:
-            assert wait_end(descriptor, 10)
+            assert wait_end(descriptor, 10 * SLOWER)
 
 
 def helpers(machine: Machine) -> list[int]:

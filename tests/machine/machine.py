@@ -19,6 +19,7 @@ from runtime.network.dns.process import stop_dns
 from runtime.process import client
 from runtime.process.records import ProcessRecord
 from schemas.load import Text, load
+from tests.conftest import SLOWER
 
 
 class Machine:
@@ -72,7 +73,7 @@ spec:
     def inside(self, name: str, *command: str) -> str:
         """What a command prints in every namespace of the container."""
         arguments = ["nsenter", "-t", str(self.process(name).pid), "-a", *command]
-        done = subprocess.run(arguments, capture_output=True, text=True, timeout=20, check=False)
+        done = subprocess.run(arguments, capture_output=True, text=True, timeout=20 * SLOWER, check=False)
         assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
         return done.stdout
 
@@ -115,7 +116,7 @@ def told(plan: Plan) -> list[str]:
 
 def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
     """Wait for a condition; it must come true in time."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds * SLOWER
     while not condition():
         assert time.monotonic() < deadline, "the condition did not come true"
         time.sleep(0.01)

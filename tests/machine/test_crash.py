@@ -13,6 +13,7 @@ import pytest
 
 from reconciler.prune import Pruning
 from runtime.process import client
+from tests.conftest import SLOWER
 from tests.machine.machine import Machine, until
 
 pytestmark = [pytest.mark.kernel, pytest.mark.timeout(300)]
@@ -58,7 +59,10 @@ def killed_apply(machine: Machine, text: str, moment: int | str, *flags: str) ->
     manifests.write_text(machine.image + text)
     arguments = [str(machine.layout.root), str(machine.layout.run), str(manifests), str(moment), *flags]
     done = subprocess.run(
-        [sys.executable, "-m", "tests.machine.killed", *arguments], timeout=60, check=False, capture_output=True
+        [sys.executable, "-m", "tests.machine.killed", *arguments],
+        timeout=60 * SLOWER,
+        check=False,
+        capture_output=True,
     )
     assert done.returncode in (0, -signal.SIGKILL), done.stderr.decode()
     return done.returncode
@@ -130,9 +134,9 @@ def test_an_apply_killed_at_any_moment_is_finished_by_the_next(machine: Machine)
         manifests.write_text(machine.image + SHOP)
         arguments = [str(machine.layout.root), str(machine.layout.run), str(manifests), "999"]
         running = subprocess.Popen([sys.executable, "-m", "tests.machine.killed", *arguments])
-        time.sleep(0.4 + chance.random() * 0.8)
+        time.sleep((0.4 + chance.random() * 0.8) * SLOWER)
         running.kill()
-        running.wait(10)
+        running.wait(10 * SLOWER)
         machine.converge(machine.image + SHOP)
         expect_exactly(machine, "db", "web-1")
         machine.delete()

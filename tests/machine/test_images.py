@@ -18,7 +18,7 @@ from reconciler.prune import Pruning
 from runtime.images.blobs import BlobStore
 from runtime.images.layers import list_layers
 from runtime.images.store import list_images, read_image
-from tests.conftest import missing
+from tests.conftest import SLOWER, missing
 from tests.machine.machine import Machine, told
 from tests.machine.probe import attempt, container, document, own_machine, refusal, run
 from tests.registry.distribution import docker_registry
@@ -208,7 +208,7 @@ def write_archive(shop: Shop, kind: str, place: Path, content: str) -> None:
     shop.push("archived", content, content)
     source = f"docker://{shop.ref('archived', content)}"
     copy = ["skopeo", "copy", "-q", "--src-tls-verify=false", source, f"{kind}:{place}"]
-    subprocess.run(copy, check=True, capture_output=True, timeout=60)
+    subprocess.run(copy, check=True, capture_output=True, timeout=60 * SLOWER)
 
 
 def unpacked(shop: Shop, directory: Path, content: str) -> None:

@@ -34,8 +34,9 @@ from runtime.network.records import (
     Protocol,
     Publication,
 )
+from tests.conftest import SLOWER
 
-PATIENCE = 5.0
+PATIENCE = 5.0 * SLOWER
 """Seconds an answer may take on a busy machine."""
 IMPATIENCE = 0.3
 """Seconds after which an answer that must not come is taken not to."""

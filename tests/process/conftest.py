@@ -14,6 +14,7 @@ from runtime.process import client
 from runtime.process.failure import ProcessFailed
 from runtime.process.logs import read_logs
 from runtime.process.records import ExitRecord
+from tests.conftest import SLOWER
 from tests.process.bundles import specification, write_bundle
 
 
@@ -49,7 +50,7 @@ class Box:
     def run(self, spec: dict[str, Any], name: str = "one", timeout: float = 20.0) -> tuple[ExitRecord, str]:
         """Run a container to its end and remove it: its exit record and what it wrote, both streams together."""
         self.begin(name, spec)
-        record = client.wait(self.layout, name, timeout)
+        record = client.wait(self.layout, name, timeout * SLOWER)
         client.delete(self.layout, name)
         return record, self.output(name)
 

@@ -18,6 +18,7 @@ from runtime.process.creator import is_quick
 from runtime.process.failure import ProcessFailed
 from runtime.process.paths import ContainerPaths
 from runtime.process.records import Phase
+from tests.conftest import SLOWER
 from tests.process.bundles import specification
 from tests.process.conftest import Box
 
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.kernel
 
 
 def until(condition: Any, seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds * SLOWER
     while not condition():
         assert time.monotonic() < deadline, "the condition did not come true"
         time.sleep(0.002)

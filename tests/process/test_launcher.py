@@ -22,6 +22,7 @@ from runtime.layout import Layout
 from runtime.process import client, launching, monitor, pair, protocol, standby
 from runtime.process.failure import ProcessFailed
 from runtime.process.records import Phase
+from tests.conftest import SLOWER
 from tests.process.bundles import specification
 from tests.process.conftest import Box
 
@@ -42,7 +43,7 @@ def end(pid: int, number: int = signal.SIGKILL) -> None:
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds * SLOWER
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.005)
@@ -186,7 +187,7 @@ def test_a_client_that_says_nothing_does_not_hold_others_up(engine: Layout) -> N
         answers: list[int] = []
         thread = threading.Thread(target=lambda: answers.append(client.ensure_launcher(engine)))
         thread.start()
-        thread.join(3)
+        thread.join(3 * SLOWER)
         assert answers == [pid]
         assert silent.fileno() >= 0
 

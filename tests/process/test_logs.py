@@ -15,6 +15,7 @@ import pytest
 from runtime.process import client, log_format
 from runtime.process.log_write import JsonLog, LocalLog, Log, lock_log, log_settings, open_log
 from runtime.process.logs import LogLine, read_logs
+from tests.conftest import EMULATED, SLOWER
 from tests.process.bundles import specification
 from tests.process.conftest import Box
 
@@ -233,10 +234,10 @@ def test_a_flood_passes_with_bounded_memory(box: Box) -> None:
     started = time.monotonic()
     with Path(f"/proc/{box_pid}/root/fifo").open("w") as fifo:
         fifo.write("go\n")
-    assert client.wait(box.layout, "one", 60).exit_code == 5
+    assert client.wait(box.layout, "one", 60 * SLOWER).exit_code == 5
     seconds = time.monotonic() - started
     assert peak[0] - before < 4096
-    assert (200 << 20) / seconds > 20e6, f"{200 / seconds:.0f} MB/s"
+    assert EMULATED or (200 << 20) / seconds > 20e6, f"{200 / seconds:.0f} MB/s"
 
 
 peak = [0]

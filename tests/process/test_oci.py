@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import cgroup_directories
+from tests.conftest import SLOWER, cgroup_directories
 from tests.process.bundles import in_host_users, specification
 
 pytestmark = pytest.mark.kernel
@@ -81,7 +81,7 @@ def plain(*arguments: str, **process: Any) -> dict[str, Any]:
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds * SLOWER
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)

@@ -17,6 +17,7 @@ import pytest
 from runtime.kernel import terminal
 from runtime.process import client
 from runtime.process.records import ExitRecord
+from tests.conftest import SLOWER
 from tests.process.bundles import specification
 from tests.process.conftest import Box
 from tests.process.test_exec import command
@@ -35,7 +36,7 @@ class Screen:
         os.write(self.master, text.encode())
 
     def wait_for(self, text: str, seconds: float = 10.0) -> None:
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + seconds * SLOWER
         while text.encode() not in self.shown:
             assert time.monotonic() < deadline, (text, self.shown)
             if select.select([self.master], [], [], 0.1)[0]:
@@ -214,7 +215,7 @@ def test_a_hangup_of_the_exec_client_ends_the_session(box: Box, screen: Screen) 
 
 
 def wait_until(condition: Any, seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds * SLOWER
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
