@@ -58,6 +58,28 @@ def push(layout: Layout, name: str, target: str | None, quiet: bool) -> None:
     click.echo(send(layout, name, target, quiet=quiet))
 
 
+@command.command(short_help="Keep credentials for a registry.")
+@click.argument("registry")
+@click.option("-u", "--username", metavar="NAME", help="[asked for on a terminal]")
+@click.option("--password-stdin", is_flag=True, help="Read the password from standard input [asked for on a terminal].")
+@click.pass_obj
+def login(layout: Layout, registry: str, username: str | None, password_stdin: bool) -> None:
+    """Ask a registry whether it accepts a name and a password, and keep them where Docker does (config.json)."""
+    from reconciler.cli.image_login import login as keep
+
+    keep(layout, registry, username, from_input=password_stdin)
+
+
+@command.command(short_help="Forget the credentials for a registry.")
+@click.argument("registry")
+@click.pass_obj
+def logout(layout: Layout, registry: str) -> None:
+    """Forget the credentials for a registry."""
+    from reconciler.cli.image_login import logout as forget
+
+    forget(layout, registry)
+
+
 @command.command(short_help="Copy an image from one registry to another.")
 @click.argument("source", metavar="REFERENCE")
 @click.argument("target", metavar="REFERENCE")

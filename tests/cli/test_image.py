@@ -180,3 +180,16 @@ def test_what_cannot_be_pushed_is_told(engine: Engine, rootfs_tar: Path) -> None
     ):
         said = engine.run("image", *arguments)
         assert said.code in (1, 2) and words in said.err, said
+
+
+def test_a_password_comes_by_standard_input(engine: Engine, tmp_path: Path) -> None:
+    engine.environment["DOCKER_CONFIG"] = str(tmp_path / "docker")
+    with docker_registry(tmp_path / "locked", auth=True) as locked:
+        engine.layout.root.mkdir(exist_ok=True)
+        (engine.layout.root / "registries.yaml").write_text(f"registries:\n  {locked.host}: {{insecure: true}}\n")
+        refused = engine.run("image", "login", locked.host, "-u", "alice", "--password-stdin", stdin=b"wrong\n")
+        assert refused.code == 2 and "wrong" not in refused.err
+        said = engine.run("image", "login", locked.host, "-u", "alice", "--password-stdin", stdin=b"wonderland\n")
+        assert (said.code, said.out) == (0, f"{locked.host} accepts alice.\n")
+        assert engine.ok("image", "logout", locked.host).out == f"{locked.host}: forgotten.\n"
+    assert engine.run("image", "login", "x.invalid").code == 2

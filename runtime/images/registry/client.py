@@ -22,17 +22,27 @@ from runtime.images.registry.transport import Transport
 
 
 class Client:
-    """Made for one pull or one push; `actions` is what the registry must allow, as its token service names it."""
+    """Made for one pull or one push; `actions` is what the registry must allow, as its token service names it.
 
-    def __init__(self, endpoint: Endpoint, path: str, transport: Transport, actions: str = "pull") -> None:
+    Without a path it speaks to the registry as a whole. `credentials`: ours, if they are not to be looked up.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        path: str,
+        transport: Transport,
+        actions: str = "pull",
+        credentials: Credentials | None = None,
+    ) -> None:
         self.endpoint = endpoint
         self._actions = actions
-        self._repository = endpoint.repository(path)
+        self._repository = endpoint.repository(path) if path else ""
         self._transport = transport
         self._schemes = list(endpoint.schemes)
         self._contacted = False
         self._first = asyncio.Lock()
-        self._credentials: Credentials | None = None
+        self._credentials = credentials
         self._authorization = ""
         self._authorizing = asyncio.Lock()
 
@@ -78,7 +88,7 @@ class Client:
                 self._authorization = await authorization(
                     challenges,
                     await self._who(),
-                    f"repository:{self._repository}:{self._actions}",
+                    f"repository:{self._repository}:{self._actions}" if self._repository else "",
                     response.url,
                     self.endpoint.account,
                     self._transport,
@@ -120,7 +130,8 @@ class Client:
         """Where `what` of the repository is; an address stays what it is."""
         if what.startswith(("http://", "https://")):
             return URL(what, encoded=True)
-        return URL(f"{self._schemes[0]}://{self.endpoint.host}/v2/{self._repository}/{what}")
+        below = f"{self._repository}/{what}" if self._repository else what
+        return URL(f"{self._schemes[0]}://{self.endpoint.host}/v2/{below}")
 
     def _is_own(self, url: URL) -> bool:
         """Whether an answer is the registry's own, and not of a host that it sent us to."""

@@ -119,12 +119,22 @@ def text(entry: Mapping[str, object], name: str) -> str:
     return found if isinstance(found, str) else ""
 
 
+def is_helper(name: str) -> bool:
+    """Whether it can be the end of a program's name."""
+    return _HELPER.fullmatch(name) is not None
+
+
+def server_of(account: str) -> str:
+    """What the registry `account` is called where credentials are kept."""
+    return _HUB_ADDRESS if account == DOCKER_HUB else account
+
+
 def ask_helper(helper: str, account: str, timeout: float) -> Credentials | None:
     """What `docker-credential-HELPER get` knows, None when nothing. Raises Refused when it does not work."""
-    if not _HELPER.fullmatch(helper):
+    if not is_helper(helper):
         raise Refused(f"{helper[:80]!r} is not the name of a credential helper", step="read credentials")
     program = f"docker-credential-{helper}"
-    server = _HUB_ADDRESS if account == DOCKER_HUB else account
+    server = server_of(account)
     try:
         done = subprocess.run(
             [program, "get"], input=server.encode(), capture_output=True, timeout=timeout, check=False

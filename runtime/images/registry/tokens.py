@@ -58,7 +58,7 @@ async def fetch_token(
     errand = errand.to("get token")
     realm = realm_of(challenge, registry, errand)
     service = challenge.parameters.get("service", "")
-    scopes = challenge.scopes or (scope,)
+    scopes = challenge.scopes or ((scope,) if scope else ())
     if credentials.identity_token:
         response = await transport.send("POST", realm, {}, errand, form=refresh_form(credentials, service, scopes))
     else:
