@@ -96,5 +96,7 @@ def moving_rows() -> Iterator[Rows]:
         _Bytes(),
         TimeElapsedColumn(),
     )
-    with RichProgress(*columns, console=console, transient=True) as bars:
+    # `sys.stdout` is everybody's in a daemon, so it is not to be put in another's place there
+    own = not who.is_remote
+    with RichProgress(*columns, console=console, transient=True, redirect_stdout=own, redirect_stderr=own) as bars:
         yield Rows(bars)
