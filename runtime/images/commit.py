@@ -104,11 +104,16 @@ def _add(making: Making, wanted: CommitWanted, base: Found, changes: Sequence[Ch
     return add_image(store, document, blobs, wanted.tags)
 
 
-def write_changes(upper: Path, changes: Sequence[Change], sink: Callable[[bytes], None]) -> None:
-    """The layer's tar. Raises Refused, RetryLater (a file changed meanwhile), OSError."""
+def write_changes(
+    upper: Path, changes: Sequence[Change], sink: Callable[[bytes], None], newest: int | None = None
+) -> None:
+    """The layer's tar, in it no time later than `newest`, in seconds since the epoch.
+
+    Raises Refused, RetryLater (a file changed meanwhile), OSError.
+    """
     top = os.open(upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        writer = TreeWriter(sink, os.fstat(top).st_dev)
+        writer = TreeWriter(sink, os.fstat(top).st_dev, newest)
         for change in changes:
             if not change.is_hidden:
                 _write(writer, sink, top, change)

@@ -100,6 +100,8 @@ def _found(making: Making, damaged: ImageRecord | None, settings: RegistrySettin
                 step="find image",
                 hint="commit the container again",
             )
+        case Origin.BUILD:
+            raise Refused(f"the image {wanted.name} is damaged", step="find image", hint="build it again")
 
 
 def _from_rootfs(making: Making) -> Found:

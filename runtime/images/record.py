@@ -20,6 +20,7 @@ class Origin(StrEnum):
     ARCHIVE = "archive"
     ROOTFS = "rootfs"
     CONTAINER = "container"
+    BUILD = "build"
 
 
 @dataclass(frozen=True, slots=True)

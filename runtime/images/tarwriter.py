@@ -11,7 +11,7 @@ import os
 import stat
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from schemas.errors import Refused, RetryLater
 
@@ -84,17 +84,21 @@ def write_tree(root: str | os.PathLike[str], sink: Callable[[bytes], None]) -> N
 
 
 class TreeWriter:
-    """The state of one walk: which files were met, to write their further names as links."""
+    """The state of one walk: which files were met, to write their further names as links.
 
-    def __init__(self, sink: Callable[[bytes], None], device: int) -> None:
+    `newest`: no time is written that is later, in seconds since the epoch.
+    """
+
+    def __init__(self, sink: Callable[[bytes], None], device: int, newest: int | None = None) -> None:
         self._sink = sink
         self._device = device
+        self._newest = newest
         self._linked: dict[int, bytes] = {}
 
     def directory(self, fd: int, path: bytes, found: os.stat_result, depth: int) -> None:
         if depth > _DEPTH:
             raise Refused(f"directories are nested deeper than {_DEPTH}", path=os.fsdecode(path), step="read")
-        self._sink(header(member_of(path, b"5", found, xattrs_of(fd))))
+        self._sink(self._header(member_of(path, b"5", found, xattrs_of(fd))))
         if found.st_dev != self._device:
             return  # something is mounted here: its content belongs to another file system
         for name in sorted(os.fsencode(name) for name in os.listdir(fd)):
@@ -117,7 +121,7 @@ class TreeWriter:
         if stat.S_ISDIR(found.st_mode):
             fd = os.open(name, _OPEN_DIRECTORY, dir_fd=above)
             try:
-                self._sink(header(member_of(path + b"/", b"5", os.fstat(fd), xattrs_of(fd))))
+                self._sink(self._header(member_of(path + b"/", b"5", os.fstat(fd), xattrs_of(fd))))
             finally:
                 os.close(fd)
         else:
@@ -127,7 +131,7 @@ class TreeWriter:
         if stat.S_ISSOCK(found.st_mode):
             return
         if found.st_nlink > 1 and found.st_ino in self._linked:
-            self._sink(header(member_of(path, b"1", found, link=self._linked[found.st_ino])))
+            self._sink(self._header(member_of(path, b"1", found, link=self._linked[found.st_ino])))
         else:
             if found.st_nlink > 1:
                 self._linked[found.st_ino] = path
@@ -138,16 +142,16 @@ class TreeWriter:
         if stat.S_ISREG(mode):
             self._file(above, name, path)
         elif stat.S_ISLNK(mode):
-            self._sink(header(member_of(path, b"2", found, link=os.readlink(name, dir_fd=above))))
+            self._sink(self._header(member_of(path, b"2", found, link=os.readlink(name, dir_fd=above))))
         else:
             kind = b"3" if stat.S_ISCHR(mode) else b"4" if stat.S_ISBLK(mode) else b"6"
-            self._sink(header(member_of(path, kind, found)))
+            self._sink(self._header(member_of(path, kind, found)))
 
     def _file(self, above: int, name: bytes, path: bytes) -> None:
         fd = os.open(name, _OPEN_FILE, dir_fd=above)
         try:
             found = os.fstat(fd)
-            self._sink(header(member_of(path, b"0", found, xattrs_of(fd))))
+            self._sink(self._header(member_of(path, b"0", found, xattrs_of(fd))))
             left = found.st_size
             while left and (piece := os.read(fd, min(left, _PIECE))):
                 self._sink(piece)
@@ -157,6 +161,11 @@ class TreeWriter:
             self._sink(bytes(-found.st_size % BLOCK))
         finally:
             os.close(fd)
+
+    def _header(self, member: Member) -> bytes:
+        if self._newest is not None and member.mtime > self._newest:
+            member = replace(member, mtime=self._newest)
+        return header(member)
 
 
 def member_of(

@@ -19,7 +19,7 @@ VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class ImageWanted:
-    """Exactly one of `ref`, `archive`, `rootfs`, `container`."""
+    """Exactly one of `ref`, `archive`, `rootfs`, `container`, `build`."""
 
     name: str
     ref: str | None = None
@@ -27,6 +27,8 @@ class ImageWanted:
     rootfs: Path | None = None
     container: str | None = None
     """Its changes, committed."""
+    build: str | None = None
+    """The context of a build, as it was named."""
     config: ImageConfig = field(default_factory=ImageConfig)
     """Only with `rootfs` and `container`."""
     pull_policy: str = "missing"
@@ -42,10 +44,11 @@ class ImageWanted:
             Origin.ARCHIVE: self.archive,
             Origin.ROOTFS: self.rootfs,
             Origin.CONTAINER: self.container,
+            Origin.BUILD: self.build,
         }
         named = [origin for origin, source in sources.items() if source is not None]
         if len(named) != 1:
-            raise Refused("name one of ref, archive, rootfs, container", step="read")
+            raise Refused("name one of ref, archive, rootfs, container, build", step="read")
         return named[0]
 
     @property
@@ -55,9 +58,9 @@ class ImageWanted:
 
     @property
     def source(self) -> str:
-        """The reference in full, the path, or the container's name. Raises Refused."""
-        if self.container is not None:
-            return self.container
+        """The reference in full, the path, the container's name, or the build's context. Raises Refused."""
+        if self.container is not None or self.build is not None:
+            return self.container or self.build or ""
         return str(self.path) if self.path is not None else str(self.reference())
 
     @property
