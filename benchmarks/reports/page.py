@@ -41,6 +41,11 @@ TRIES = """## Where it goes, and what was tried
 Seen with `perf trace`, `perf record -e page-faults -d` and getrusage(2); ratios of before and after were taken in turns
 in one run, since a machine that others use moves every number in milliseconds.
 
+A run on a machine that does other work beside it (see its load below) shows ratios that swing by half, and limits in
+plain milliseconds or MB/s missed that a quiet one keeps. With little else running, in turns: one container 5.2 to 5.4 ×
+the floor and 0.28 × `runc run`; networked 17.5 ms for the calls and 29 ms for two passes where `docker run --rm` takes
+310.
+
 - *container*, kept: a container whose generated files lie in its own bundle is made in the launcher itself and not in
   a process of its own (8.0 × the floor, then 6.5 ×); init builds its root while its cgroup is made; the seccomp filter
   goes to init as a file and not as 52 KB of JSON; the next pair of monitor and init is forked once the last container
@@ -55,14 +60,16 @@ in one run, since a machine that others use moves every number in milliseconds.
   hostname files, log or record.
 - *network*, kept: the monitor forgets the container's names itself; a program is started at its end only where the host
   led to it (5.5 ms of a deletion before, 0.8 after). Left: the veth pair with address and routes (2.3 ms), and for
-  whole passes ten durable commits and two observations.
+  whole passes durable commits, two observations and a bundle made and removed.
 - *apply*, kept: the DNS server starts while the bridge and its rules are made (12 % less), and all of the above (31 %
   less).
 - *memory*, kept: the zygote makes ready what a monitor needs and takes on for a moment what the monitor is to inherit
   (name, signals); the monitor is cloned without the interpreter's own fork; it builds nothing until something happens
-  (1.91 MB, then 1.45 MB). A bare fork that only reads costs 0.2 MB of its own and 0.3 MB as its share of the
+  (1.91 MB, then 1.3 MB). A bare fork that only reads costs 0.2 MB of its own and 0.3 MB as its share of the
   interpreter; each object that Python touches afterwards costs a page, since it counts references in place. What is
-  left are the 280 pages of cloning, reporting and taking over.
+  left are some 240 pages: of returning from the clone, of cloning init, and of taking the container over. Since the
+  launcher makes most containers itself, its own memory is larger, once per engine.
+- *memory*, without effect: a report made ready in advance (the pages it saves are touched a moment later).
 """
 
 
