@@ -63,6 +63,8 @@ class Loop:
         self._stale = True
         self._fault: BaseException | None = None
         self._ending = False
+        self._blocked: set[Key] = set()
+        """To be looked at once any pass has ended: what they stand on was in somebody else's hands."""
         self._wake: asyncio.Event = asyncio.Event()
         self._idle: asyncio.Event = asyncio.Event()
         self._claims = Claims(engine.layout.lock)
@@ -194,6 +196,8 @@ class Loop:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.pop(task, None)
+        self._dirty.mark(self._blocked, "somebody acted on what it stands on")
+        self._blocked.clear()
         self._wake.set()
         if not task.cancelled() and task.exception() is not None:
             self._fault = task.exception()
@@ -261,7 +265,7 @@ class Loop:
             for key, reason in why.items():
                 self._dirty.mark([key], reason, now + POSTPONED_SECONDS)
             return
-        self._dirty.mark(passed.busy, "somebody acted on what it stands on", now + POSTPONED_SECONDS)
+        self._blocked |= passed.busy
         for outcome in passed.outcomes:
             self._tell("action", _told(outcome))
             if outcome.ok:
