@@ -19,6 +19,7 @@ from runtime.network.firewall.observe import read_firewall
 from runtime.network.firewall.publications import publish
 from runtime.network.records import Backend, Protocol, ServiceBalance, ServicePort
 from runtime.network.service import ensure_service
+from tests.network.ways import both_families
 from tests.network.world import IMPATIENCE, World, address, network, publication
 
 pytestmark = pytest.mark.kernel
@@ -77,8 +78,7 @@ def test_the_farewell_of_an_old_incarnation_takes_nothing_from_the_new(world: Wo
     assert read_firewall(world.layout).services == {"shop": balance()}
 
 
-@pytest.mark.vm
-@pytest.mark.parametrize("version", [4, 6])
+@both_families(6, pytest.mark.vm)
 def test_a_client_that_keeps_its_udp_port_is_sent_to_the_living(world: World, version: int) -> None:
     front = world.network()
     client = world.container("client", front, 9, ports=())

@@ -11,6 +11,7 @@ from runtime.network.naming import bridge_mac, endpoint_mac
 from runtime.network.network import ensure_network
 from runtime.network.records import NetworkWanted, Protocol
 from tests.network.frames import send_udp_frame
+from tests.network.ways import every_way
 from tests.network.world import IMPATIENCE, Machine, World, address, endpoint, network, publication, server_socket
 
 pytestmark = pytest.mark.kernel
@@ -37,9 +38,7 @@ def test_without_masquerade_it_goes_out_in_its_own_name(world: World, version: i
     assert web.ask(OUTSIDE[version], 80) == f"outside1 {address(front, version, 2)}"
 
 
-@pytest.mark.vm
-@both
-@transports
+@every_way(6, Protocol.TCP, pytest.mark.vm)
 def test_networks_are_kept_apart(any_world: World, version: int, protocol: Protocol) -> None:
     front, back = any_world.network(), any_world.network("back", 2)
     web, db = any_world.container("web", front, 2), any_world.container("db", back, 2)
@@ -73,9 +72,7 @@ def test_containers_of_one_network_talk(any_world: World, version: int, protocol
     assert web.ask(address(front, version, 3), 80, protocol) == f"db {address(front, version, 2)}"
 
 
-@pytest.mark.vm
-@both
-@transports
+@every_way(4, Protocol.UDP, pytest.mark.vm)
 def test_without_icc_they_do_not_but_by_published_ports(any_world: World, version: int, protocol: Protocol) -> None:
     front = any_world.network(icc=False)
     web, _ = any_world.container("web", front, 2), any_world.container("db", front, 3)

@@ -11,6 +11,7 @@ import pytest
 from runtime.network.firewall.publications import publish, unpublish
 from runtime.network.records import Protocol
 from tests.network.frames import sctp_init
+from tests.network.ways import every_way
 from tests.network.world import (
     FAMILIES,
     IMPATIENCE,
@@ -30,9 +31,7 @@ LOOPBACK = {4: "127.0.0.1", 6: "::1"}
 both = pytest.mark.parametrize("version", [4, 6], ids=["ipv4", "ipv6"])
 
 
-@pytest.mark.vm
-@both
-@pytest.mark.parametrize("protocol", [Protocol.TCP, Protocol.UDP])
+@every_way(4, Protocol.TCP, pytest.mark.vm)
 def test_outside_reaches_a_published_port_and_the_container_sees_who_asks(
     any_world: World, version: int, protocol: Protocol
 ) -> None:

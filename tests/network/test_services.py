@@ -15,6 +15,7 @@ from runtime.network.bridge import read_bridge
 from runtime.network.firewall.observe import read_firewall
 from runtime.network.records import Address, Backend, NetworkWanted, Protocol, ServiceBalance, ServicePort
 from runtime.network.service import ensure_service, remove_service
+from tests.network.ways import both_families, every_way
 from tests.network.world import IMPATIENCE, Machine, World, address, server_socket
 
 pytestmark = pytest.mark.kernel
@@ -49,9 +50,7 @@ def answers(asker: Machine, where: Address | str, count: int, protocol: Protocol
     return Counter(asker.ask(where, 80, protocol) for _ in range(count))
 
 
-@pytest.mark.vm
-@both
-@transports
+@every_way(6, Protocol.UDP, pytest.mark.vm)
 def test_connections_go_round_the_replicas_and_each_sees_the_client(
     any_world: World, version: int, protocol: Protocol
 ) -> None:
@@ -109,8 +108,7 @@ def test_another_network_does_not_reach_a_service(world: World, version: int) ->
     assert stranger.ask(address(front, version, VIRTUAL), 80) == "refused"
 
 
-@pytest.mark.vm
-@both
+@both_families(4, pytest.mark.vm)
 def test_a_service_without_a_replica_refuses_and_never_offers_the_hosts_own_port(world: World, version: int) -> None:
     front = world.network()
     client = world.container("client", front, 9)
