@@ -65,6 +65,29 @@ def named_digests(record: ImageRecord) -> frozenset[str]:
     return frozenset(digest for digest in (*blobs, *record.layers, record.mended) if digest)
 
 
+@dataclass(frozen=True, slots=True)
+class Unneeded:
+    """A blob or a layer that nothing names, and the bytes that it takes on disk."""
+
+    part: str
+    digest: str
+    bytes: int
+
+
+def unneeded(layout: Layout, in_use: Collection[str], going: Collection[str] = ()) -> tuple[Unneeded, ...]:
+    """What `collect` would remove, the largest first; `going`: names of images that are counted as gone."""
+    store = BlobStore(layout)
+    staying = (record for record in list_images(layout) if record.name not in going)
+    kept = leased(layout).union(in_use, *(named_digests(record) for record in staying))
+    blobs = [Unneeded("blob", each, store.size(each) or 0) for each in store.digests() if each not in kept]
+    layers = [
+        Unneeded("layer", digest, record.bytes if (record := read_layer(layout, digest)) else 0)
+        for digest in list_layers(layout)
+        if digest not in kept
+    ]
+    return tuple(sorted((*blobs, *layers), key=lambda each: (-each.bytes, each.digest)))
+
+
 def collect(layout: Layout, in_use: Collection[str]) -> Collected:
     """Remove what neither a record, nor a lease, nor `in_use` (diffIDs that containers stand on) names.
 
