@@ -13,11 +13,13 @@ import pytest
 
 from reconciler.prune import Pruning
 from runtime.process import client
-from tests.conftest import SLOWER
+from tests.conftest import EMULATED, SLOWER
 from tests.machine.machine import Machine, until
 
 pytestmark = [pytest.mark.kernel, pytest.mark.timeout(300)]
 
+STRIDE = 4 if EMULATED else 1
+"""Every so many boundaries an apply is killed: each of them takes an emulated processor ten seconds."""
 SHOP = """
 ---
 apiVersion: trimtab/v1
@@ -93,7 +95,7 @@ def test_a_first_apply_killed_at_each_boundary_is_finished_by_the_next(machine: 
         expect_nothing(machine)
         if status == 0:
             break
-        boundary += 1
+        boundary += STRIDE
     assert boundary >= 12, "there are six objects, and a boundary before and after each"
 
 
@@ -107,7 +109,7 @@ def test_a_change_killed_at_each_boundary_is_finished_and_the_volume_keeps_its_d
         assert machine.inside("db", "/bin/cat", "/data/file") == "precious\n"
         machine.converge(machine.image + SHOP, pruning=Pruning(enabled=True))
         expect_exactly(machine, "db", "web-1")
-        boundary += 1
+        boundary += STRIDE
     assert boundary >= 6
 
 
@@ -122,14 +124,14 @@ def test_a_deletion_killed_at_each_boundary_is_finished_by_the_next(machine: Mac
         assert machine.sets() == []
         if status == 0:
             break
-        boundary += 1
+        boundary += STRIDE
     assert boundary >= 12
     assert (machine.layout.volumes / "data" / "_data").exists(), "a volume's data outlives its deletion"
 
 
 def test_an_apply_killed_at_any_moment_is_finished_by_the_next(machine: Machine) -> None:
     chance = random.Random(7)
-    for _ in range(8):
+    for _ in range(3 if EMULATED else 8):
         manifests = machine.layout.root / "shop.yaml"
         manifests.write_text(machine.image + SHOP)
         arguments = [str(machine.layout.root), str(machine.layout.run), str(manifests), "999"]

@@ -12,6 +12,7 @@ import pytest
 from reconciler.lock import engine_lock
 from reconciler.prune import Pruning
 from schemas.errors import Invalid, Refused, RetryLater
+from tests.conftest import EMULATED
 from tests.machine.machine import Machine, results, told, until
 
 pytestmark = pytest.mark.kernel
@@ -158,7 +159,7 @@ def test_two_hundred_rounds_leave_nothing(machine: Machine) -> None:
         machine.apply(without, pruning=PRUNE)
     until(lambda: len(machine.links()) == 1)
     before = counts(machine)
-    for _ in range(200):
+    for _ in range(10 if EMULATED else 200):
         assert all(outcome.ok for outcome in machine.apply(with_one))
         assert all(outcome.ok for outcome in machine.apply(without, pruning=PRUNE))
     until(lambda: len(machine.links()) == 1)
