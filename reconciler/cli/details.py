@@ -86,8 +86,7 @@ def _mounts(pid: int) -> dict[str, str]:
 
 
 def _image_of(layout: Layout, seen: Seen) -> dict[str, Any] | None:
-    needs = seen.record.needs if seen.record is not None else ()
-    key: Key | None = next((need for need in needs if need.kind is Kind.IMAGE), None)
+    key: Key | None = next((need for need in seen.needs if need.kind is Kind.IMAGE), None)
     image = read_image(layout, key.name) if key is not None else None
     return {"name": image.name, "reference": image.reference, "digest": image.digest} if image is not None else None
 

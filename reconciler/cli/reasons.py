@@ -68,8 +68,8 @@ def _find(layout: Layout, name: str) -> Why:
         key = find_key(engine, name)
         (row,) = look_at(engine, Selection(keys=(key,)))
         owner = row.seen.record.owner if row.seen.record is not None else None
-        needs = row.seen.record.needs if row.seen.record is not None else ()
-        around = {each.seen.key: each for each in look_at(engine, Selection(keys=_known((owner, *needs))))}
+        keys = _known((owner, *row.seen.needs))
+        around = {each.seen.key: each for each in look_at(engine, Selection(keys=keys))}
         asked_for = owner or key
         chain = [
             *_requests(read_revisions(engine.database, row.seen.set), asked_for),

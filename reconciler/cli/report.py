@@ -40,7 +40,7 @@ def item_of(row: Row, *, secrets: bool) -> dict[str, Any]:
         "health": row.standing.health.value,
         "status": row.standing.status,
         "manifest": manifest_of(seen, secrets=secrets) if seen.entry is not None else None,
-        "needs": [str(key) for key in seen.record.needs] if seen.record is not None else [],
+        "needs": [str(key) for key in seen.needs],
         "usedBy": [str(key) for key in seen.users],
         "facts": dict(seen.facts) if seen.observed is not None else None,
         "process": _process(seen),

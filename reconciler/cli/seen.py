@@ -45,14 +45,22 @@ class Known:
         """The objects that need this one."""
         return sorted(record.key for record in self.records.values() if key in record.needs)
 
+    def needs(self, key: Key) -> list[Key]:
+        """What it needs, of what there is: a name in `depends_on` is recorded as a Container's and as a Service's."""
+        record = self.records.get(key)
+        if record is None:
+            return []
+        return [n for n in record.needs if n in self.records or n in self.inventory or n in self.by_hand]
+
     def replicas(self, service: Key) -> list[Key]:
+        """Of what is recorded."""
         return [record.key for record in self.records.values() if record.owner == service]
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
     """One object. `manifest`: as asked, empty for what is derived or made by hand; `observed` None: never made;
-    `differences`: what the machine contradicts; `users`: who needs it."""
+    `differences`: what the machine contradicts; `needs`: what it needs; `users`: who needs it."""
 
     key: Key
     record: Record | None = None
@@ -62,6 +70,7 @@ class Seen:
     image: ImageRecord | None = None
     volume: VolumeObserved | None = None
     differences: tuple[Change, ...] = ()
+    needs: tuple[Key, ...] = ()
     users: tuple[Key, ...] = ()
     replicas: tuple[Key, ...] = ()
     probed: HealthStatus | None = None
@@ -101,6 +110,7 @@ class Seen:
 
 
 def read_known(engine: Engine) -> Known:
+    """One look at the store, the images and the volumes; no kernel is asked."""
     records, inventory = read_records(engine.database), read_inventory(engine.database)
     return Known(records, inventory, frozenset(_on_disk(engine.layout)) - records.keys() - inventory.keys())
 
@@ -133,6 +143,7 @@ def _seen(engine: Engine, known: Known, key: Key, observed: Observed | None) -> 
         image=read_image(engine.layout, key.name) if key.kind is Kind.IMAGE else None,
         volume=read_volume(engine.layout, key.name) if key.kind is Kind.VOLUME else None,
         differences=_differences(record, observed),
+        needs=tuple(known.needs(key)),
         users=tuple(known.users(key)),
         replicas=tuple(known.replicas(key)),
         probed=health_of(engine, key.name) if key.kind is Kind.CONTAINER else None,

@@ -133,6 +133,15 @@ def test_why_tells_requests_and_deeds_in_their_order(engine: Engine) -> None:
     assert said.lines[-1] == "Nothing is left to do."
 
 
+def test_why_tells_of_a_container_that_depends_on_another(engine: Engine) -> None:
+    dependent = WEB.replace("name: web", "name: front").replace("mem_limit: LIMIT", "depends_on: [web]")
+    engine.write("front.yaml", dependent)
+    engine.ok("apply", "--set", "front", "front.yaml")
+    assert engine.ok("why", "container/front").lines[-1] == "Nothing is left to do."
+    (item,) = json.loads(engine.ok("get", "container/front", "-o", "json").out)["items"]
+    assert item["needs"] == ["Container/web", "Image/busybox", "Network/default"]
+
+
 def test_why_tells_what_still_differs_and_what_is_waited_for(engine: Engine) -> None:
     before = json.loads(engine.ok("why", "container/web", "-o", "json").out)
     assert before["differences"] == [] and before["waitsFor"] == [] and before["generation"] == 3
