@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,11 @@ import click
 
 from reconciler.caller import caller
 from reconciler.cli.inputs import (
+    DRY_RUN,
     LOCK_TIMEOUT,
+    PARALLEL,
+    TEXT_OR_JSON,
+    WAIT,
     Duration,
     load_manifests,
     manifest_options,
@@ -21,19 +24,17 @@ from reconciler.cli.inputs import (
 if TYPE_CHECKING:
     from runtime.layout import Layout
 
-PARALLEL = 2 * (os.cpu_count() or 1)
-
 
 @click.command()
 @manifest_options
 @click.option("--prune", is_flag=True, help="Delete what the set owns and the manifests no longer have.")
 @click.option("--allow-empty", is_flag=True, help="With --prune: delete everything if the manifests are empty.")
-@click.option("--dry-run", is_flag=True, help="Show the plan, change nothing.")
-@click.option("--wait/--no-wait", default=True, help="Wait until what was started runs [--wait].")
+@DRY_RUN
+@WAIT
 @click.option("--timeout", type=Duration(), metavar="TIME", help="Begin no action after that time [no limit].")
 @LOCK_TIMEOUT
-@click.option("--parallel", type=click.IntRange(1, 64), default=PARALLEL, help=f"Actions at once [{PARALLEL}].")
-@click.option("-o", "output", type=click.Choice(["text", "json"]), default="text", help="Format [text].")
+@PARALLEL
+@TEXT_OR_JSON
 @click.pass_obj
 def command(
     layout: Layout,

@@ -8,8 +8,17 @@ from typing import TYPE_CHECKING
 import click
 
 from reconciler.caller import caller
-from reconciler.cli.apply_command import PARALLEL
-from reconciler.cli.inputs import ENV_FILE, LOCK_TIMEOUT, SET, load_manifests, read_variables, refuse_nothing
+from reconciler.cli.inputs import (
+    DRY_RUN,
+    ENV_FILE,
+    LOCK_TIMEOUT,
+    PARALLEL,
+    SET,
+    TEXT_OR_JSON,
+    load_manifests,
+    read_variables,
+    refuse_nothing,
+)
 
 if TYPE_CHECKING:
     from runtime.layout import Layout
@@ -19,10 +28,10 @@ if TYPE_CHECKING:
 @click.argument("paths", nargs=-1, metavar="[PATH...]")
 @SET
 @ENV_FILE
-@click.option("--dry-run", is_flag=True, help="Show the plan, change nothing.")
+@DRY_RUN
 @LOCK_TIMEOUT
-@click.option("--parallel", type=click.IntRange(1, 64), default=PARALLEL, help=f"Actions at once [{PARALLEL}].")
-@click.option("-o", "output", type=click.Choice(["text", "json"]), default="text", help="Format [text].")
+@PARALLEL
+@TEXT_OR_JSON
 @click.pass_obj
 def command(
     layout: Layout,

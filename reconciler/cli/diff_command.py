@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
 
 from reconciler.caller import caller
-from reconciler.cli.inputs import ENV_FILE, SET, load_manifests, read_variables, refuse_nothing
+from reconciler.cli.inputs import ENV_FILE, SET, TEXT_OR_JSON, load_manifests, read_variables, refuse_nothing
 
 if TYPE_CHECKING:
     from runtime.layout import Layout
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 @click.option("--fs", "container", metavar="CONTAINER", help="List the files it has changed of its image: A, C, D.")
 @click.option("--prune", is_flag=True, help="Show what --prune would delete, too.")
 @click.option("--allow-empty", is_flag=True, help="With --prune: manifests without any object are meant.")
-@click.option("-o", "output", type=click.Choice(["text", "json"]), default="text", help="Format [text].")
+@TEXT_OR_JSON
 @click.pass_obj
 def command(
     layout: Layout,
@@ -48,18 +49,30 @@ def command(
         sys.exit(print_changes(layout, container, output))
     if container is not None:
         raise click.UsageError("--fs stands alone")
-    from reconciler.cli.show import show_plan
-    from reconciler.engine import open_engine
-    from reconciler.prune import Pruning
-    from reconciler.reconcile import Asked, prepare
-
     if against is not None and not paths:
         from reconciler.cli.going_back import show_difference
 
         sys.exit(show_difference(layout, against, output))
     if against is not None or not paths:
         raise click.UsageError("give a PATH, or --against a revision, and not both")
-    name = set_name or caller().set_name(paths)
+    sys.exit(_show(layout, paths, set_name or caller().set_name(paths), env_files, prune, allow_empty, output))
+
+
+def _show(
+    layout: Layout,
+    paths: Sequence[str],
+    name: str,
+    env_files: Sequence[str],
+    prune: bool,
+    allow_empty: bool,
+    output: str,
+) -> int:
+    """The plan of manifests. 0: it is empty, 1: it is not."""
+    from reconciler.cli.show import show_plan
+    from reconciler.engine import open_engine
+    from reconciler.prune import Pruning
+    from reconciler.reconcile import Asked, prepare
+
     variables = read_variables(env_files)
     declared = load_manifests(paths, name, variables)
     if not prune:
@@ -68,4 +81,4 @@ def command(
         asked = Asked(declared, name, paths[0], variables, Pruning(prune, allow_empty))
         prepared = prepare(engine, asked)
     show_plan(prepared.plan, name, output)
-    sys.exit(0 if prepared.plan.empty else 1)
+    return 0 if prepared.plan.empty else 1

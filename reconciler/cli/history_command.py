@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from reconciler.cli.completing import complete_sets
+from reconciler.cli.inputs import TABLE_OR_JSON
 
 if TYPE_CHECKING:
     from runtime.layout import Layout
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("set_name", required=False, metavar="[SET]", shell_complete=complete_sets)
 @click.option("--revision", type=int, metavar="REV", help="Print that revision's manifests.")
-@click.option("-o", "output", type=click.Choice(("table", "json")), default="table", help="Format [table].")
+@TABLE_OR_JSON
 @click.pass_obj
 def command(layout: Layout, set_name: str | None, revision: int | None, output: str) -> None:
     """List what was asked of the engine, apply by apply, newest first: `trimtab rollback --to REV` goes back to one.

@@ -1,7 +1,8 @@
-"""Options that several commands share: which manifests, which set, which variables."""
+"""Options that several commands share: which manifests, set and variables, how to act, in which form to answer."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,16 @@ class Duration(click.ParamType):  # type: ignore[type-arg]
 
 LOCK_TIMEOUT = click.option(
     "--lock-timeout", type=Duration(), default=30.0, metavar="TIME", help="Wait for another apply [30s]."
+)
+_AT_ONCE = 2 * (os.cpu_count() or 1)
+PARALLEL = click.option(
+    "--parallel", type=click.IntRange(1, 64), default=_AT_ONCE, help=f"Actions at once [{_AT_ONCE}]."
+)
+DRY_RUN = click.option("--dry-run", is_flag=True, help="Show the plan, change nothing.")
+WAIT = click.option("--wait/--no-wait", default=True, help="Wait until what was started runs [--wait].")
+TEXT_OR_JSON = click.option("-o", "output", type=click.Choice(("text", "json")), default="text", help="Format [text].")
+TABLE_OR_JSON = click.option(
+    "-o", "output", type=click.Choice(("table", "json")), default="table", help="Format [table]."
 )
 
 

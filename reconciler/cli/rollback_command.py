@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from reconciler.cli.apply_command import PARALLEL
 from reconciler.cli.completing import complete_sets
-from reconciler.cli.inputs import LOCK_TIMEOUT
+from reconciler.cli.inputs import DRY_RUN, LOCK_TIMEOUT, PARALLEL, TEXT_OR_JSON, WAIT
 
 if TYPE_CHECKING:
     from runtime.layout import Layout
@@ -18,11 +17,11 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("what", required=False, metavar="[SET|KIND/NAME]", shell_complete=complete_sets)
 @click.option("--to", "revision", type=int, metavar="REV", help="The revision [the one before the newest].")
-@click.option("--dry-run", is_flag=True, help="Show the plan, change nothing.")
-@click.option("--wait/--no-wait", default=True, help="Wait until what was started runs [--wait].")
+@DRY_RUN
+@WAIT
 @LOCK_TIMEOUT
-@click.option("--parallel", type=click.IntRange(1, 64), default=PARALLEL, help=f"Actions at once [{PARALLEL}].")
-@click.option("-o", "output", type=click.Choice(["text", "json"]), default="text", help="Format [text].")
+@PARALLEL
+@TEXT_OR_JSON
 @click.pass_obj
 def command(
     layout: Layout,

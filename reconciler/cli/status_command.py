@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from reconciler.cli.inputs import TABLE_OR_JSON
+
 if TYPE_CHECKING:
     from runtime.layout import Layout
 
 
 @click.command()
-@click.option("-o", "output", type=click.Choice(("table", "json")), default="table", help="Format [table].")
+@TABLE_OR_JSON
 @click.pass_context
 def command(ctx: click.Context, output: str) -> None:
     """Tell whether a daemon runs, and how each source that it follows stands. Exit 0: all is well, 1: not.

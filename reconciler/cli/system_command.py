@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from reconciler.cli.inputs import TABLE_OR_JSON
 from reconciler.cli.system_daemon import COMMANDS
 
 if TYPE_CHECKING:
     from runtime.layout import Layout
-
-OUTPUT = click.option("-o", "output", type=click.Choice(("table", "json")), default="table", help="Format [table].")
 
 
 @click.group()
@@ -21,7 +20,7 @@ def command() -> None:
 
 
 @command.command(short_help="Tell what this engine holds, and what runs of it.")
-@OUTPUT
+@TABLE_OR_JSON
 @click.pass_obj
 def info(layout: Layout, output: str) -> None:
     """Tell who this engine is, what it holds and which of its processes run."""
@@ -31,7 +30,7 @@ def info(layout: Layout, output: str) -> None:
 
 
 @command.command(short_help="Say what this kernel and machine lack.")
-@OUTPUT
+@TABLE_OR_JSON
 @click.option("--all", "everything", is_flag=True, help="Show what is there, too, not only what is missing.")
 @click.pass_obj
 def check(layout: Layout, output: str, everything: bool) -> None:
@@ -57,9 +56,25 @@ def stop(layout: Layout, force: bool) -> None:
     end(layout, force=force)
 
 
+@command.command("prune", short_help="Free what nothing uses.")
+@click.option("--images", "with_images", is_flag=True, help="Also images brought by hand that no container uses.")
+@click.option("--dry-run", is_flag=True, help="Say what would go, and how much; change nothing.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@TABLE_OR_JSON
+@click.pass_obj
+def prune_(layout: Layout, with_images: bool, dry_run: bool, yes: bool, output: str) -> None:
+    """Free the layers and blobs that no image, container or work under way needs; say first what goes, in bytes.
+
+    What a manifest declares, what a container stands on and the data of volumes always stay.
+    """
+    from reconciler.cli.system_prune import Asked, prune
+
+    prune(layout, Asked(with_images=with_images, dry_run=dry_run, yes=yes, output=output))
+
+
 @command.command(short_help="Verify every blob and layer of images.")
 @click.option("--repair", is_flag=True, help="Bring anew what is damaged.")
-@OUTPUT
+@TABLE_OR_JSON
 @click.pass_obj
 def fsck(layout: Layout, repair: bool, output: str) -> None:
     """Read every blob and layer of the image store and compare it with its digest.
@@ -72,7 +87,7 @@ def fsck(layout: Layout, repair: bool, output: str) -> None:
 
 
 @command.command(short_help="Tell what is taken of the disk.")
-@OUTPUT
+@TABLE_OR_JSON
 @click.pass_obj
 def df(layout: Layout, output: str) -> None:
     """Tell what images, containers, logs and volumes take of the disk.

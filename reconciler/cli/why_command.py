@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from reconciler.cli.completing import complete_objects
+from reconciler.cli.inputs import TEXT_OR_JSON
 
 if TYPE_CHECKING:
     from runtime.layout import Layout
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("name", metavar="KIND/NAME", shell_complete=complete_objects)
-@click.option("-o", "output", type=click.Choice(("text", "json")), default="text", help="Format [text].")
+@TEXT_OR_JSON
 @click.pass_obj
 def command(layout: Layout, name: str, output: str) -> None:
     """Say why an object is as it is: who asked for it where, what was done about it and why, what it waits for."""
