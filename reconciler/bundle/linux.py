@@ -16,27 +16,15 @@ from typing import Any
 from reconciler.bundle.process import capabilities
 from reconciler.kinds.endpoints import interface_of
 from runtime.kernel.seccomp_default import default_profile
+from runtime.process import oci_spec
 from schemas.container import ContainerSpec
 from schemas.errors import Refused
 
 IDS = 65_536
 """Ids of a container's own user namespace."""
 
-MASKED = (
-    "/proc/acpi",
-    "/proc/asound",
-    "/proc/interrupts",
-    "/proc/kcore",
-    "/proc/keys",
-    "/proc/latency_stats",
-    "/proc/sched_debug",
-    "/proc/scsi",
-    "/proc/timer_list",
-    "/proc/timer_stats",
-    "/sys/devices/virtual/powercap",
-    "/sys/firmware",
-)
-READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+MASKED = (*oci_spec.MASKED, "/proc/interrupts")
+"""What Docker hides: beside the usual, what tells when somebody else types or sends."""
 
 DEFAULT_DEVICES = (
     *(("c", 1, minor) for minor in (3, 5, 7, 8, 9)),  # null zero full random urandom
@@ -69,7 +57,7 @@ def linux(
         mapping = [{"containerID": 0, "hostID": id_base, "size": IDS}]
         made |= {"uidMappings": mapping, "gidMappings": mapping}
     if not spec.privileged and not spec.security.unmasked_paths:
-        made |= {"maskedPaths": list(MASKED), "readonlyPaths": list(READ_ONLY)}
+        made |= {"maskedPaths": list(MASKED), "readonlyPaths": list(oci_spec.READ_ONLY)}
     if not spec.privileged and (profile := seccomp(spec)) is not None:
         made["seccomp"] = profile
     return made
