@@ -85,13 +85,11 @@ def _without_parents(text: str) -> str:
 CONTAINER_PATH = pattern(r"/.*")
 TARGET = pattern(r"/+[^/].*")
 SUBPATH = pattern(r"[^/].*")
-HOST_PATH = pattern(r"(/|\.|~).*")
 FILE_PATH = {"type": "string", "minLength": 1}
 
 ContainerPath = Annotated[str, Spelling(read_container_path, "path in the container", CONTAINER_PATH, final=True)]
 Target = Annotated[str, Spelling(read_target, "path in the container", TARGET, final=True)]
 Subpath = Annotated[str, Spelling(read_subpath, "relative path", SUBPATH, final=True)]
-HostPath = Annotated[str, Spelling(read_host_path, "path of the host", HOST_PATH, final=True)]
 AbsoluteHostPath = Annotated[
     str, Spelling(read_absolute_host_path, "absolute path of the host", CONTAINER_PATH, final=True)
 ]

@@ -17,7 +17,6 @@ MS_NODEV = 4
 MS_NOEXEC = 8
 MS_REMOUNT = 32
 MS_BIND = 4096
-MS_MOVE = 8192
 MS_REC = 16384
 MS_UNBINDABLE = 1 << 17
 MS_PRIVATE = 1 << 18
@@ -27,7 +26,6 @@ MS_SHARED = 1 << 20
 MNT_DETACH = 2
 
 AT_FDCWD = -100
-AT_SYMLINK_NOFOLLOW = 0x100
 AT_EMPTY_PATH = 0x1000
 AT_RECURSIVE = 0x8000
 OPEN_TREE_CLONE = 1
@@ -40,7 +38,6 @@ FSOPEN_CLOEXEC = 1
 FSMOUNT_CLOEXEC = 1
 FSCONFIG_SET_FLAG = 0
 FSCONFIG_SET_STRING = 1
-FSCONFIG_SET_FD = 5
 FSCONFIG_CMD_CREATE = 6
 
 MOUNT_ATTR_RDONLY = 0x01
@@ -137,12 +134,6 @@ def fsconfig_flag(context: int, key: str) -> None:
     """fsconfig(2) FSCONFIG_SET_FLAG."""
     with _told_by(context):
         _fsconfig(context, FSCONFIG_SET_FLAG, key.encode(), None, 0)
-
-
-def fsconfig_fd(context: int, key: str, descriptor: int) -> None:
-    """fsconfig(2) FSCONFIG_SET_FD."""
-    with _told_by(context):
-        _fsconfig(context, FSCONFIG_SET_FD, key.encode(), None, descriptor)
 
 
 def fsmount(context: int, attributes: int = 0) -> int:

@@ -11,8 +11,6 @@ import signal
 
 from runtime.kernel import libc
 
-CLONE_FS = 0x200
-CLONE_FILES = 0x400
 CLONE_NEWTIME = 0x80
 CLONE_NEWNS = 0x20000
 CLONE_NEWCGROUP = 0x2000000

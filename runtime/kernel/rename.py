@@ -1,4 +1,4 @@
-"""renameat2(2): rename without replacing what is there, or exchange two names."""
+"""renameat2(2): rename without replacing what is there."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from runtime.kernel import libc
 
 AT_FDCWD = -100
 RENAME_NOREPLACE = 1
-RENAME_EXCHANGE = 2
 
 _renameat2 = libc.function("renameat2", ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)
 

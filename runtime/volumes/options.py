@@ -42,8 +42,6 @@ PROPAGATION: Mapping[str, int] = {
     "slave": mount.MS_SLAVE,
     "unbindable": mount.MS_UNBINDABLE,
 }
-SUPERBLOCK = frozenset({"sync", "dirsync", "lazytime", "mand"})
-"""Flags every file system's superblock knows."""
 FOR_OTHERS = frozenset({"defaults", "auto", "noauto", "nofail", "_netdev", "nouser", "async"})
 """What mount(8) and fstab(5) know and no mount shows."""
 MOVES = frozenset({"remount", "move", "rmove", "loop"})
