@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from runtime.kernel.namespaces import CLONE_NEWNET, setns, unshare
 from runtime.layout import Layout
 from tests.machine.machine import Machine
+from tests.machine.probe import own_host
 
 
 @pytest.fixture
 def own_network() -> Iterator[None]:
-    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    unshare(CLONE_NEWNET)
-    try:
-        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    with own_host():
         yield
-    finally:
-        setns(home, CLONE_NEWNET)
-        os.close(home)
 
 
 @pytest.fixture
