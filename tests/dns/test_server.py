@@ -27,7 +27,6 @@ def two_networks(layout: Layout) -> None:
     ensure_records(layout, "back", "db", ["db"], [DB])
 
 
-@pytest.mark.vm
 @pytest.mark.parametrize("tcp", [False, True])
 def test_a_container_resolves_its_networks_names_at_the_gateway(server: Layout, tcp: bool) -> None:
     two_networks(server)

@@ -49,7 +49,6 @@ def enter(box: Box, process: dict[str, Any], given: bytes = b"") -> tuple[int, s
         return code, stdout.read().decode(), stderr.read().decode()
 
 
-@pytest.mark.vm
 def test_streams_and_exit_code_come_back(running: Box) -> None:
     assert enter(running, command("cat; echo err >&2; exit 7"), b"in\n") == (7, "in\n", "err\n")
 

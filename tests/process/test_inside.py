@@ -60,7 +60,6 @@ def test_another_user_has_no_capabilities_but_ambient_ones(box: Box) -> None:
     assert fields["Groups"].split() == ["7", "9"]
 
 
-@pytest.mark.vm
 @pytest.mark.parametrize("no_new_privs", [False, True])
 def test_seccomp_filters_with_and_without_no_new_privileges(box: Box, no_new_privs: bool) -> None:
     script = "cat /proc/self/status; unshare -m true 2>&1 || echo refused"

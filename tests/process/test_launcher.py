@@ -55,7 +55,6 @@ def test_there_is_one_and_it_is_found_again(engine: Layout) -> None:
     assert start_time(pid) is not None
 
 
-@pytest.mark.vm
 def test_many_starters_at_once_end_with_one(engine: Layout) -> None:
     script = (
         "import sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path;"

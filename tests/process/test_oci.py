@@ -94,7 +94,6 @@ def test_run_passes_streams_and_the_exit_code(face: Face) -> None:
     assert face("list", "-q").stdout.strip() == ""
 
 
-@pytest.mark.vm
 def test_a_life_by_the_verbs(face: Face) -> None:
     face.write(plain("sleep", "600"))
     pid_file = face.bundle / "pid"
