@@ -43,6 +43,21 @@ def _take(descriptor: int, path: Path, deadline: float) -> None:
         time.sleep(0.02)
 
 
+def is_held_here(path: Path) -> bool:
+    """Whether a thread of this process holds the lock."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _holder(path).startswith(f"process {os.getpid()} ")
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def _holder(path: Path) -> str:
     try:
         holder = json.loads(path.read_text())

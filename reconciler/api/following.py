@@ -12,7 +12,7 @@ from aiohttp import web
 
 from reconciler.api.declared import LINES
 from reconciler.api.declared import Asked as Request
-from reconciler.api.outgoing import Outgoing, VisitorLeft
+from reconciler.api.outgoing import PATIENCE_SECONDS, Outgoing, VisitorLeft
 from reconciler.api.problems import Gone
 from reconciler.api.recorder import Recorder, recorded
 from reconciler.api.streams import FrameText
@@ -115,7 +115,8 @@ async def watch(request: Request) -> web.StreamResponse:
         ]
         after = changes[-1].version if changes else after
         if lines or time.monotonic() - told > BEAT_SECONDS:
-            await response.write(("\n".join(lines) + "\n").encode())
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await response.write(("\n".join(lines) + "\n").encode())
             told = time.monotonic()
         if not changes:
             await asyncio.sleep(POLL_SECONDS)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from aiohttp import web
+from aiohttp import StreamReader, web
 
 from reconciler.api.declared import Asked as Request
 from reconciler.api.declared import document
+from reconciler.api.incoming import STALL_SECONDS
 from reconciler.api.outgoing import Outgoing
 from reconciler.api.recorder import Recorder, recorded
 from reconciler.cli.image_bring import load as load_archive
@@ -58,12 +60,21 @@ async def load(request: Request) -> web.Response:
     descriptor, path = tempfile.mkstemp(dir=layout.root, prefix=".load-")
     try:
         with os.fdopen(descriptor, "wb") as spooled:
-            async for piece in request.request.content.iter_chunked(1 << 20):
+            while piece := await _piece(request.request.content):
                 await request.served.worker.do(spooled.write, piece)
         records = await request.served.worker.do(_load, layout, path, request.query.name)
     finally:
         Path(path).unlink()
     return document(json.dumps({"names": [record.name for record in records]}))
+
+
+async def _piece(content: StreamReader) -> bytes:
+    """Raises HTTPRequestTimeout where the client stalls."""
+    try:
+        async with asyncio.timeout(STALL_SECONDS):
+            return await content.read(1 << 20)
+    except TimeoutError:
+        raise web.HTTPRequestTimeout(reason="the archive did not come") from None
 
 
 def _load(layout: Layout, path: str, name: str | None) -> tuple[ImageRecord, ...]:

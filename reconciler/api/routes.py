@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from reconciler.api import exec_stream, following, images, objects, sets, sources
+from reconciler.api import exec_stream, following, images, metrics, objects, sets, sources
 from reconciler.api.declared import LINES, Route
 from reconciler.api.models import (
     ApplyBody,
@@ -87,5 +87,6 @@ ROUTES: tuple[Route, ...] = (
     Get("/v1/images/{name}/archive", "An image as an archive.", images.save, query=SaveQuery, media=TAR, tag="images"),
     Get("/v1/system/info", "The engine.", objects.info, Document, tag="system"),
     Get("/v1/system/check", "What kernel and machine lack.", objects.check, Document, tag="system"),
+    Get("/metrics", "For Prometheus.", metrics.metrics, media=metrics.MEDIA, tag="system"),
     Get("/v1/system/df", "What is taken of the disk.", objects.usage, Document, tag="system"),
 )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from reconciler.api.loading import Loaders
+from reconciler.daemon.meters import Meters
 from reconciler.daemon.worker import Worker
 from reconciler.engine import Engine
 from reconciler.loop.loop import Loop
@@ -29,6 +30,7 @@ class Served:
     worker: Worker
     loop: Loop
     roster: Roster
+    meters: Meters
     known: int = -1
     """The version of the newest change that was passed on."""
     loaders: Loaders = field(default_factory=Loaders)

@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import Any, NoReturn
 
 from reconciler.actions import Action
 from reconciler.api.listening import listen
@@ -18,11 +19,13 @@ from reconciler.api.served import Served
 from reconciler.api.streams import route_streams
 from reconciler.apply import Outcome, Result
 from reconciler.daemon import log, notify
+from reconciler.daemon.meters import Meters
 from reconciler.daemon.settings import Settings
 from reconciler.daemon.single import only_daemon
 from reconciler.daemon.worker import Worker
 from reconciler.engine import Engine, open_engine
-from reconciler.loop.loop import Loop
+from reconciler.lock import is_held_here
+from reconciler.loop.loop import Loop, told
 from reconciler.loop.settings import LoopSettings
 from reconciler.loop.wanted import data_version
 from reconciler.sources.applying import apply_offer
@@ -43,12 +46,14 @@ LOG = log.logger("daemon")
 Reread = Callable[[], Settings]
 
 
-def run_daemon(layout: Layout, settings: Settings, reread: Reread) -> None:
+def run_daemon(layout: Layout, settings: Settings, reread: Reread) -> NoReturn:
     """Until SIGTERM or SIGINT. Raises Refused where another daemon is at work, or what to listen on cannot be had."""
     log.set_up(settings.log, settings.log_level, log.real_stderr())
     with only_daemon(layout.daemon_lock), open_engine(layout) as engine:
         route_streams()
         asyncio.run(Daemon(layout, engine, settings, reread).live())
+    # threads that still follow something, or pull an image for somebody, must not keep the process
+    os._exit(0)
 
 
 class Daemon:
@@ -60,14 +65,15 @@ class Daemon:
         self._settings = settings
         self._reread = reread
         self._worker = Worker()
-        self._loop = Loop(engine, self._worker, loop_settings(settings), _tell, lambda: self._worker.is_stopping)
+        self._meters = Meters(lambda: self._loop.waiting, lambda: len(self._loop.wanted.desired))
+        self._loop = Loop(engine, self._worker, loop_settings(settings), self._tell, lambda: self._worker.is_stopping)
         self._roster = Roster(
             *(layout, engine.database, self._apply),
             settings=followed(settings),
-            tell=_tell_source,
+            tell=self._tell_source,
             settle=settings.debounce,
         )
-        self._served = Served(layout, engine, self._worker, self._loop, self._roster)
+        self._served = Served(layout, engine, self._worker, self._loop, self._roster, self._meters)
         self._leave = asyncio.Event()
 
     async def live(self) -> None:
@@ -83,7 +89,7 @@ class Daemon:
             notify.stopping()
             LOG.info("stopping", note="containers go on running")
             self._worker.stop()
-            if not await self._worker.settle(self._settings.stop_timeout):
+            if not await self._settle(self._settings.stop_timeout):
                 LOG.warning("an action is still under way; the next apply does the rest")
 
     async def _keep(self) -> None:
@@ -95,11 +101,20 @@ class Daemon:
                 LOG.error("the loop failed and begins again", exc_info=error)
                 await asyncio.sleep(1.0)
 
+    async def _settle(self, seconds: float) -> bool:
+        """Wait until nothing of ours acts any more: no client's apply, no source's, no pass of the loop."""
+        end = time.monotonic() + seconds
+        settled = await self._worker.settle(seconds)
+        while settled and is_held_here(self._layout.lock):
+            settled = time.monotonic() < end
+            await asyncio.sleep(0.02)
+        return settled
+
     async def _apply(self, offer: Offer) -> Applied:
         """What a source offers, made so."""
         try:
             return await self._worker.write(
-                apply_offer, self._engine, offer, _tell_action, stop=lambda: self._worker.is_stopping
+                apply_offer, self._engine, offer, self._tell_action, stop=lambda: self._worker.is_stopping
             )
         finally:
             self._loop.asked_changed()
@@ -121,6 +136,28 @@ class Daemon:
                 self._roster.refresh()
             seen = found
             await asyncio.sleep(STORE_SECONDS)
+
+    def _tell_action(self, action: Action, outcome: Outcome | None) -> None:
+        """Of a source's apply; called from its thread."""
+        if outcome is not None and outcome.result is not Result.UNCHANGED:
+            self._tell("action", told(outcome))
+
+    def _tell_source(self, status: SourceStatus) -> None:
+        values = {
+            "source": status.name,
+            "state": status.state.value,
+            "message": status.message,
+            "commit": status.commit,
+        }
+        self._meters.hear("source", values)
+        getattr(LOG, "warning" if status.state is State.STALLED else "info")("source", **values)
+
+    def _tell(self, event: str, values: Mapping[str, Any]) -> None:
+        """What the loop does, in the log and the meters; looks at things are for the curious."""
+        self._meters.hear(event, values)
+        failed = values.get("error") is not None
+        level = "warning" if failed else "debug" if event in ("pass", "passed") else "info"
+        getattr(LOG, level)(event, **values)
 
     def _hear_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -158,30 +195,6 @@ def loop_settings(settings: Settings) -> LoopSettings:
 def followed(settings: Settings) -> list[Followed]:
     """The sources of the settings. Raises Refused for what is none."""
     return [read_source(each, interval=settings.poll, prune=settings.prune) for each in settings.source]
-
-
-def _tell_action(action: Action, outcome: Outcome | None) -> None:
-    """Of a source's apply; called from its thread."""
-    if outcome is None or outcome.result is Result.UNCHANGED:
-        return
-    error = str(outcome.error) if outcome.error is not None else None
-    _tell(
-        "action",
-        {"object": str(action.key), "action": action.describe(), "result": str(outcome.result), "error": error},
-    )
-
-
-def _tell_source(status: SourceStatus) -> None:
-    told = {"source": status.name, "state": status.state.value, "message": status.message, "commit": status.commit}
-    level = "warning" if status.state is State.STALLED else "info"
-    getattr(LOG, level)("source", **told)
-
-
-def _tell(event: str, values: Mapping[str, Any]) -> None:
-    """What the loop does, in the log; looks at things are for the curious."""
-    failed = values.get("error") is not None
-    level = "warning" if failed else "debug" if event == "pass" else "info"
-    getattr(LOG, level)(event, **values)
 
 
 async def _feed_watchdog() -> None:
