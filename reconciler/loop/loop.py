@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from reconciler.actions import Action, Verb
@@ -86,6 +87,11 @@ class Loop:
         """Something was applied by way of our own connection to the store."""
         self._stale = True
         self._wake.set()
+
+    @property
+    def waiting(self) -> int:
+        """How many objects are to be looked at, now or later."""
+        return len(self._dirty)
 
     async def settled(self) -> None:
         """Until there is nothing to look at now."""
@@ -216,6 +222,7 @@ class Loop:
 
     async def _pass(self, watching: Watching, name: str, due: dict[Key, str]) -> None:
         self.passes += 1
+        begun = time.monotonic()
         self._tell("pass", {"set": name, "objects": {str(key): due[key] for key in sorted(due)}})
         try:
             passed = await self._worker.do(
@@ -225,6 +232,7 @@ class Loop:
             self._failed_to_look(due, error)
             return
         self._take_in(passed, due)
+        self._tell("passed", {"set": name, "seconds": time.monotonic() - begun, **_drifted(passed)})
         watching.follow(passed.living)
         self._health.follow(passed.living)
         if passed.outcomes:
@@ -267,7 +275,7 @@ class Loop:
             return
         self._blocked |= passed.busy
         for outcome in passed.outcomes:
-            self._tell("action", _told(outcome))
+            self._tell("action", told(outcome))
             if outcome.ok:
                 self._succeeded(outcome.action, passed)
             elif outcome.result is Result.FAILED and outcome.error is not None:
@@ -303,14 +311,26 @@ class Loop:
             self._dirty.mark([key], f"failed: {failure.message}", failure.at)
 
 
+def _drifted(passed: Passed) -> dict[str, dict[str, int]]:
+    """By kind: objects that the machine had changed by itself, and those of them that were brought in line."""
+    found = [action for action in passed.part.plan.effective if any(change.drift for change in action.changes)]
+    mended = {outcome.action.key for outcome in passed.outcomes if outcome.ok}
+    return {
+        "drift": dict(Counter(action.key.kind.value for action in found)),
+        "repaired": dict(Counter(action.key.kind.value for action in found if action.key in mended)),
+    }
+
+
 def _unwatched(action: Action, outcome: Outcome | None) -> None:
     """Actions are told after their pass."""
 
 
-def _told(outcome: Outcome) -> dict[str, object]:
+def told(outcome: Outcome) -> dict[str, object]:
+    """What came of an action, for the log."""
     return {
         "object": str(outcome.action.key),
         "action": outcome.action.describe(),
+        "verb": outcome.action.verb.value,
         "result": outcome.result.value,
         "milliseconds": round(outcome.seconds * 1000, 1),
         "error": str(outcome.error) if outcome.error else None,
