@@ -40,16 +40,6 @@ class Collected:
 
 
 @dataclass(frozen=True, slots=True)
-class ImageSize:
-    """Bytes of one image: its layers unpacked, its blobs; `unique` of both that no other image shares."""
-
-    name: str
-    layers: int
-    blobs: int
-    unique: int
-
-
-@dataclass(frozen=True, slots=True)
 class DiskUsage:
     """Bytes on this engine's disk, each blob and layer counted once; `reclaimable`: what `collect` would remove."""
 
@@ -138,25 +128,6 @@ def tidy(layout: Layout, in_use: Collection[str]) -> None:
             _remove_if_dead(path, RECORD_SECONDS)
 
 
-def image_sizes(layout: Layout) -> tuple[ImageSize, ...]:
-    """Per image, by name. Reads records only."""
-    records = list_images(layout)
-    parts = {record.name: _part_sizes(layout, record) for record in records}
-    users: dict[str, int] = {}
-    for sizes in parts.values():
-        for digest in sizes:
-            users[digest] = users.get(digest, 0) + 1
-    return tuple(
-        ImageSize(
-            name=record.name,
-            layers=record.size,
-            blobs=sum(blob.size for blob in {blob.digest: blob for blob in record.blobs}.values()),
-            unique=sum(size for digest, size in parts[record.name].items() if users[digest] == 1),
-        )
-        for record in records
-    )
-
-
 def disk_usage(layout: Layout, in_use: Collection[str]) -> DiskUsage:
     """What blobs and layers take, without reading them."""
     store = BlobStore(layout)
@@ -169,13 +140,6 @@ def disk_usage(layout: Layout, in_use: Collection[str]) -> DiskUsage:
             partials += path.stat().st_size
     lost = [size for sizes in (blobs, layers) for digest, size in sizes.items() if digest not in kept]
     return DiskUsage(sum(blobs.values()), sum(layers.values()), partials, sum(lost))
-
-
-def _part_sizes(layout: Layout, record: ImageRecord) -> dict[str, int]:
-    """Blobs and layers have keys of their own: an uncompressed layer's diffID is its blob's digest."""
-    blobs = {f"blob {blob.digest}": blob.size for blob in record.blobs}
-    layers = {f"layer {digest}": read_layer(layout, digest) for digest in record.layers}
-    return blobs | {key: layer.bytes for key, layer in layers.items() if layer}
 
 
 def _condemn(place: Path) -> Path:

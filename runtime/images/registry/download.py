@@ -8,20 +8,19 @@ Source: distribution-spec 1.1, "Pulling blobs"; RFC 9110 section 14 (ranges).
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, Callable, Sequence
-from concurrent.futures import Executor
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass, field
 
 import aiohttp
 
-from runtime.images.blobs import BlobStore, BlobWriter, DigestMismatch
-from runtime.images.oci import Descriptor
+from runtime.images.blobs import BlobWriter, DigestMismatch
 from runtime.images.registry.client import Client
-from runtime.images.registry.failures import Errand, connection_failure, refused, transient
+from runtime.images.registry.failures import connection_failure, refused, transient
 from runtime.images.registry.manifests import first_of
 from runtime.images.registry.retry import Transient, persist
-from runtime.images.registry.settings import RegistrySettings
 from runtime.images.registry.threads import background, in_thread, opened_in_thread
+from runtime.images.registry.transfer import Transfer
 from runtime.images.registry.turns import turn
 
 _PIECE = 1 << 20
@@ -30,75 +29,61 @@ _GOOD_GAIN = 8 << 20
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)", re.ASCII)
 
 
-class Download:
-    """One blob on its way; tells `report` how many bytes are here."""
+@dataclass
+class Download(Transfer):
+    """One blob on its way here. `best`: bytes that some attempt has had."""
 
-    def __init__(
-        self,
-        store: BlobStore,
-        blob: Descriptor,
-        errand: Errand,
-        settings: RegistrySettings,
-        pool: Executor,
-        report: Callable[[int], None],
-    ) -> None:
-        self._store = store
-        self._blob = blob
-        self._errand = errand
-        self._settings = settings
-        self._pool = pool
-        self._report = report
-        self._best = 0
+    best: int = field(default=0, init=False)
 
     async def ensure(self, clients: Sequence[Client]) -> None:
         """The blob is in the store. Raises Refused, RetryLater."""
-        async with turn(self._store, self._blob.digest, self._settings.stall_timeout):
-            if not self._store.has(self._blob.digest, self._blob.size):
+        async with turn(self.store, self.blob.digest, self.settings.stall_timeout):
+            if not self.store.has(self.blob.digest, self.blob.size):
                 await first_of(clients, self._fetch)
-        self._report(self._blob.size)
+        self.report(self.blob.size)
 
     async def _fetch(self, client: Client) -> None:
-        await persist(lambda: self._attempt(client), self._settings)
+        await persist(lambda: self._attempt(client), self.settings)
 
     async def _attempt(self, client: Client) -> None:
-        async with opened_in_thread(self._pool, self._store.write, self._blob.digest, self._blob.size) as writer:
-            self._best = max(self._best, writer.offset)
+        async with opened_in_thread(self.pool, self.store.write, self.blob.digest, self.blob.size) as writer:
+            self.best = max(self.best, writer.offset)
             try:
-                if writer.offset < self._blob.size:
+                if writer.offset < self.blob.size:
                     await self._receive(client, writer)
-                await in_thread(self._pool, writer.commit)
+                await in_thread(self.pool, writer.commit)
             except Transient as failed:
-                failed.gained = writer.offset >= self._best + _GOOD_GAIN
+                failed.gained = writer.offset >= self.best + _GOOD_GAIN
                 raise
             except DigestMismatch as error:
                 raise self._mismatch(error, client, is_resumed=writer.resume_offset > 0) from error
 
     async def _receive(self, client: Client, writer: BlobWriter) -> None:
         headers = {"Range": f"bytes={writer.offset}-"} if writer.offset else {}
-        what = f"blobs/{self._blob.digest}"
-        async with await client.ask("GET", what, self._errand, headers, ok=(200, 206, 416)) as response:
-            start = body_start(response, writer.offset, self._blob.size)
+        what = f"blobs/{self.blob.digest}"
+        async with await client.ask("GET", what, self.errand, headers, ok=(200, 206, 416)) as response:
+            start = body_start(response, writer.offset, self.blob.size)
             if start != writer.offset:
                 writer.restart()
             if start is None:
-                raise transient(f"{response.url.authority} sent another range than asked", self._errand, response.url)
-            self._require_length(response, self._blob.size - start)
+                raise transient(f"{response.url.authority} sent another range than asked", self.errand, response.url)
+            self._require_length(response, self.blob.size - start)
             await self._stream(response, writer)
-            if writer.offset < self._blob.size:
-                text = f"{response.url.authority} sent {writer.offset} of {self._blob.size} bytes"
-                raise transient(text, self._errand, response.url)
+            if writer.offset < self.blob.size:
+                text = f"{response.url.authority} sent {writer.offset} of {self.blob.size} bytes"
+                raise transient(text, self.errand, response.url)
 
     def _require_length(self, response: aiohttp.ClientResponse, expected: int) -> None:
         if response.content_length not in (None, expected):
             text = f"{response.url.authority} sends {response.content_length} bytes where the manifest says {expected}"
-            raise refused(text, self._errand, response.url, "the registry's blob is not the manifest's: push it again")
+            raise refused(text, self.errand, response.url, "the registry's blob is not the manifest's: push it again")
 
     async def _stream(self, response: aiohttp.ClientResponse, writer: BlobWriter) -> None:
         """Receive a piece while a thread writes the one before."""
-        async with aclosing(self._pieces(response)) as pieces, background(self._pool) as write:
+        async with aclosing(self._pieces(response)) as pieces, background(self.pool) as write:
             async for piece in pieces:
                 await write(write_all, writer, piece)
-                self._report(writer.offset)
+                self.report(writer.offset)
 
     async def _pieces(self, response: aiohttp.ClientResponse) -> AsyncGenerator[list[bytes], None]:
         """Lists of chunks, about _PIECE bytes each. Raises Transient after the last bytes of a broken connection."""
@@ -113,7 +98,7 @@ class Download:
                     yield piece
                     piece, size = [], 0
         except (aiohttp.ClientError, OSError) as error:
-            broken = connection_failure(error, response.url, self._errand, self._settings)
+            broken = connection_failure(error, response.url, self.errand, self.settings)
             broken.__cause__ = error
         if piece:
             yield piece
@@ -122,10 +107,10 @@ class Download:
 
     def _mismatch(self, error: DigestMismatch, client: Client, *, is_resumed: bool) -> Exception:
         text = f"{client.endpoint.host} did not send what the manifest names: {error.message}"
-        url = client.address(f"blobs/{self._blob.digest}")
+        url = client.address(f"blobs/{self.blob.digest}")
         if is_resumed:  # the piece from before may be to blame, and is gone by now
-            return transient(text, self._errand, url)
-        return refused(text, self._errand, url, "the registry, or a proxy before it, holds or makes something else")
+            return transient(text, self.errand, url)
+        return refused(text, self.errand, url, "the registry, or a proxy before it, holds or makes something else")
 
 
 def write_all(writer: BlobWriter, piece: Sequence[bytes]) -> None:
