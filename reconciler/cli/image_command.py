@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -203,6 +203,50 @@ def import_(
 
     config = ImageConfig(env=env, cmd=cmd, entrypoint=entrypoint, user=user, working_dir=workdir)
     click.echo(import_rootfs(layout, name, file, config, quiet=quiet).name)
+
+
+@command.command(short_help="Build an image from a Dockerfile.")
+@click.argument("context", metavar="DIRECTORY|TAR|URL|-")
+@click.option("-t", "--tag", "tags", multiple=True, metavar="NAME|REFERENCE", help="What to call it [the directory].")
+@click.option("-f", "--file", default="", metavar="FILE|-", help="The Dockerfile [Dockerfile in the context].")
+@click.option("--target", default="", metavar="STAGE", help="Build only what this stage needs [the last].")
+@click.option("--build-arg", "arguments", multiple=True, metavar="NAME[=VALUE]", help="A value for an ARG.")
+@click.option("--build-context", "contexts", multiple=True, metavar="NAME=PLACE", help="Another context, by name.")
+@click.option("--label", "labels", multiple=True, metavar="NAME=VALUE", help="A label of the image.")
+@click.option("--secret", "secrets", multiple=True, metavar="id=ID[,src=FILE|,env=NAME]", help="For RUN --mount.")
+@click.option("--ssh", "agents", multiple=True, metavar="default|ID=SOCKET", help="An agent for RUN --mount.")
+@click.option("--add-host", "hosts", multiple=True, metavar="NAME=ADDRESS", help="A name that each RUN knows.")
+@click.option("--network", type=click.Choice(("default", "host", "none")), default="default", help="Of each RUN.")
+@click.option("--shm-size", default="", metavar="SIZE", help="Of each RUN's /dev/shm [64m].")
+@click.option("--no-cache", is_flag=True, help="Do every step anew.")
+@click.option("--no-cache-filter", multiple=True, metavar="STAGE", help="Do the steps of this stage anew.")
+@click.option("--pull", is_flag=True, help="Ask registries for newer base images.")
+@click.option("--allow", multiple=True, metavar="security.insecure", help="What RUN may ask for.")
+@click.option("--check", is_flag=True, help="Only tell what the checks find in the Dockerfile.")
+@click.option(
+    "--progress", type=click.Choice(("auto", "plain", "json")), default="auto", help="How to tell of steps [auto]."
+)
+@QUIET
+@click.pass_obj
+def build(layout: Layout, /, check: bool, network: str, **options: Any) -> None:
+    """Build an image from a Dockerfile; print its name.
+
+    Steps that were done before, on the same files, are not done again.
+    """
+    from reconciler.cli.image_build import Typed, build_typed, check_typed, tell_findings
+
+    typed = Typed(network="" if network == "default" else network, **options)
+    if check:
+        findings = check_typed(layout, typed)
+        tell_findings(findings, as_json=typed.progress == "json")
+        raise SystemExit(1 if findings else 0)
+    made = build_typed(layout, typed)
+    if typed.progress == "json":
+        import json
+
+        click.echo(json.dumps({"event": "image", "name": made.record.name, "digest": made.record.digest}))
+    else:
+        click.echo(made.record.name)
 
 
 @command.command(short_help="Make an image of what a container has changed.")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import click
 
+from reconciler.build.cache import kept
 from reconciler.cli.disk_usage import read_standing
 from reconciler.cli.image_names import image_named
 from reconciler.cli.quantities import size_text
@@ -50,6 +51,6 @@ def _refuse_used(image: ImageRecord, known: Known) -> None:
 
 
 def standing_layers(layout: Layout) -> frozenset[str]:
-    """Digests of the layers that containers are mounted from, whatever the images say by now."""
+    """Digests of the layers that containers are mounted from, whatever the images say by now; and that builds keep."""
     names = read_standing(layout)
-    return frozenset(digest for digest in list_layers(layout) if layer_path(layout, digest).name in names)
+    return kept(layout).union(digest for digest in list_layers(layout) if layer_path(layout, digest).name in names)

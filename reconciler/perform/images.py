@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from reconciler.actions import Action
+from reconciler.build.cache import kept
 from reconciler.desired import Desired, Observed
 from reconciler.perform.bundles import read_config
 from reconciler.perform.context import Context
@@ -28,8 +29,8 @@ def ensure(context: Context, want: Desired, have: Observed | None, action: Actio
 
 
 def collect_unused(layout: Layout) -> None:
-    """Free the blobs and layers that neither an image nor a container's root stands on. Raises Refused."""
-    collect(layout, set(_standing(layout)))
+    """Free the blobs and layers that no image, no container's root and no build's cache needs. Raises Refused."""
+    collect(layout, kept(layout).union(_standing(layout)))
 
 
 def _standing(layout: Layout) -> Iterator[str]:

@@ -1,0 +1,208 @@
+"""A build from beginning to end: contexts opened, Dockerfile read, bases brought, steps solved, the image written.
+
+The one call of this room for the command line and for `Image.spec.build`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from reconciler.build import run
+from reconciler.build.bases import Base, Bringing, configs_of
+from reconciler.build.cache import trim
+from reconciler.build.configure import variables
+from reconciler.build.contexts import Context, open_context, read_ignore_of, read_inside
+from reconciler.build.elsewhere import IMAGE_PREFIXES, local_directory
+from reconciler.build.fetch import Fetching
+from reconciler.build.graph import BuildGraph, HistoryLine, plan_build
+from reconciler.build.run_mounts import trim_mounts
+from reconciler.build.select import Kind
+from reconciler.build.solve import Solver
+from reconciler.build.steps import Start
+from reconciler.build.wanted import BuildWanted, Tell, silent
+from runtime.images.blobs import BlobStore
+from runtime.images.config import ImageDocument
+from runtime.images.found import add_image
+from runtime.images.leases import Lease
+from runtime.images.limits import Limits
+from runtime.images.making import Making, record_of
+from runtime.images.platforms import Platform
+from runtime.images.progress import Report, ignore
+from runtime.images.record import ImageRecord
+from runtime.images.store import write_image
+from runtime.images.wanted import ImageWanted
+from runtime.layout import Layout
+from schemas.dockerfile.checks import check, refuse_findings
+from schemas.dockerfile.ignore import Ignore
+from schemas.dockerfile.parse import Dockerfile, parse
+from schemas.dockerfile.rules import Finding
+from schemas.errors import Refused
+from schemas.reference import Reference
+
+LARGEST_DOCKERFILE = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """The image, what the checks found, how many steps there were and how many of them had to be done.
+
+    `files`: digests of the files of the build's own context, by path, as far as something took them.
+    """
+
+    record: ImageRecord
+    findings: tuple[Finding, ...]
+    steps: int
+    done: int
+    files: Mapping[str, str] = field(default_factory=dict)
+
+
+def build(
+    layout: Layout, wanted: BuildWanted, tell: Tell = silent, progress: Report = ignore, fingerprint: str = ""
+) -> Made:
+    """Raises Invalid (with every place), Refused, RetryLater; a record that was there stays as it was then."""
+    run.tidy(layout)
+    with ExitStack() as held:
+        lease = held.enter_context(Lease(layout))
+        asked = ImageWanted(wanted.name, build=wanted.contexts[""])
+        making = Making(layout, lease, asked, progress, Limits())
+        fetching = Fetching(layout, making.store, held)
+        bringing = Bringing(layout, lease, wanted.pull, progress)
+        images = {
+            name: bringing.bring(_reference(text))
+            for name, text in wanted.contexts.items()
+            if text.startswith(IMAGE_PREFIXES)
+        }
+        places = {
+            name: local_directory(making, fetching, text)
+            for name, text in wanted.contexts.items()
+            if name not in images
+        }
+        dockerfile, ignored = _read(wanted, places[""])
+        inputs = wanted.inputs()
+        named = {name: text for name, text in wanted.contexts.items() if name}
+        bases = bringing.all_of(dockerfile, inputs, named)
+        findings = _check(dockerfile, wanted, bases, ignored)
+        graph = plan_build(dockerfile, inputs, configs_of(bases), tuple(named), without_cache=wanted.without_cache)
+        contexts = _open(layout, places, graph, ignored, held)
+        solver = Solver(making, wanted, dockerfile, graph, bases, contexts, images, fetching, tell)
+        try:
+            solver.solve()
+        finally:
+            for context in contexts.values():
+                context.remember()
+        record = _write(making, wanted, solver, fingerprint)
+        files = _files(contexts.get(""))
+    trim(layout)
+    trim_mounts(layout)
+    return Made(record, findings, len(graph.steps), solver.worked, files)
+
+
+def _reference(text: str) -> str:
+    name = next(text.removeprefix(prefix) for prefix in IMAGE_PREFIXES if text.startswith(prefix))
+    try:
+        return str(Reference.parse(name))
+    except ValueError as error:
+        raise Refused(str(error), step="read reference") from error
+
+
+def _read(wanted: BuildWanted, context: Path) -> tuple[Dockerfile, Ignore | None]:
+    """Raises Invalid, Refused."""
+    if wanted.text is not None:
+        return parse(wanted.text, wanted.dockerfile), read_ignore_of(context, "")
+    path = Path(wanted.dockerfile)
+    if path.is_absolute():
+        content, own = read_inside(path.parent, path.name, LARGEST_DOCKERFILE), ""
+    else:
+        content, own = read_inside(context, wanted.dockerfile, LARGEST_DOCKERFILE), wanted.dockerfile
+        if content is None and wanted.dockerfile == "Dockerfile":
+            content = read_inside(context, "Containerfile", LARGEST_DOCKERFILE)
+    if content is None:
+        raise Refused(
+            "there is no such Dockerfile", step="build", path=str(context / path), hint="name it with -f FILE"
+        )
+    return parse(content.decode(errors="surrogateescape"), wanted.dockerfile), read_ignore_of(context, own)
+
+
+def _check(
+    dockerfile: Dockerfile, wanted: BuildWanted, bases: Mapping[str, Base], ignored: Ignore | None
+) -> tuple[Finding, ...]:
+    inputs = wanted.inputs()
+    environments = {name: variables(base.found.document.config) for name, base in bases.items()}
+    contexts = tuple(name for name in wanted.contexts if name)
+    found = check(dockerfile, inputs, contexts=contexts, environments=environments, ignore=ignored, only_needed=True)
+    refuse_findings(dockerfile, found, inputs)
+    return found
+
+
+def _open(
+    layout: Layout, places: Mapping[str, Path], graph: BuildGraph, ignored: Ignore | None, held: ExitStack
+) -> dict[str, Context]:
+    """Only contexts that a step takes from are walked."""
+    used = {each.context for step in graph.steps for each in step.inputs if hasattr(each, "context")}
+    used |= {step.work.context for step in graph.steps if isinstance(step.work, Start) and step.work.context}
+    return {
+        name: held.enter_context(open_context(layout, name, path, ignored if not name else read_ignore_of(path, "")))
+        for name, path in places.items()
+        if name in used
+    }
+
+
+def _files(context: Context | None) -> dict[str, str]:
+    if context is None:
+        return {}
+    entries = context.listing.entries
+    return {path: entry.content for path, entry in entries.items() if entry.kind is Kind.FILE and entry.content}
+
+
+def _write(making: Making, wanted: BuildWanted, solver: Solver, fingerprint: str) -> ImageRecord:
+    """Config, manifest and record. Equal outcomes make an equal image."""
+    built = solver.graph.result
+    base = solver.bases[built.base] if built.base else None
+    below = base.layers if base is not None else ()
+    layers = solver.layers(built.tree)
+    blobs = (*(base.blobs if base is not None else ()), *layers[len(below) :])
+    created, history = _history(solver, base, built.history, built.author)
+    config = replace(built.config, labels={**built.config.labels, **wanted.labels})
+    platform = Platform.parse(str(built.platform))
+    document = ImageDocument(config, platform, layers, created, history)
+    tags = wanted.tags or _own_tag(wanted.name)
+    store: BlobStore = making.store
+    record = record_of(making, add_image(store, document, blobs, tags), fingerprint)
+    write_image(making.layout, record)
+    return record
+
+
+def _history(
+    solver: Solver, base: Base | None, lines: tuple[HistoryLine, ...], author: str
+) -> tuple[str, tuple[Mapping[str, object], ...]]:
+    """When the image was made, and its history: each line's time is that of the last layer so far."""
+    epoch = solver.wanted.epoch
+    document = base.found.document if base is not None else None
+    history: list[Mapping[str, object]] = list(document.history if document is not None else ())
+    created = _time(epoch) if epoch is not None else (document.created if document is not None else "")
+    created = created or _time(0)
+    for line in lines:
+        layer = solver.outcomes[line.step].layer if line.step is not None else ""
+        if line.step is not None and epoch is None:
+            created = max(created, _time(solver.outcomes[line.step].created))
+        row: dict[str, object] = {"created": created, "created_by": line.created_by}
+        row |= {"author": author} if author else {}
+        history.append(row if layer else row | {"empty_layer": True})
+    return created, tuple(history)
+
+
+def _time(seconds: float) -> str:
+    text = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds" if seconds % 1 else "seconds")
+    return text.replace("+00:00", "Z")
+
+
+def _own_tag(name: str) -> tuple[str, ...]:
+    """What a manifest may say: `image: NAME`."""
+    try:
+        return (str(Reference.parse(name)),)
+    except ValueError:
+        return ()
