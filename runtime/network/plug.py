@@ -14,12 +14,13 @@ from typing import Any
 
 from runtime.layout import Layout
 from runtime.network import netlink
-from runtime.network.compare import LINK_KINDS
 from runtime.network.links import IFF_UP, Link, find_link, link_index
 from runtime.network.naming import bridge_name, endpoint_mac, port_group
 from runtime.network.records import Driver, EndpointWanted
 from schemas.errors import Refused
 
+LINK_KINDS = {Driver.BRIDGE: "veth", Driver.MACVLAN: "macvlan", Driver.IPVLAN: "ipvlan"}
+"""What the kernel calls the link that a driver gives a container."""
 MODES: dict[Driver, dict[str, int]] = {
     Driver.MACVLAN: {"bridge": 4, "private": 1, "vepa": 2, "passthru": 8},
     Driver.IPVLAN: {"l2": 0, "l3": 1, "l3s": 2},

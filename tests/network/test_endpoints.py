@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 
 from runtime.kernel.namespaces import CLONE_NEWNET, unshare
-from runtime.network.compare import endpoint_differences
 from runtime.network.endpoint import ensure_endpoint, remove_endpoint
 from runtime.network.naming import endpoint_mac
 from runtime.network.network import ensure_network
 from runtime.network.observe import read_endpoints, read_host_links
 from runtime.network.records import Driver, EndpointWanted, Gateway, NetworkWanted, ObservedEndpoint, Protocol
 from schemas.errors import Refused, RetryLater
+from tests.network.differences import endpoint_differences
 from tests.network.world import Machine, World, batch, endpoint, network
 
 pytestmark = pytest.mark.kernel

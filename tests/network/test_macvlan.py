@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from runtime.network.compare import endpoint_differences
 from runtime.network.endpoint import ensure_endpoint
 from runtime.network.network import ensure_network
 from runtime.network.observe import read_endpoints
 from runtime.network.records import Driver, EndpointWanted, NetworkWanted, ObservedEndpoint, Protocol
 from schemas.errors import Refused, RetryLater
+from tests.network.differences import endpoint_differences
 from tests.network.world import IMPATIENCE, PATIENCE, Machine, World, ask, batch, endpoint, network
 
 pytestmark = pytest.mark.kernel

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from runtime.kernel import nftables
-from runtime.network.compare import network_differences
 from runtime.network.firewall.observe import read_firewall
 from runtime.network.firewall.table import ensure_table
 from runtime.network.network import ensure_network, read_network, remove_network
 from runtime.network.observe import read_bridges, read_host_links
 from runtime.network.records import Driver, ObservedNetwork, Pool
 from schemas.errors import Refused
+from tests.network.differences import network_differences
 from tests.network.world import IMPATIENCE, World, batch, network
 
 pytestmark = pytest.mark.kernel

@@ -1,8 +1,4 @@
-"""What differs between a network or an endpoint as wanted and as observed, in words. Pure.
-
-Called by the planner's callers: an empty answer means "leave it alone". The firewall's part is compared by equality
-(`rules_of`, Publication, ServiceBalance).
-"""
+"""What differs between a network or an endpoint as wanted and as observed, in words: nothing where it was ensured."""
 
 from __future__ import annotations
 
@@ -10,6 +6,7 @@ from collections.abc import Iterator
 
 from runtime.layout import Layout
 from runtime.network.naming import bridge_name, endpoint_mac
+from runtime.network.plug import LINK_KINDS
 from runtime.network.records import (
     Driver,
     EndpointWanted,
@@ -19,9 +16,6 @@ from runtime.network.records import (
     Subnet,
 )
 from runtime.network.settings import BRIDGE_BEHIND_RULES, bridge_settings
-
-LINK_KINDS = {Driver.BRIDGE: "veth", Driver.MACVLAN: "macvlan", Driver.IPVLAN: "ipvlan"}
-"""What the kernel calls the link that a driver gives a container."""
 
 
 def network_differences(wanted: NetworkWanted, observed: ObservedNetwork | None) -> tuple[str, ...]:
