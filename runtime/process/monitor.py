@@ -161,15 +161,16 @@ def _clean_up(what: Handover) -> None:
         if not is_replaced(facts.paths, lock):
             cgroup.remove(facts.paths.cgroup, keep_engine=facts.paths.has_launcher)
     wants_hooks = _bid_farewell(facts.farewell)
+    with contextlib.suppress(OSError):
+        if not is_replaced(facts.paths, lock):
+            os.unlink(facts.paths.socket)
+    # a successor need not wait for hooks, which touch nothing that is its; nor for the end of this process, whose memory
+    # is taken down first
+    os.close(lock)
     if wants_hooks and "poststop" in facts.hooks:
         spec = what.read_spec()
         state = hooks.oci_state(facts.paths.name, "stopped", 0, facts.paths.bundle, spec)
         hooks.run_all_hooks(spec, "poststop", state)
-    with contextlib.suppress(OSError):
-        if not is_replaced(facts.paths, lock):
-            os.unlink(facts.paths.socket)
-    # before the end of this process gives it back by itself: its memory is taken down first
-    os.close(lock)
 
 
 def _bid_farewell(text: str) -> bool:
