@@ -26,6 +26,7 @@ from runtime.images.limits import Limits
 from runtime.images.locks import lock
 from runtime.images.record import ImageRecord
 from runtime.images.store import list_images
+from runtime.images.tree import is_whiteout
 from runtime.images.unpack import LayerWanted, ensure_layer
 from runtime.layout import Layout
 from schemas.errors import Refused
@@ -196,9 +197,14 @@ def _metadata_difference(found: os.stat_result, right: os.stat_result, path: byt
         ("time", found.st_mtime_ns, right.st_mtime_ns),
         ("size", found.st_size, right.st_size),
     ):
-        if ours != theirs and not (what == "size" and stat.S_ISDIR(found.st_mode)):
+        if ours != theirs and not _is_incidental(what, found):
             return f"{_shown(path)} has another {what}"
     return None
+
+
+def _is_incidental(what: str, found: os.stat_result) -> bool:
+    """A directory's size is its file system's; a whiteout's time is that of its making, no tar's."""
+    return (what == "size" and stat.S_ISDIR(found.st_mode)) or (what == "time" and is_whiteout(found))
 
 
 def _content_difference(found: int, right: int, path: bytes) -> str | None:
