@@ -121,7 +121,7 @@ def _lines(found: Why) -> Iterator[str]:
     asked = found.owner.seen if found.owner is not None else seen
     if asked.entry is not None:
         whose = f"{asked.key} at " if asked is not seen else ""
-        yield f"  asked for by {whose}{origin_text(asked)}, set {asked.entry.set}, generation {asked.entry.generation}"
+        yield f"  asked for by {whose}{origin_text(asked)}, generation {asked.entry.generation}"
     else:
         yield "  asked for by no manifest"
     if found.pinned:

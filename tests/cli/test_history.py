@@ -120,7 +120,7 @@ def test_why_tells_requests_and_deeds_in_their_order(engine: Engine) -> None:
     said = engine.ok("why", "container/web")
     texts = [line for line in said.lines if line.startswith("  ")]
     assert said.lines[0].startswith("Container/web is Healthy: running")
-    assert "asked for by site.yaml:1" in texts[0] and "set site, generation 3" in texts[0]
+    assert "asked for by site.yaml:1 (set site), generation 3" in texts[0]
     order = [
         "revision 2 (apply) asked for it at site.yaml:1",
         "Created: ",
