@@ -23,6 +23,8 @@ MOST_OUTPUT = 32 << 20
 """Bytes of one answer."""
 MOST_FILE = 1 << 30
 """Bytes of one file that git writes: a pack larger than that ends the fetch."""
+DRAIN = 1.0
+"""Seconds for what an ended git had written."""
 LONGEST_COMPLAINT = 400
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 SETTINGS = {
@@ -75,15 +77,18 @@ class Git:
             cwd=self.home,
             start_new_session=True,
         )
+        streams = (process.stdout, process.stderr)
+        readers = [asyncio.ensure_future(_read(stream, MOST_OUTPUT, step)) for stream in streams]
         try:
             async with asyncio.timeout(timeout):
-                output, complaint = await asyncio.gather(
-                    _read(process.stdout, MOST_OUTPUT, step), _read(process.stderr, MOST_OUTPUT, step)
-                )
+                output, complaint = await asyncio.gather(*readers)
                 status = await process.wait()
         except TimeoutError as error:
             raise RetryLater(f"git took longer than {timeout:g} s", step=step, hint="raise timeout:") from error
         finally:
+            for reader in readers:
+                reader.cancel()
+            await asyncio.gather(*readers, return_exceptions=True)
             await _end(process)
         if status:
             raise failure(complaint, status, step)
@@ -104,6 +109,16 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     """Nothing that git started is left: it is the leader of a group of its own."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
+    # asyncio does not see the end of a process before that of its pipes, nor that of a pipe nobody reads
+    with suppress(TimeoutError):
+        async with asyncio.timeout(DRAIN):
+            for stream in (process.stdout, process.stderr):
+                while stream is not None and await stream.read(1 << 16):
+                    continue
+            await process.wait()
+            return
+    # a program that left the group holds the pipe
+    process._transport.close()  # type: ignore[attr-defined]
     await process.wait()
 
 

@@ -74,8 +74,18 @@ def _compile(text: str, name: str) -> None:
         raise Refused(f"has a pattern that cannot be read: {error}", step=STEP, path=name) from error
 
 
-def unflatten(flat: Mapping[str, str]) -> dict[str, Any]:
-    """Metadata of a file that knows no nesting: `age__list_0__map_enc` is `enc` of the first of `age`."""
+def unflatten(flat: Mapping[str, str], name: str) -> dict[str, Any]:
+    """Metadata of a file that knows no nesting: `age__list_0__map_enc` is `enc` of the first of `age`.
+
+    Raises Refused for what contradicts itself.
+    """
+    try:
+        return _unflatten(flat)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise Refused("has notes of SOPS that cannot be read", step=STEP, path=name) from error
+
+
+def _unflatten(flat: Mapping[str, str]) -> dict[str, Any]:
     nested: dict[str | int, Any] = {}
     for name, value in flat.items():
         steps = list(_steps(name))

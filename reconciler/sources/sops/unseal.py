@@ -36,6 +36,14 @@ def unseal_texts(texts: Sequence[Text], keys: Keys) -> tuple[tuple[Text, ...], f
 
 def unseal_file(name: str, content: bytes, keys: Keys) -> bytes:
     """The content of a file in any of SOPS's forms. Raises Invalid, Refused."""
+    opened = _unseal(name, content, keys)
+    if any(MARK in line and not line.lstrip().startswith("#") for line in opened.decode(errors="replace").splitlines()):
+        message = "holds encrypted values, but not all of SOPS's notes"
+        raise Refused(message, step=STEP, path=name, hint="encrypt the file with sops")
+    return opened
+
+
+def _unseal(name: str, content: bytes, keys: Keys) -> bytes:
     if re.search(rb"(?m)^sops_mac=", content):
         return _unseal_dotenv(name, content, keys)
     text = _decode(name, content)
@@ -139,7 +147,7 @@ def _unseal_dotenv(name: str, content: bytes, keys: Keys) -> bytes:
     lines = _decode(name, content).splitlines()
     pairs = [line.partition("=")[::2] for line in lines if line and not line.startswith("#")]
     notes = {key.removeprefix(_FLAT_NOTE): value for key, value in pairs if key.startswith(_FLAT_NOTE)}
-    metadata = read_metadata(unflatten(notes), name)
+    metadata = read_metadata(unflatten(notes, name), name)
     key = open_data_key(metadata.copies, keys, name)
     leaves = [
         Leaf((variable,), value.replace("\\n", "\n"), "str", number, number)
