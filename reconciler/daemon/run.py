@@ -26,10 +26,12 @@ from reconciler.daemon.settings import Settings
 from reconciler.daemon.single import only_daemon
 from reconciler.daemon.worker import Worker
 from reconciler.engine import Engine, open_engine
+from reconciler.freeing import Marks
 from reconciler.lock import is_held_here
 from reconciler.loop.loop import Loop, told
 from reconciler.loop.settings import LoopSettings
 from reconciler.loop.wanted import data_version
+from reconciler.perform.freeing import free
 from reconciler.sources.applying import apply_offer
 from reconciler.sources.followed import Followed
 from reconciler.sources.follower import Applied
@@ -38,7 +40,7 @@ from reconciler.sources.roster import Roster
 from reconciler.sources.setting import read_source
 from reconciler.sources.status import SourceStatus, State
 from runtime.layout import Layout
-from schemas.errors import Refused
+from schemas.errors import Refused, TrimtabError
 
 STATUS = "keeping the machine as declared"
 STORE_SECONDS = 0.5
@@ -93,7 +95,7 @@ class Daemon:
             stack.callback(self._worker.close)
             heard = await listen(stack, self._served, self._settings)
             self._hear_signals()
-            for work in (self._keep(), self._follow(), self._watch_store(), _feed_watchdog()):
+            for work in (self._keep(), self._follow(), self._watch_store(), self._collect(), _feed_watchdog()):
                 stack.push_async_callback(_end, asyncio.ensure_future(work))
             LOG.info("ready", pid=os.getpid(), root=str(self._layout.root), listen=heard)
             notify.ready(STATUS)
@@ -138,6 +140,19 @@ class Daemon:
             except Exception as error:
                 LOG.error("following sources failed and begins again", exc_info=error)
                 await asyncio.sleep(1.0)
+
+    async def _collect(self) -> None:
+        """Images that nobody uses, when the disk fills."""
+        while True:
+            await asyncio.sleep(self._settings.collect_every)
+            marks = Marks(self._settings.collect_above, self._settings.collect_until, self._settings.collect_age)
+            try:
+                found = await self._worker.write(free, self._engine, marks)
+            except (TrimtabError, OSError) as error:
+                LOG.warning("nothing was collected", error=str(error))
+                continue
+            if found is not None:
+                LOG.info("collected", bytes=found.bytes, blobs=len(found.blobs), layers=len(found.layers))
 
     async def _watch_store(self) -> None:
         """Whether somebody else has applied something: a Source object may be among it."""

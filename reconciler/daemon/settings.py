@@ -43,9 +43,13 @@ class Settings(BaseSettings):
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     insecure_tcp: bool = Field(False, description="Let tcp:// be plain, on loopback alone.")
+    collect_every: float = Field(300.0, ge=1, description="Whether the disk is full is looked at that often.")
+    collect_above: float = Field(0.85, gt=0, le=1, description="Full to this share, images that nobody uses go,")
+    collect_until: float = Field(0.80, ge=0, le=1, description="the oldest first, until it is full to this share,")
+    collect_age: float = Field(120.0, ge=0, description="none that is younger than this.")
     stop_timeout: float = Field(30.0, ge=0, description="At the end, actions under way are waited for that long.")
 
-    @field_validator("resync", "poll", "debounce", "stop_timeout", mode="before")
+    @field_validator("resync", "poll", "debounce", "collect_every", "collect_age", "stop_timeout", mode="before")
     @classmethod
     def _seconds(cls, value: Any) -> Any:
         return read_seconds(value) if isinstance(value, str) else value

@@ -30,10 +30,10 @@ def ensure(context: Context, want: Desired, have: Observed | None, action: Actio
 
 def collect_unused(layout: Layout) -> None:
     """Free the blobs and layers that no image, no container's root and no build's cache needs. Raises Refused."""
-    collect(layout, kept(layout).union(_standing(layout)))
+    collect(layout, kept(layout).union(standing_layers(layout)))
 
 
-def _standing(layout: Layout) -> Iterator[str]:
+def standing_layers(layout: Layout) -> Iterator[str]:
     """The diffID of every layer that a bundle names: a container keeps its root when its image goes."""
     for bundle in (layout.root / "containers").glob("*"):
         made = read_config(bundle) or {}
