@@ -34,7 +34,7 @@ class Context:
     scanned: Scan
     memory: Path
     scanned_at_ns: int
-    known: dict[str, tuple[int, int, int, str]] = field(default_factory=dict)
+    known: dict[str, tuple[Signature, str]] = field(default_factory=dict)
 
     @property
     def top(self) -> int:
@@ -61,7 +61,7 @@ class Context:
     def remember(self) -> None:
         """Keep the digests known by now for the next build. Forgetting them is no harm, so no error is told."""
         known = {
-            path: (*signature, entry.content)
+            path: (signature, entry.content)
             for path, signature in self.signatures.items()
             if (entry := self.listing.entries[path]).content and signature[1] < self.scanned_at_ns - SETTLED_NS
         }
@@ -70,7 +70,7 @@ class Context:
         temporary = self.memory.with_name(f"{self.memory.name}.{os.getpid()}.new")
         with suppress(OSError):
             self.memory.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(json.dumps(known))
+            temporary.write_text(json.dumps({path: (*row, content) for path, (row, content) in known.items()}))
             temporary.rename(self.memory)
 
 
@@ -146,11 +146,11 @@ def _key(path: Path, ignore: Ignore | None) -> str:
     return hashlib.sha256(os.fsencode(path.absolute())).hexdigest()[:32]
 
 
-def _recall(memory: Path) -> dict[str, tuple[int, int, int, str]]:
+def _recall(memory: Path) -> dict[str, tuple[Signature, str]]:
     try:
         found = json.loads(memory.read_bytes())
-        return {path: (row[0], row[1], row[2], row[3]) for path, row in found.items()}
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return {path: ((inode, changed, size), digest) for path, (inode, changed, size, digest) in found.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
         return {}
 
 

@@ -26,7 +26,7 @@ _WILD = frozenset("*?[\\")
 
 Signature = tuple[int, int, int]
 """Inode, change time in nanoseconds, size in bytes: no tool sets a change time back."""
-Remembered = Mapping[str, tuple[int, int, int, str]]
+Remembered = Mapping[str, tuple[Signature, str]]
 """A path's signature, and the digest its file had then."""
 
 
@@ -71,14 +71,19 @@ class _Walk:
         return kept
 
     def _one(self, fd: int, each: os.DirEntry[str], path: str, depth: int) -> bool:
-        ignored = self.ignore is not None and self.ignore.matches(path)
         is_directory = each.is_dir(follow_symlinks=False)
-        if ignored and (not is_directory or (self.ignore is not None and self.ignore.prunes(path))):
+        ignore = self.ignore
+        ignored = ignore is not None and ignore.matches(path)
+        if ignored and (not is_directory or (ignore is not None and ignore.prunes(path))):
             return False
         try:
             if is_directory:
                 return self._below(fd, each.name, path, ignored=ignored, depth=depth)
-            self._leaf(fd, each, path)
+            found = each.stat(follow_symlinks=False)
+            if stat.S_ISREG(found.st_mode):
+                self._file(path, found)
+            else:
+                self._other(fd, each.name, path, found)
         except FileNotFoundError:  # it went while we looked
             return False
         return True
@@ -96,13 +101,10 @@ class _Walk:
             os.close(inner)
         return kept or not ignored
 
-    def _leaf(self, fd: int, each: os.DirEntry[str], path: str) -> None:
-        found = each.stat(follow_symlinks=False)
+    def _other(self, fd: int, name: str, path: str, found: os.stat_result) -> None:
         mode = found.st_mode
-        if stat.S_ISREG(mode):
-            self._file(path, found)
-        elif stat.S_ISLNK(mode):
-            self.entries[path] = self._entry(Kind.SYMLINK, found, os.readlink(each.name, dir_fd=fd))
+        if stat.S_ISLNK(mode):
+            self.entries[path] = self._entry(Kind.SYMLINK, found, os.readlink(name, dir_fd=fd))
         elif not stat.S_ISSOCK(mode):
             kind = "c" if stat.S_ISCHR(mode) else "b" if stat.S_ISBLK(mode) else "p"
             self.entries[path] = self._entry(Kind.OTHER, found, f"{kind} {found.st_rdev}")
@@ -111,7 +113,7 @@ class _Walk:
         signature = (found.st_ino, found.st_ctime_ns, found.st_size)
         self.signatures[path] = signature
         known = self.remembered.get(path)
-        digest = known[3] if known is not None and known[0:3] == signature else ""
+        digest = known[1] if known is not None and known[0] == signature else ""
         self.entries[path] = self._entry(Kind.FILE, found, digest)
 
     def _entry(self, kind: Kind, found: os.stat_result, content: str = "") -> Entry:

@@ -57,11 +57,11 @@ class Listing:
 
     def below(self, directory: str) -> Iterator[str]:
         """The paths below a directory, those above before those in them."""
-        prefix = "" if directory == TOP else f"{directory}/"
-        for at in range(bisect_left(self.names, prefix), len(self.names)):
-            if not self.names[at].startswith(prefix):
-                break
-            yield self.names[at]
+        if directory == TOP:
+            return iter(self.names)
+        # "0" is what follows "/" in the order of names
+        first, last = bisect_left(self.names, f"{directory}/"), bisect_left(self.names, f"{directory}0")
+        return iter(self.names[first:last])
 
     def follow(self, path: str) -> str | None:
         """The path with every symbolic link on it followed inside the tree; None if it leads nowhere."""
@@ -122,14 +122,14 @@ def select(
 
 def digest(listing: Listing, selection: Sequence[Taken]) -> str:
     """`sha256:…` of what was selected: the same for the same files under the same names."""
-    hashed = hashlib.sha256()
+    entries = listing.entries
+    rows: list[object] = []
     for taken in selection:
-        hashed.update(json.dumps([taken.is_directory, len(taken.members)]).encode())
+        rows.append([taken.is_directory, len(taken.members)])
         for name, path in (("", taken.top), *taken.members):
-            entry = listing.entries[path]
-            row = [name, entry.kind.value, entry.mode, entry.content, entry.uid, entry.gid]
-            hashed.update(json.dumps(row).encode())
-    return f"sha256:{hashed.hexdigest()}"
+            entry = entries[path]
+            rows.append([name, entry.kind, entry.mode, entry.content, entry.uid, entry.gid])
+    return f"sha256:{hashlib.sha256(json.dumps(rows).encode()).hexdigest()}"
 
 
 def _matched(listing: Listing, path: str, ignore: Ignore | None) -> Iterator[Taken]:
@@ -153,8 +153,11 @@ def _names(listing: Listing, path: str) -> list[str]:
 
 
 def _members(listing: Listing, directory: str, ignore: Ignore | None) -> Iterator[str]:
+    if ignore is None:
+        yield from listing.below(directory)
+        return
     for path in listing.below(directory):
-        if ignore is None or not ignore.matches(_relative(path, directory)):
+        if not ignore.matches(_relative(path, directory)):
             yield path
 
 
