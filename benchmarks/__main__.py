@@ -31,6 +31,7 @@ ROWS = {
     "pull": "pull_image",
     "logs": "log_output",
     "commands": "command_line",
+    "repairs": "repairs",
     "daemon": "daemon_commands",
 }
 """What `--only` takes -> the module below `benchmarks.rows` that measures it (`fleet`: the rows apply and delete)."""

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from benchmarks.ground import Ground, run
 from reconciler.apply import Outcome
-from reconciler.cli.apply_command import PARALLEL
 from reconciler.engine import Engine, open_engine
 from reconciler.prune import NO_PRUNING, Pruning
 from reconciler.reconcile import Asked, carry_out, prepare
@@ -21,6 +20,8 @@ from runtime.network.dns.process import stop_dns
 from runtime.process import client
 from schemas.load import Text, load
 
+PARALLEL = 2 * (os.cpu_count() or 1)
+"""Actions at once: what commands take by themselves."""
 EVERYTHING = Pruning(enabled=True, allow_empty=True)
 
 

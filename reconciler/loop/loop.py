@@ -12,6 +12,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from reconciler.actions import Action, Verb
 from reconciler.apply import Outcome, Result, Stop, never
@@ -28,6 +29,7 @@ from reconciler.loop.standings import Standings
 from reconciler.loop.wanted import Wanted, changed, data_version, read_wanted
 from reconciler.loop.watch_firewall import OwnThreads
 from reconciler.loop.watching import Watching
+from reconciler.observe.containers import init_word
 from reconciler.restart import Restarts
 from reconciler.steering import Steering
 from schemas.errors import TrimtabError
@@ -64,6 +66,7 @@ class Loop:
         self._stale = True
         self._fault: BaseException | None = None
         self._ending = False
+        self._followed: dict[Key, str] = {}
         self._blocked: set[Key] = set()
         """To be looked at once any pass has ended: what they stand on was in somebody else's hands."""
         self._wake: asyncio.Event = asyncio.Event()
@@ -125,11 +128,13 @@ class Loop:
 
     def _begin_anew(self) -> None:
         self._fault, self._ending, self._stale = None, False, True
+        self._followed = {}
 
     async def _resync(self) -> None:
         while True:
             await asyncio.sleep(self.settings.resync)
-            self._stale = True
+            # a set that could not be resolved may be by now; of the others the store would tell
+            self._stale = self._stale or bool(self.wanted.faults)
             self.mark_all("resync")
 
     async def _watch_store(self) -> None:
@@ -151,7 +156,9 @@ class Loop:
         self._heed_steering(before)
         if not before.desired:
             self.memory.restarts = {name: Restarts(count) for name, count in self.wanted.restarts.items()}
-        for key in changed(before, self.wanted):
+        fresh = changed(before, self.wanted)
+        self.wanted = replace(self.wanted, fresh=frozenset(fresh))
+        for key in fresh:
             if before.desired:
                 self.memory.forget(key)
             self._dirty.mark([key], "it is wanted differently" if before.desired else "the loop started")
@@ -214,7 +221,15 @@ class Loop:
         steering = Steering("", settings.self_heal, settings.window)
         stop = self._stops
         return Passing(
-            self._engine, self.memory, self._claims, self._threads, settings.parallel, steering, _unwatched, stop
+            self._engine,
+            self.memory,
+            self._claims,
+            self._threads,
+            settings.parallel,
+            steering,
+            _unwatched,
+            stop,
+            self._followed,
         )
 
     def _stops(self) -> bool:
@@ -234,6 +249,7 @@ class Loop:
         self._take_in(passed, due)
         self._tell("passed", {"set": name, "seconds": time.monotonic() - begun, **_drifted(passed)})
         watching.follow(passed.living)
+        self._followed |= {each.key: init_word(each.process) for each in passed.living}
         self._health.follow(passed.living)
         if passed.outcomes:
             watching.look_again()

@@ -71,13 +71,16 @@ class Passing:
     steering: Steering
     watch: Watch
     stop: Stop = never
+    followed: Mapping[Key, str] = field(default_factory=dict)
+    """Containers whose process is known already, and which one it is: there is nothing new to be told of them."""
 
 
 def pass_over(passing: Passing, wanted: Wanted, set_name: str, keys: Collection[Key], urged: Urged = NOTHING) -> Passed:
     """Bring the keys of one set in line. Raises what the observation raises."""
     passed = _act(passing, wanted, wanted.intents[set_name], keys, urged)
     touched = {outcome.action.key for outcome in passed.outcomes}
-    return replace(passed, living=_living(passing.engine, wanted.intents[set_name], touched | set(keys)))
+    strange = {key for key in keys if _is_strange(passing, wanted, passed.part, key)}
+    return replace(passed, living=_living(passing.engine, wanted.intents[set_name], touched | strange))
 
 
 def _act(passing: Passing, wanted: Wanted, intent: Intent, keys: Iterable[Key], urged: Urged) -> Passed:
@@ -105,6 +108,13 @@ def _carry_out(passing: Passing, part: Part, busy: frozenset[Key]) -> list[Outco
     free = replace(part, plan=without(part.plan, busy)) if busy else part
     outcomes = carry_out_part(passing.engine, free, passing.watch, passing.parallel, passing.stop, passing.threads.note)
     return [each for each in outcomes if each.result is not Result.UNCHANGED]
+
+
+def _is_strange(passing: Passing, wanted: Wanted, part: Part, key: Key) -> bool:
+    """Whether its process is another one than the one that is followed, or its manifest may have changed."""
+    have = part.observed.get(key)
+    known = passing.followed.get(key)
+    return have is None or known is None or known != have.facts.get("init") or key in wanted.fresh
 
 
 def _held(passing: Passing, wanted: Wanted, intent: Intent, actions: Iterable[Action]) -> dict[Key, str]:

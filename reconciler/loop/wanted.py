@@ -35,6 +35,8 @@ class Wanted:
     """In a row, by container, as they were stored last."""
     leases: Leases | None = None
     """To be recorded before anything is made; None where they stand recorded."""
+    fresh: frozenset[Key] = frozenset()
+    """What is wanted otherwise than before it was read this time."""
     version: int = -1
     """Of the store when it was read (pragma data_version)."""
     asked: int = -1

@@ -1,0 +1,188 @@
+"""Repairs by the loop: from the deed to the repaired state, as somebody outside sees it.
+
+Docker's own first delay before it starts a container again is 100 ms; it repairs nothing else of these. Each deed is
+done to a container with a network, a published port, a limit and a volume, among others that are left alone.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+
+from benchmarks.engine import Ours, container, network, own_engine
+from benchmarks.ground import Ground
+from benchmarks.looped import Looped, looped
+from benchmarks.records import OURS, Row, Series, Target
+from benchmarks.timing import tell
+from runtime.kernel import cgroup
+from runtime.network.dns.process import read_dns
+from runtime.network.firewall.observe import read_firewall
+from runtime.network.network import read_network
+from runtime.process import client
+
+COMMAND = ("sleep", "1000000")
+MANY, FEW = 1000, 10
+LOOK_SECONDS, GIVE_UP_SECONDS = 0.0005, 20.0
+IDLE_SECONDS = 65.0
+"""One resync and a little."""
+POLICY = "restart_policy: {delay: 0s}"
+"""So that each deed meets the first restart of its row."""
+VOLUME = """---
+apiVersion: trimtab/v1
+kind: Volume
+metadata: {name: rd}
+spec: {driver_opts: {type: tmpfs, device: tmpfs}}
+"""
+
+Deed = Callable[[], Callable[[], bool]]
+"""Does it; what is returned tells whether it is repaired."""
+
+
+def measure(ground: Ground, rounds: int) -> list[Row]:
+    with own_engine(ground) as ours:
+        text = network("rn") + VOLUME
+        text += container("plain", COMMAND, "networks: [rn]", "restart: always", POLICY, "stop_signal: SIGKILL")
+        text += container(
+            *("db", COMMAND, "networks: [rn]", "restart: always", POLICY, "stop_signal: SIGKILL"),
+            *("ports: ['18099:80']", "volumes: ['rd:/data']"),
+        )
+        ours.apply(text, "repairs")
+        with looped(ours.layout) as loop:
+            rows = [row(ours, loop, name, limit, deed, rounds) for name, limit, deed in deeds(ours)]
+        ours.delete("repairs")
+        return [*rows, *idle(ours, rounds)]
+
+
+def row(ours: Ours, loop: Looped, name: str, limit: float, deed: Deed, rounds: int) -> Row:
+    tell(f"  {name}")
+    values = tuple(once(loop, deed) for _ in range(max(5, rounds)))
+    return Row("repairs", f"repaired: {name}", "ms", (Series(OURS, values),), (Target(limit),))
+
+
+def once(loop: Looped, deed: Deed) -> float:
+    begun = time.perf_counter()
+    repaired = deed()
+    while not repaired():
+        if time.perf_counter() - begun > GIVE_UP_SECONDS:
+            raise RuntimeError("it was not repaired")
+        time.sleep(LOOK_SECONDS)
+    taken = (time.perf_counter() - begun) * 1000
+    loop.settle()
+    time.sleep(0.05)
+    return taken
+
+
+def deeds(ours: Ours) -> Iterator[tuple[str, float, Deed]]:
+    """Name, target in milliseconds, deed."""
+    layout = ours.layout
+    bridge = layout.link("b", "rn")
+    found = read_network(layout, "rn")
+    assert found is not None
+    gateway = str(next(iter(found.addresses)))
+    inside = "nsenter -t {} -n ip addr flush dev eth0"
+
+    def pid(name: str) -> int | None:
+        process = client.read_process(layout, name)
+        return process.pid if process is not None and process.phase.value == "running" else None
+
+    def kill(name: str) -> Callable[[], bool]:
+        old = pid(name)
+        assert old is not None
+        os.kill(old, signal.SIGKILL)
+        return lambda: pid(name) not in (old, None)
+
+    def has_gateway() -> bool:
+        now = read_network(layout, "rn")
+        return now is not None and now.up and gateway in {str(address) for address in now.addresses}
+
+    def has_rules() -> bool:
+        firewall = read_firewall(layout)
+        return firewall.whole and "rn" in firewall.networks and any(p.container == "db" for p in firewall.publications)
+
+    def shell(command: str, repaired: Callable[[], bool]) -> Callable[[], bool]:
+        subprocess.run(command.split(), check=True, capture_output=True)
+        return repaired
+
+    def has_address() -> bool:
+        text = subprocess.run(
+            ["nsenter", "-t", str(pid("plain")), "-n", "ip", "-o", "-4", "addr", "show", "eth0"],
+            capture_output=True,
+            text=True,
+            check=False,
+        ).stdout
+        return "inet " in text
+
+    def edit_limit() -> Callable[[], bool]:
+        path = layout.cgroup("db")
+        cgroup.write_limits(path, {"memory": {"limit": 32 << 20}})
+        return lambda: cgroup.read_limits(path)["memory"]["limit"] == 64 << 20
+
+    def unmount() -> Callable[[], bool]:
+        old = pid("db")
+        point = layout.volumes / "rd/_data"
+        subprocess.run(["umount", "-l", str(point)], check=True)
+        return lambda: point.is_mount() and pid("db") not in (old, None)
+
+    def end_dns() -> Callable[[], bool]:
+        old = read_dns(layout).pid
+        assert old is not None
+        os.kill(old, signal.SIGKILL)
+        return lambda: read_dns(layout).pid not in (old, None)
+
+    yield "init killed, restart: always", 25, lambda: kill("plain")
+    yield "the same with a published port, a volume, a limit", 25, lambda: kill("db")
+    yield "bridge deleted", 50, lambda: shell(f"ip link del {bridge}", has_gateway)
+    yield "gateway's address deleted", 50, lambda: shell(f"ip addr del {gateway} dev {bridge}", has_gateway)
+    yield "address inside deleted", 50, lambda: shell(inside.format(pid("plain")), has_address)
+    yield "nft flush ruleset", 50, lambda: shell("nft flush ruleset", has_rules)
+    yield "memory limit edited", 1000, edit_limit
+    yield "volume unmounted", 1000, unmount
+    yield "DNS server killed", 1000, end_dns
+
+
+def idle(ours: Ours, rounds: int) -> list[Row]:
+    """What an event costs beside ten containers and beside a thousand, and what the loop uses of a core meanwhile."""
+    costs: list[Series] = []
+    share = 0.0
+    for number in (FEW, MANY):
+        tell(f"  {number} containers")
+        common = ("network_mode: none", "restart: always", POLICY, "stop_signal: SIGKILL")
+        ours.apply("".join(container(f"many{count}", COMMAND, *common) for count in range(number)), "many")
+        with looped(ours.layout) as loop:
+            values = tuple(event(ours, loop) for _ in range(3 * rounds))
+            costs.append(Series(f"beside {number}", values))
+            if number == MANY:
+                share = idle_share()
+        ours.delete("many")
+    return [
+        Row(
+            *("repairs", "an event (a process killed): CPU time of the loop's process", "ms", tuple(costs)),
+            (Target(1.25, f"beside {FEW}", tool=f"beside {MANY}"),),
+        ),
+        Row("repairs", f"idle beside {MANY} containers", "% of a core", (Series(OURS, (share,)),), (Target(2.0),)),
+    ]
+
+
+def event(ours: Ours, loop: Looped) -> float:
+    process = client.read_process(ours.layout, "many0")
+    assert process is not None
+    begun = time.process_time()
+    os.kill(process.pid, signal.SIGKILL)
+    deadline = time.monotonic() + GIVE_UP_SECONDS
+    while time.monotonic() < deadline:
+        now = client.read_process(ours.layout, "many0")
+        if now is not None and now.phase.value == "running" and now.pid != process.pid:
+            break
+        time.sleep(0.01)
+    loop.settle()
+    return (time.process_time() - begun) * 1000
+
+
+def idle_share() -> float:
+    time.sleep(2.0)
+    begun, used = time.monotonic(), time.process_time()
+    time.sleep(IDLE_SECONDS)
+    return (time.process_time() - used) / (time.monotonic() - begun) * 100
