@@ -143,10 +143,11 @@ class Follower:
                 self._tell(State.STALLED, last.message if last is not None else "")
 
     def _is_pinned(self, pin: Pin, revision: Revision) -> bool:
-        """Whether this is what was rolled back from. A directory changes without a commit."""
-        if self.followed.spec.git is not None:
-            return pin.commit == short(revision.commit)
-        return self.memory.last is not None and self.memory.last.revision == revision.id
+        """Whether this is what was rolled back from: what was tried last, or the commit that the pin names. A directory
+        changes without a commit."""
+        if self.memory.last is not None and self.memory.last.revision == revision.id:
+            return True
+        return self.followed.spec.git is not None and pin.commit == short(revision.commit)
 
     async def _try(self, revision: Revision, *, unpin: bool) -> None:
         self._tell(State.APPLYING, "")
