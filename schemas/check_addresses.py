@@ -16,7 +16,7 @@ from schemas.container import ContainerTemplate
 from schemas.envelope import Declared
 from schemas.errors import Problem
 from schemas.field_path import Path
-from schemas.network import NetworkSpec, Pool
+from schemas.network import NetworkSpec, Pool, has_own_macs
 
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 Subnet: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -48,7 +48,9 @@ def address_problems(objects: Collection[Declared], others: Collection[Declared]
         if earlier is not fixed:
             where = f"{earlier.declared.key} at {earlier.declared.place(earlier.path)}"
             yield fixed.declared.problem(fixed.path, f"{fixed.text} is already that of {where}", "write another")
-        if fixed.field != "mac_address":
+        if fixed.field == "mac_address":
+            yield from _shared(fixed, networks)
+        else:
             yield from _misplaced(fixed, networks)
     yield from _overlaps(objects, others)
 
@@ -65,6 +67,14 @@ def _fixed_of(declared: Declared, network: str, attachment: Attachment) -> Itera
         text = getattr(attachment, field)
         if text is not None:
             yield Fixed(declared, network, field, text)
+
+
+def _shared(fixed: Fixed, networks: Mapping[str, NetworkSpec]) -> Iterator[Problem]:
+    """A hardware address on a network whose links have their parent's."""
+    spec = networks.get(fixed.network)
+    if spec is not None and not has_own_macs(spec):
+        message = f"links of the network {fixed.network} have the hardware address of its parent"
+        yield fixed.declared.problem(fixed.path, message, "leave it out")
 
 
 def _misplaced(fixed: Fixed, networks: Mapping[str, NetworkSpec]) -> Iterator[Problem]:

@@ -173,3 +173,9 @@ def overlaps(spec: NetworkSpec) -> list[Fault]:
             if subnet and earlier and subnet.version == earlier.version and subnet.overlaps(earlier):
                 faults.append((("ipam", "config", index, "subnet"), f"overlaps {earlier}; write another"))
     return faults
+
+
+def has_own_macs(spec: NetworkSpec) -> bool:
+    """Whether its containers' links have hardware addresses of their own: those of ipvlan, and of macvlan in the mode
+    passthru, have their parent's."""
+    return spec.driver != "ipvlan" and spec.driver_opts.mode != "passthru"

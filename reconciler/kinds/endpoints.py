@@ -10,7 +10,7 @@ from typing import Any
 from reconciler.addresses import Pool, mac_of
 from schemas.attachment import Attachment
 from schemas.container import ContainerTemplate
-from schemas.network import NetworkSpec
+from schemas.network import NetworkSpec, has_own_macs
 
 Families = Mapping[int, str]
 """Address family -> address with prefix, as `10.0.0.2/24`."""
@@ -49,7 +49,7 @@ def ways_out(spec: ContainerTemplate, joined: Sequence[Joined]) -> dict[int, Joi
 
 
 def endpoint_facts(spec: ContainerTemplate, joined: Sequence[Joined]) -> dict[str, Any]:
-    """Network -> interface, mac, addresses, gateways."""
+    """Network -> interface, mac where it has one of its own, addresses, gateways."""
     out = ways_out(spec, joined)
     return {
         each.name: _endpoint(each, _attachment(spec, each.name), [f for f, by in out.items() if by is each])
@@ -67,10 +67,11 @@ def _endpoint(joined: Joined, attachment: Attachment, families: Sequence[int]) -
     found: dict[str, Any] = {
         "attached": True,
         "interface": joined.interface,
-        "mac": attachment.mac_address or mac_of(first),
         "addresses": sorted([*joined.given.values(), *map(_further, attachment.link_local_ips)]),
         "gateways": [joined.gateway(family) for family in sorted(families)],
     }
+    if has_own_macs(joined.spec):
+        found["mac"] = attachment.mac_address or mac_of(first)
     if joined.spec.driver_opts.mtu is not None:
         found["mtu"] = joined.spec.driver_opts.mtu
     return found

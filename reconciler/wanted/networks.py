@@ -51,7 +51,7 @@ def endpoint_wanted(
         network=network,
         container=container,
         interface=facts["interface"],
-        mac=facts["mac"],
+        mac=facts.get("mac", ""),
         addresses=tuple(ipaddress.ip_interface(address) for address in facts["addresses"]),
         gateways=tuple(Gateway(ipaddress.ip_address(address)) for address in facts["gateways"]),
         mtu=network.mtu,

@@ -26,7 +26,7 @@ from runtime.network.changes import (
 )
 from runtime.network.links import IFF_UP, Link, find_link
 from runtime.network.namespace import inside, namespace_of
-from runtime.network.naming import endpoint_mac
+from runtime.network.naming import endpoint_mac, has_own_mac
 from runtime.network.plug import create_link, endpoint_mtu, is_attached, lower_link, wait_until_up
 from runtime.network.records import Driver, EndpointWanted, Gateway
 from runtime.network.settings import endpoint_settings
@@ -129,7 +129,7 @@ def _configure_old(opened: socket.socket, wanted: EndpointWanted, link: Link) ->
 
 def _corrections(wanted: EndpointWanted, link: Link) -> Iterator[netlink.Request]:
     attributes: dict[str, str | int] = {}
-    if link.mac != endpoint_mac(wanted):
+    if has_own_mac(wanted) and link.mac != endpoint_mac(wanted):
         attributes["IFLA_ADDRESS"] = endpoint_mac(wanted)
     mtu = endpoint_mtu(wanted)
     if mtu is not None and link.mtu != mtu:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from runtime.layout import Layout
-from runtime.network.records import EndpointWanted, NetworkWanted
+from runtime.network.records import Driver, EndpointWanted, NetworkWanted
 
 
 def bridge_name(layout: Layout, wanted: NetworkWanted) -> str:
@@ -27,6 +27,11 @@ def endpoint_mac(wanted: EndpointWanted) -> str:
     """The wanted hardware address, or one that the network and the first address decide."""
     first = wanted.addresses[0].ip if wanted.addresses else wanted.container
     return wanted.mac.lower() or local_mac(f"{wanted.network.name} {first}")
+
+
+def has_own_mac(wanted: EndpointWanted) -> bool:
+    """Whether the link may have a hardware address: of ipvlan and of macvlan's passthru it is the parent's."""
+    return wanted.network.driver is not Driver.IPVLAN and wanted.network.mode != "passthru"
 
 
 def bridge_alias(network: str) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 from runtime.layout import Layout
 from runtime.network import netlink
 from runtime.network.links import IFF_UP, Link, find_link, link_index
-from runtime.network.naming import bridge_name, endpoint_mac, port_group
+from runtime.network.naming import bridge_name, endpoint_mac, has_own_mac, port_group
 from runtime.network.records import Driver, EndpointWanted
 from schemas.errors import Refused
 
@@ -134,7 +134,7 @@ def _child_request(namespace: int, wanted: EndpointWanted, parent: int) -> netli
         "IFLA_NET_NS_FD": namespace,
         "IFLA_LINKINFO": _information(driver.value, [(f"IFLA_{driver.name}_MODE", mode)]),
     }
-    if driver is Driver.MACVLAN and wanted.network.mode != "passthru":
+    if has_own_mac(wanted):
         attributes["IFLA_ADDRESS"] = endpoint_mac(wanted)
     mtu = endpoint_mtu(wanted)
     if mtu is not None:

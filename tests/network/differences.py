@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from runtime.layout import Layout
-from runtime.network.naming import bridge_name, endpoint_mac
+from runtime.network.naming import bridge_name, endpoint_mac, has_own_mac
 from runtime.network.plug import LINK_KINDS
 from runtime.network.records import (
     Driver,
@@ -57,7 +57,7 @@ def _endpoint(layout: Layout, wanted: EndpointWanted, observed: ObservedEndpoint
         yield f"{observed.interface} is attached to {observed.attached_to or 'nothing'}, not to {lower}"
     if not observed.up:
         yield f"{observed.interface} is down"
-    if _has_own_mac(wanted) and observed.mac != endpoint_mac(wanted):
+    if has_own_mac(wanted) and observed.mac != endpoint_mac(wanted):
         yield f"mac is {observed.mac}, not {endpoint_mac(wanted)}"
     mtu = wanted.mtu if wanted.mtu is not None else network.mtu
     if mtu is not None and observed.mtu != mtu:
@@ -65,11 +65,6 @@ def _endpoint(layout: Layout, wanted: EndpointWanted, observed: ObservedEndpoint
     yield from _sets("address", {str(one) for one in observed.addresses}, {str(one) for one in wanted.addresses})
     have = {_via(route.subnet, str(route.gateway)) for route in observed.routes if route.subnet.prefixlen == 0}
     yield from _sets("default route via", have, {str(gateway.address) for gateway in wanted.gateways})
-
-
-def _has_own_mac(wanted: EndpointWanted) -> bool:
-    """ipvlan and macvlan's passthru keep their parent's."""
-    return wanted.network.driver is not Driver.IPVLAN and wanted.network.mode != "passthru"
 
 
 def _via(subnet: Subnet, gateway: str) -> str:

@@ -102,5 +102,7 @@ def test_ipvlan_works_or_is_refused_by_name(world: World) -> None:
         assert read_endpoints(first.tid) == ()
         return
     first.listen(80)
-    assert differences(world, endpoint(wanted, "first", 2), first) == ()
-    assert outside.ask("10.1.0.2", 80) == "first 10.1.0.200"
+    for _ in range(2):
+        assert differences(world, endpoint(wanted, "first", 2), first) == ()
+        assert outside.ask("10.1.0.2", 80) == "first 10.1.0.200"
+        ensure_endpoint(world.layout, endpoint(wanted, "first", 2), first.tid)

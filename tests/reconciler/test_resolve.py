@@ -149,6 +149,20 @@ def test_a_second_pool_is_used_when_the_first_is_full() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("spec", "own"),
+    [
+        ("driver: macvlan, driver_opts: {parent: eth0}", True),
+        ("driver: macvlan, driver_opts: {parent: eth0, mode: passthru}", False),
+        ("driver: ipvlan, driver_opts: {parent: eth0}", False),
+    ],
+)
+def test_a_hardware_address_is_wanted_only_where_the_link_has_one_of_its_own(spec: str, own: bool) -> None:
+    pools = "ipam: {config: [{subnet: 10.1.0.0/24}]}"
+    found = resolved(IMAGE + network("a", f"{{{spec}, {pools}}}") + box("x", "networks: [a]"))
+    assert ("mac" in facts(found, "x")["endpoints"]["a"]) is own
+
+
 def test_a_network_that_is_full_is_refused() -> None:
     tiny = network("a", "{ipam: {config: [{subnet: 10.1.0.0/30}]}}")
     with pytest.raises(Refused, match="no address is free"):

@@ -318,6 +318,16 @@ WRONG = [
         id="addresses that two containers fix",
     ),
     pytest.param(
+        [
+            "Network/vlan {driver: ipvlan, driver_opts: {parent: eth0}}",
+            container("a", "networks: {vlan: {mac_address: '02:00:00:00:00:01'}}"),
+        ],
+        [
+            "3 Container/a spec.networks.vlan.mac_address: links of the network vlan have the hardware address of its p",
+        ],
+        id="a hardware address where all have that of the parent",
+    ),
+    pytest.param(
         [NET, NET.replace("/net", "/two").replace("10.5.0.0/24", "10.5.0.0/25")],
         ["3 Network/two spec.ipam.config[0].subnet: overlaps the subnet of Network/net at a.yaml:1:"],
         id="networks that overlap",
