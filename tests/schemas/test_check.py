@@ -323,7 +323,7 @@ WRONG = [
             container("a", "networks: {vlan: {mac_address: '02:00:00:00:00:01'}}"),
         ],
         [
-            "3 Container/a spec.networks.vlan.mac_address: links of the network vlan have the hardware address of its p",
+            "3 Container/a spec.networks.vlan.mac_address: links of the network vlan have the hardware address of",
         ],
         id="a hardware address where all have that of the parent",
     ),
