@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-WRITERS = frozenset({"apply", "delete", "rollback", "reconcile", "image rm", "volume rm", "system stop"})
+WRITERS = frozenset(
+    {"apply", "delete", "rollback", "reconcile", "image rm", "volume rm", "system stop", "system prune"}
+)
 """One at a time. They are done to the end, even if whoever asked has left."""
 READERS = frozenset(
     {
@@ -12,11 +14,23 @@ READERS = frozenset(
         *("suspend", "resume", "wait"),
         *("diff", "validate", "get", "describe", "logs", "events", "history", "why"),
         *("image ls", "image pull", "image inspect", "image load", "image save", "image import"),
-        *("image push", "image copy", "image commit"),
+        *("image push", "image copy", "image commit", "image tag", "image history", "image diff"),
         *("system info", "system check", "system df", "system fsck", "volume ls", "volume inspect"),
     }
 )
-GROUPS = frozenset({"image", "system", "volume"})
+ASKING = frozenset({"volume rm", "system prune"})
+"""They ask before they act, which nobody can at a distance: through a daemon with `--yes` alone."""
+NOWHERE = frozenset(
+    {
+        *("explain", "schema", "completion", "version", "daemon", "status"),
+        *("context create", "context use", "context ls", "context rm"),
+        *("system install", "system uninstall", "system certs", "system dial-stdio"),
+    }
+)
+"""They touch no engine, or choose its host themselves."""
+HERE = frozenset({"image build", "image login", "image logout"})
+"""On this machine's engine alone, until a daemon does them."""
+GROUPS = frozenset({"image", "system", "volume", "context"})
 WHOLE_ENVIRONMENT = frozenset({"rollback"})
 """Commands about manifests that only the daemon has: which variables they name is not known here."""
 
@@ -33,3 +47,7 @@ def is_remote(words: Sequence[str]) -> bool:
 
 def is_writer(words: Sequence[str]) -> bool:
     return command_name(words) in WRITERS
+
+
+def is_here(words: Sequence[str]) -> bool:
+    return command_name(words) in HERE

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from reconciler.client.remote_commands import GROUPS, is_remote
+from reconciler.client.remote_commands import ASKING, GROUPS, command_name, is_here, is_remote
 
 if TYPE_CHECKING:
     from runtime.layout import Layout
@@ -39,7 +39,7 @@ def _through_daemon(by_itself: Callable[..., Any]) -> Callable[..., Any]:
     def run(*arguments: Any, **parameters: Any) -> Any:
         context = click.get_current_context()
         words = context.meta.get(WORDS)
-        if words is not None and is_remote(words):
+        if words is not None and (is_remote(words) or is_here(words)):
             status = _ask(context.meta[PLACES], context.meta.get(HOST), words, context.params)
             if status is not None:
                 context.exit(status)
@@ -68,6 +68,12 @@ def _ask(places: tuple[str, str], given: str | None, words: list[str], parameter
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     if host is None:
+        return None
+    asks = command_name(words) in ASKING and not (parameters.get("yes") or parameters.get("dry_run"))
+    if asks or is_here(words):
+        if host.chosen:
+            how = "give --yes: nobody can be asked there" if asks else "it is done on this machine alone"
+            raise click.UsageError(f"`{command_name(words)}` for {host.address}: {how}")
         return None
     from reconciler.client.through import Elsewhere, through
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from reconciler.caller import caller
 from reconciler.sources.directory import is_stream
 from schemas.container import ContainerTemplate
 from schemas.envelope import Declared
@@ -85,4 +86,9 @@ def _seccomp(base: Path, option: str) -> str:
 
 
 def _join(base: Path, path: str) -> str:
-    return str((base / Path(path).expanduser()).resolve(strict=False)) if not path.startswith("/") else path
+    if path.startswith("/"):
+        return path
+    if path == "~" or path.startswith("~/"):
+        # the caller's, who may not be who this process runs as
+        return str((Path(caller().environment.get("HOME") or "/root") / path[2:]).resolve(strict=False))
+    return str((base / path).resolve(strict=False))

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
+from reconciler.cli.entry import FIRST, MORE
+from reconciler.client.remote_commands import HERE, NOWHERE, READERS, WRITERS
 from tests.cli.conftest import shop_manifest
 from tests.cli.engine import Engine, making_engine, plain_environment
 from tests.cli.test_exec import Terminal
@@ -69,3 +73,20 @@ def test_a_command_that_a_daemon_carries_out_imports_nothing_heavy(served: Engin
     )
     assert done.returncode in (0, 1), done
     assert json.loads(done.stderr.splitlines()[-1].removeprefix("No objects.")) == []
+
+
+def test_every_command_says_where_it_is_done() -> None:
+    """A new one that is forgotten would be done here, whatever host is meant."""
+    for name in (*FIRST, *MORE):
+        command = importlib.import_module(f"reconciler.cli.{name}_command").command
+        names = [f"{name} {each}" for each in command.commands] if isinstance(command, click.Group) else [name]
+        for each in names:
+            assert sum(each in places for places in (WRITERS, READERS, NOWHERE, HERE)) == 1, each
+
+
+def test_what_is_asked_before_is_not_done_elsewhere_unasked(served: Engine) -> None:
+    elsewhere = f"unix://{served.layout.api_socket}"
+    said = served.run("-H", elsewhere, "system", "prune")
+    assert said.code == 2 and "--yes" in said.err
+    assert served.ok("-H", elsewhere, "system", "prune", "--yes").code == 0
+    assert served.run("-H", elsewhere, "image", "build", ".").code == 2
