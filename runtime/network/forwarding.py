@@ -8,8 +8,10 @@ make later are none of our business.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import secrets
 
 from runtime.layout import Layout
 from runtime.network import netlink, sysctl
@@ -35,11 +37,16 @@ def ensure_forwarding(layout: Layout, version: int) -> None:
 
 
 def _write_record(layout: Layout, version: int) -> None:
+    """Networks are made at once by several threads: whichever writes first saw the links before any of them."""
     record = unrouted_record(layout, version)
     record.parent.mkdir(parents=True, exist_ok=True)
-    temporary = record.with_suffix(".new")
+    temporary = record.with_name(f".{record.name}.{secrets.token_hex(4)}.new")
     temporary.write_text(json.dumps([name for name in _link_names() if name != "lo"]))
-    temporary.replace(record)
+    try:
+        with contextlib.suppress(FileExistsError):
+            record.hardlink_to(temporary)
+    finally:
+        temporary.unlink()
 
 
 def _keep_router_advertisements() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -9,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from runtime.kernel import nftables
+from runtime.network import forwarding
 from runtime.network.firewall.observe import read_firewall
-from runtime.network.firewall.table import ensure_table
+from runtime.network.firewall.table import ensure_table, unrouted_record
 from runtime.network.network import ensure_network, read_network, remove_network
 from runtime.network.observe import read_bridges, read_host_links
 from runtime.network.records import Driver, ObservedNetwork, Pool
@@ -165,6 +167,25 @@ def test_that_holds_after_the_rules_were_flushed_and_mended(world: World) -> Non
     nftables.run("flush ruleset")
     ensure_network(world.layout, front)
     assert first.ask("192.0.3.9", 80, patience=IMPATIENCE) == "silence"
+
+
+def test_two_first_networks_made_at_once_agree_on_the_links_of_the_host(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second thread comes while the first is looking at the links, and is done before it."""
+    world.outside(1)
+    look = forwarding._link_names
+
+    def slow() -> list[str]:
+        monkeypatch.setattr(forwarding, "_link_names", look)
+        forwarding.ensure_forwarding(world.layout, 4)
+        return [*look(), "late0"]
+
+    monkeypatch.setattr(forwarding, "_link_names", slow)
+    forwarding.ensure_forwarding(world.layout, 4)
+    record = unrouted_record(world.layout, 4)
+    assert json.loads(record.read_text()) == ["up1"]
+    assert [path.name for path in record.parent.iterdir() if path.suffix == ".new"] == []
 
 
 def test_a_host_that_forwards_already_goes_on(world: World) -> None:
