@@ -181,6 +181,16 @@ class Roster:
         for name, followed in wanted.items():
             if name not in self._followers:
                 self._begin(followed)
+        await self._see_pins()
+
+    async def _see_pins(self) -> None:
+        """A rollback, or the end of one, shows at once and not only when the source offers something else."""
+        for follower in list(self._followers.values()):
+            state = follower.status.state
+            if state in (State.READY, State.PINNED):
+                pin = await self.pin(follower.followed.set)
+                if (pin is not None) != (state is State.PINNED):
+                    follower.fetch_now()
 
     def _suspended(self, followed: Followed) -> SourceStatus:
         good = self._memories.get(followed.name, NOTHING).good

@@ -380,7 +380,7 @@ def test_a_set_that_was_rolled_back_stays_until_a_new_commit(tmp_path: Path) -> 
             assert read_pin(stage.database, "shop") is None
             # after a second rollback the newest revision in history is not what the source offers
             write_pin(stage.database, Pin("shop", 1, commit[:12], time.time()))
-            roster.fetch_now("shop")
+            roster.refresh()
             await stage.until(lambda: state_of(roster, "shop") is State.PINNED)
             roster.retry("shop")
             await stage.offered(3)
