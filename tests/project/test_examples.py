@@ -111,6 +111,21 @@ def test_the_commands_named_exist_with_their_options(page: Path) -> None:
         assert given <= known, f"trimtab {' '.join(words)}"
 
 
+def commands_there_are() -> list[str]:
+    """`image push`: every command that help shows, with those of its groups."""
+    context, found = click.Context(cli), []
+    for name in cli.list_commands(context):
+        command = cli.get_command(context, name)
+        inner = command.commands.items() if isinstance(command, click.Group) else ()
+        found += [name, *(f"{name} {each}" for each, below in inner if not below.hidden)]
+    return found
+
+
+@pytest.mark.parametrize("command", commands_there_are())
+def test_a_command_is_told_of_in_the_pages(command: str) -> None:
+    assert any(re.search(rf"trimtab {command}\b", page.read_text()) for page in PAGES)
+
+
 def test_the_commands_that_help_lists_are_there() -> None:
     for name in (*FIRST, *MORE):
         assert cli.get_command(click.Context(cli), name) is not None
