@@ -182,15 +182,17 @@ def _accept(listener: socket.socket, upstream: Path) -> None:
             client, _ = listener.accept()
         except OSError:
             return
-        agent = socket.socket(socket.AF_UNIX)
-        try:
-            agent.connect(str(upstream))
-        except OSError:
-            client.close()
-            agent.close()
-            continue
-        for source, sink in ((client, agent), (agent, client)):
-            threading.Thread(target=_pass, args=(source, sink), daemon=True).start()
+        threading.Thread(target=_forward, args=(client, upstream), daemon=True).start()
+
+
+def _forward(client: socket.socket, upstream: Path) -> None:
+    """One connection, both ways, until both have said all."""
+    with client, socket.socket(socket.AF_UNIX) as agent, suppress(OSError):
+        agent.connect(str(upstream))
+        answers = threading.Thread(target=_pass, args=(agent, client), daemon=True)
+        answers.start()
+        _pass(client, agent)
+        answers.join()
 
 
 def _pass(source: socket.socket, sink: socket.socket) -> None:
