@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from schemas.errors import Refused
 from schemas.field import Effect, FieldInfo, fields_of
+from schemas.kind_words import find_kind
 from schemas.names import API_VERSION, Kind
 from schemas.nearest import nearest
 from schemas.spec_models import SPEC_MODELS
@@ -41,17 +42,6 @@ def list_kinds() -> str:
     width = max(len(kind.value) for kind in Kind) + 2
     lines = [f"  {kind.value:{width}}{(SPEC_MODELS[kind].__doc__ or '').splitlines()[0]}" for kind in Kind]
     return "\n".join(["KINDS (`trimtab explain KIND` lists the fields of one):", *lines])
-
-
-def find_kind(name: str) -> Kind:
-    """The kind named in any case, singular or plural. Raises Refused."""
-    folded = name.lower().removesuffix("s")
-    for kind in Kind:
-        if kind.value.lower() == folded:
-            return kind
-    kinds = [kind.value.lower() for kind in Kind]
-    near = nearest(folded, kinds)
-    raise Refused(f"{name!r} is not a kind", hint=f"did you mean {near}?" if near else f"known: {', '.join(kinds)}")
 
 
 def children(fields: Mapping[str, FieldInfo], parent: str = "") -> list[FieldInfo]:

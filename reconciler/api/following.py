@@ -21,10 +21,11 @@ from reconciler.cli.event_lines import print_events
 from reconciler.cli.log_lines import Wanted as WantedLines
 from reconciler.cli.log_lines import told_lines
 from reconciler.cli.quantities import read_moment, time_text
-from reconciler.cli.selection import find_kind, read_key
+from reconciler.cli.selection import read_key
 from reconciler.cli.targets import containers_of
 from reconciler.daemon.log import logger
 from reconciler.store.changes import newest_version, read_changes
+from schemas.kind_words import find_kind
 
 LOG = logger("api")
 POLL_SECONDS = 0.05

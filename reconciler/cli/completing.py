@@ -42,7 +42,7 @@ def complete_names(*kinds: str) -> Callable[[click.Context, click.Parameter, str
 def complete_fields(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """`container.ports`: kinds, and behind a dot their fields."""
     with contextlib.suppress(Exception):
-        from reconciler.cli.selection import find_kind
+        from schemas.kind_words import find_kind
 
         kind, dot, _ = incomplete.partition(".")
         if not dot:

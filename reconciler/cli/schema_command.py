@@ -17,9 +17,9 @@ def command(kind: str | None, output: str | None) -> None:
     import json
     from pathlib import Path
 
-    from reconciler.cli.selection import find_kind
     from schemas.errors import Refused
     from schemas.jsonschema import any_manifest_schema, manifest_schema
+    from schemas.kind_words import find_kind
 
     schema = manifest_schema(find_kind(kind)) if kind else any_manifest_schema()
     text = json.dumps(schema, indent=2, ensure_ascii=False) + "\n"

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from schemas.errors import Missing, Refused
+from schemas.kind_words import find_kind
 from schemas.names import Key, Kind
 
 ALL = "all"
@@ -30,19 +31,6 @@ class Selection:
 
 
 EVERYTHING = Selection(kinds=tuple(Kind))
-
-
-def find_kind(word: str) -> Kind:
-    """The kind named in any case, singular or plural. Raises Refused naming the nearest."""
-    from schemas.nearest import nearest
-
-    folded = word.lower().removesuffix("s")
-    for kind in Kind:
-        if kind.value.lower() == folded:
-            return kind
-    names = [kind.value.lower() for kind in Kind]
-    near = nearest(folded, names)
-    raise Refused(f"{word!r} is not a kind", hint=f"did you mean {near}?" if near else f"known: {', '.join(names)}")
 
 
 def read_selection(words: Sequence[str]) -> Selection:

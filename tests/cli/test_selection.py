@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.cli.selection import EVERYTHING, Labels, Selection, find_kind, in_order, read_selection, select
+from reconciler.cli.selection import EVERYTHING, Labels, Selection, in_order, read_selection, select
 from schemas.errors import Refused
+from schemas.kind_words import find_kind
 from schemas.names import Key, Kind
 
 WEB, DB = Key(Kind.CONTAINER, "web"), Key(Kind.CONTAINER, "db")
