@@ -24,7 +24,6 @@ from reconciler.registries import read_registries
 from reconciler.resolve import resolve
 from reconciler.resolve.world import Leases, Resolved
 from reconciler.sources.contents import read_contents, read_environments
-from reconciler.sources.host import busy_ports, can_limit_swap, read_block_devices
 from reconciler.store.inventory import Entry
 from reconciler.store.records import Record
 from runtime.images.progress import ignore
@@ -111,21 +110,15 @@ def intend(
     others = {key: item for key, item in declared.items() if inventory[key].set != set_name}
     environments = {item.key: _environment(engine, item, records) for item in own if _has_environment(item)}
     contents = dict(_contents(own))
-    world = replace(
-        world_of(engine, own, others, records),
-        leases=leases,
-        contents={item.key: _digest(engine, item, records, contents) for item in own if _is_content(item)},
-        environments=environments,
-        devices=read_block_devices(own),
-        swap_accounting=can_limit_swap(own),
-        busy_ports=busy_ports(own),
-    )
+    digests = {item.key: _digest(engine, item, records, contents) for item in own if _is_content(item)}
+    world = replace(world_of(engine, own, others, records, digests, environments), leases=leases)
     resolved = resolve({item.key: item for item in own}, world)
     registries = read_registries(engine.layout)
     return Intent(set_name, others, resolved, contents, environments, registries, users_of(resolved.desired))
 
 
 def users_of(desired: Mapping[Key, Desired]) -> dict[Key, tuple[Key, ...]]:
+    """Who needs each object, of those that are desired."""
     found: dict[Key, list[Key]] = defaultdict(list)
     for key, want in desired.items():
         for need in want.needs:

@@ -88,14 +88,8 @@ def prepare(engine: Engine, asked: Asked, progress: Report = ignore) -> Prepared
     contents = read_contents(own, asked.environment)
     environments = read_environments(own, asked.environment)
     records = read_records(engine.database)
-    world = replace(
-        world_of(engine, own, others, records),
-        contents={key: content_digest(engine.layout, content) for key, content in contents.items()},
-        environments=environments,
-        devices=read_block_devices(own),
-        swap_accounting=can_limit_swap(own),
-        busy_ports=busy_ports(own),
-    )
+    digests = {key: content_digest(engine.layout, content) for key, content in contents.items()}
+    world = world_of(engine, own, others, records, digests, environments)
     resolved = resolve({item.key: item for item in own}, world)
 
     concerned = _concerned(records, resolved.desired, asked.set)
@@ -123,9 +117,17 @@ def prepare(engine: Engine, asked: Asked, progress: Report = ignore) -> Prepared
 
 
 def world_of(
-    engine: Engine, own: Sequence[Declared], others: Mapping[Key, Declared], records: Mapping[Key, Record]
+    engine: Engine,
+    own: Sequence[Declared],
+    others: Mapping[Key, Declared],
+    records: Mapping[Key, Record],
+    digests: Mapping[Key, str],
+    environments: Mapping[Key, Mapping[str, str]],
 ) -> World:
-    """Routes of bridges whose networks are declared are no obstacle: they follow from what is declared."""
+    """What the manifests are resolved in. `digests`: of the contents of Secrets and Configs; `environments`: variables.
+
+    Routes of bridges whose networks are declared are no obstacle: they follow from what is declared.
+    """
     declared = {*others, *(item.key for item in own), DEFAULT_NETWORK}
     own_links = {engine.layout.link("b", key.name) for key in declared if key.kind is Kind.NETWORK}
     return World(
@@ -134,6 +136,11 @@ def world_of(
         leases=read_leases(engine.database),
         routes=tuple(route.subnet for route in read_host_routes() if route.interface not in own_links),
         living=_lease_owners(records),
+        contents=digests,
+        environments=environments,
+        devices=read_block_devices(own),
+        swap_accounting=can_limit_swap(own),
+        busy_ports=busy_ports(own),
     )
 
 
