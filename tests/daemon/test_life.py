@@ -149,7 +149,7 @@ def test_sigterm_in_the_middle_of_an_apply_ends_it_between_two_actions(solo: Eng
 
 
 def test_a_container_that_dies_comes_back(solo: Engine) -> None:
-    with daemon(solo):
+    with daemon(solo) as served:
         before = pid_of(solo)
         os.kill(before, signal.SIGKILL)
 
@@ -157,7 +157,10 @@ def test_a_container_that_dies_comes_back(solo: Engine) -> None:
             found = read_process(solo.layout, "solo")
             return found is not None and found.phase.value == "running" and found.pid != before
 
-        wait_until(back)
+        try:
+            wait_until(back)
+        except AssertionError:
+            raise AssertionError(served.running.so_far().err[-3000:]) from None
 
 
 @contextlib.contextmanager
