@@ -64,6 +64,8 @@ def linux(
 
 
 def namespaces(spec: ContainerSpec, own_user: bool, joined: Joined) -> list[dict[str, str]]:
+    """`linux.namespaces`: none for what is the host's; a path for what is another container's (config-linux.md,
+    Namespaces)."""
     host = {
         "pid": spec.pid == "host",
         "ipc": spec.ipc == "host",

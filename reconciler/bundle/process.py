@@ -37,6 +37,8 @@ def process(
 
 
 def arguments(spec: ContainerSpec, image: ImageConfig) -> list[str]:
+    """What to run: an `entrypoint` of the manifest also drops the image's `cmd`, as in Compose. Raises Refused for
+    nothing."""
     if spec.entrypoint is not None:
         found = [*spec.entrypoint, *(spec.command or ())]
     else:

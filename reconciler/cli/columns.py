@@ -193,6 +193,7 @@ def cells(row: Row, *, wide: bool, origin: bool, qualified: bool) -> list[str]:
 
 
 def titles(kind: Kind, *, wide: bool, origin: bool) -> list[str]:
+    """The head of a kind's table, as long as its `cells`."""
     return ["NAME", *(column.title for column in _shown(kind, wide)), *(["ORIGIN"] if origin else [])]
 
 

@@ -73,6 +73,7 @@ class Usage:
 
 
 def read_usage(layout: Layout) -> Usage:
+    """One look at the disk; sizes in bytes."""
     namers: dict[str, list[str]] = {}
     for image in list_images(layout):
         for digest in named_digests(image):

@@ -35,6 +35,7 @@ class Wanted:
 
 
 def print_events(layout: Layout, wanted: Wanted, output: str, *, follow: bool) -> None:
+    """With `follow`, until somebody interrupts it."""
     with open_engine(layout) as engine:
         seen = [event for event in read_events(engine.database, wanted.object, last=KEPT) if wanted.match(event)]
         for event in seen[len(seen) - min(len(seen), wanted.last) :]:

@@ -23,6 +23,7 @@ TITLES = ("NAME", "REFERENCE", "PLATFORM", "SIZE", "LAYERS", "AGE", "STATUS", "U
 
 
 def print_images(layout: Layout, output: str) -> None:
+    """As a table, JSON or names."""
     images = list_images(layout)
     if output == "name":
         for image in images:

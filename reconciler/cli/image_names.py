@@ -32,6 +32,7 @@ def image_named(layout: Layout, text: str) -> ImageRecord:
 
 
 def is_known_by(image: ImageRecord, text: str) -> bool:
+    """Whether the text is one of its references, or the beginning (six digits at least) of one of its digests."""
     if text.startswith("sha256:"):
         return len(text) >= len("sha256:") + 6 and any(
             digest.startswith(text) for digest in (image.digest, image.resolved, image.config_digest)

@@ -19,6 +19,7 @@ HIDDEN = "# spec.content is not shown: --show-secrets shows it"
 
 
 def manifests_text(seen: Sequence[Seen], *, origin: bool, secrets: bool) -> str:
+    """Documents of YAML, without a line's end after the last. `origin`: with a comment where each came from."""
     return "---\n".join(_documents(seen, origin=origin, secrets=secrets)).rstrip("\n")
 
 

@@ -40,6 +40,7 @@ def place_text(place: Place | None) -> str:
 
 
 def change_line(change: Change) -> str:
+    """One field: old → new, how far it reaches, whether it is drift, where it stands."""
     where = place_text(change.place) if not change.drift else ""
     cause = "  [drift]" if change.drift else ""
     effect = f"  [{change.effect.word}]" if change.effect.value else ""
@@ -57,6 +58,7 @@ def summary(plan: Plan) -> str:
 
 
 def plan_document(plan: Plan, set_name: str) -> dict[str, Any]:
+    """The kind `Plan` of docs/diff.md."""
     return {
         "apiVersion": API_VERSION,
         "kind": "Plan",

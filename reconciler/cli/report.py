@@ -21,12 +21,14 @@ from schemas.names import API_VERSION
 
 
 def report_text(rows: Sequence[Row], *, secrets: bool) -> str:
+    """The kind `ObjectList` of docs/objects.md."""
     items = [item_of(row, secrets=secrets) for row in rows]
     document = {"apiVersion": API_VERSION, "kind": "ObjectList", "items": items}
     return json.dumps(document, indent=2, ensure_ascii=False)
 
 
 def item_of(row: Row, *, secrets: bool) -> dict[str, Any]:
+    """One object as docs/objects.md lists its fields."""
     seen = row.seen
     return {
         "object": str(seen.key),

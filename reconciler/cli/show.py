@@ -8,6 +8,7 @@ from reconciler.actions import Plan
 
 
 def show_plan(plan: Plan, set_name: str, output: str) -> None:
+    """Print it as text or JSON."""
     from reconciler.cli.render import plan_document, plan_lines
 
     if output == "json":

@@ -48,6 +48,7 @@ def print_check(layout: Layout, output: str, *, everything: bool) -> int:
 
 
 def is_missing(feature: Feature) -> bool:
+    """Whether trimtab does not work without it and it is not there."""
     return not feature.available and feature.name in REQUIRED
 
 

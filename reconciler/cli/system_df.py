@@ -17,6 +17,7 @@ from schemas.names import API_VERSION
 
 
 def print_usage(layout: Layout, output: str) -> None:
+    """As tables or JSON."""
     usage = read_usage(layout)
     if output == "json":
         click.echo(json.dumps(document(usage), indent=2, ensure_ascii=False))

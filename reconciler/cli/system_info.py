@@ -29,6 +29,7 @@ from schemas.names import API_VERSION, Key, Kind
 
 
 def print_info(layout: Layout, output: str) -> None:
+    """As an outline or JSON."""
     document = read_info(layout)
     if output == "json":
         click.echo(json.dumps({"apiVersion": API_VERSION, "kind": "SystemInfo", **document}, indent=2))
@@ -38,6 +39,7 @@ def print_info(layout: Layout, output: str) -> None:
 
 
 def read_info(layout: Layout) -> dict[str, Any]:
+    """The kind `SystemInfo` of docs/objects.md, without its head."""
     disk = shutil.disk_usage(nearest(layout.root))
     return {
         "engine": {"id": layout.engine_id, "root": str(layout.root), "run": str(layout.run)},

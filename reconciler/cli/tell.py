@@ -38,6 +38,7 @@ def is_first_half(outcome: Outcome) -> bool:
 
 
 def tell(outcome: Outcome) -> None:
+    """Print the outcome's line, if it has one; a failure goes to standard error."""
     if (line := told(outcome)) is not None:
         text, colour, failed = line
         click.secho(text, fg=colour, err=failed)

@@ -17,6 +17,7 @@ CONFIG_RULES = Rules(Kind.CONFIG, effects={"content": Effect.LIVE}, most=Effect.
 
 
 def desire(item: Declared, digest: str) -> Desired:
+    """A Secret or Config. `digest`: the keyed digest of its content."""
     return Desired(
         item.key,
         fields={"metadata": metadata_fields(item.metadata), "spec": spec_fields(item.spec, without={"content"})},

@@ -21,5 +21,6 @@ def _is_part(spec: BaseModel, name: str) -> bool:
 
 
 def metadata_fields(metadata: Metadata) -> dict[str, Any]:
+    """What of the metadata is compared: labels and annotations, where there are any."""
     found = {"labels": dict(metadata.labels), "annotations": dict(metadata.annotations)}
     return {name: value for name, value in found.items() if value}

@@ -21,6 +21,7 @@ RULES = Rules(
 
 
 def desire(item: Declared, pools: Sequence[Pool]) -> Desired:
+    """A Network with the pools that were allotted to it."""
     spec = item.spec
     assert isinstance(spec, NetworkSpec)
     return Desired(

@@ -27,6 +27,7 @@ def follows_nothing(want: Desired, needs: Mapping[Key, Sequence[Action]]) -> tup
 
 
 def all_facts(want: Desired, have: Observed) -> Mapping[str, Any]:
+    """For kinds whose every fact is looked at."""
     return want.facts
 
 

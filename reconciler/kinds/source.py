@@ -20,6 +20,7 @@ NOTE = "is followed by the daemon, while it runs (trimtab daemon)"
 
 
 def desire(item: Declared) -> Desired:
+    """A Source: no facts, since nothing of it is on the machine."""
     assert isinstance(item.spec, SourceSpec)
     return Desired(
         item.key,

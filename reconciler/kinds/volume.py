@@ -17,6 +17,7 @@ RULES = Rules(Kind.VOLUME, effects={"data": Effect.LIVE, "mount": Effect.LIVE, "
 
 
 def desire(item: Declared) -> Desired:
+    """A Volume; sizes in bytes."""
     spec = item.spec
     assert isinstance(spec, VolumeSpec)
     facts: dict[str, object] = {"data": "present"}

@@ -30,6 +30,7 @@ REMOVED = "//deleted"
 
 
 def read(engine: Engine, record: Record, shared: Shared) -> Mapping[str, Any]:
+    """Its facts, from the process, its cgroup, mounts and network namespace."""
     name = record.key.name
     process = read_process(engine.layout, name)
     facts: dict[str, Any] = {"bundle": _bundle(engine, record), "process": process_word(process)}
@@ -87,6 +88,7 @@ def init_word(process: ProcessRecord) -> str:
 
 
 def exit_word(ended: ExitRecord) -> str:
+    """How a process ended, in the words of plans and tables."""
     if ended.finished_at is None or (ended.exit_code is None and not ended.error):
         return "ended, nobody saw how"
     if ended.error:

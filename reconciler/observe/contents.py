@@ -12,5 +12,6 @@ from runtime.volumes.secrets import read_secret
 
 
 def read(engine: Engine, record: Record, shared: Shared) -> Mapping[str, Any]:
+    """The digest of what stands on the tmpfs."""
     have = read_secret(engine.layout, record.key.kind.value, record.key.name)
     return {"content": have.digest if have is not None else None}

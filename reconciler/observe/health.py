@@ -19,4 +19,5 @@ def health_of(engine: Engine, name: str) -> HealthStatus | None:
 
 
 def is_unhealthy(engine: Engine, name: str) -> bool:
+    """Whether the last check of its present process said so."""
     return health_of(engine, name) is HealthStatus.UNHEALTHY

@@ -12,6 +12,7 @@ from runtime.network.network import read_network
 
 
 def read(engine: Engine, record: Record, shared: Shared) -> Mapping[str, Any]:
+    """Its link, firewall and names; nothing of a network that is the host's."""
     if not record.asked:
         return {}
     name = record.key.name

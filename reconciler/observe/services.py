@@ -21,6 +21,7 @@ Balances = Mapping[str, Mapping[str, Any]]
 
 
 def read(engine: Engine, record: Record, shared: Shared) -> Mapping[str, Any]:
+    """Its balancing by network, and its names."""
     name = record.key.name
     wanted = record.asked.get("balance", {})
     balances = {

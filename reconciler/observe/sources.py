@@ -11,4 +11,5 @@ from reconciler.store.records import Record
 
 
 def read(engine: Engine, record: Record, shared: Shared) -> Mapping[str, Any]:
+    """Nothing: a Source is only noted."""
     return {}

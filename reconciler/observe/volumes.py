@@ -12,6 +12,7 @@ from runtime.volumes.volume import read_volume
 
 
 def read(engine: Engine, record: Record, shared: Shared) -> Mapping[str, Any]:
+    """Its directory, mount and limit (bytes)."""
     have = read_volume(engine.layout, record.key.name)
     if have is None:
         return {"data": None, "mount": None, "size": None}

@@ -57,5 +57,6 @@ def perform(context: Context, action: Action) -> None:
 
 
 def record(context: Context, want: Desired) -> None:
+    """Write down what is about to be made."""
     made = Record(want.key, want.fields, want.facts, want.needs, want.owner, context.set, context.now)
     write_record(context.engine.database, made)

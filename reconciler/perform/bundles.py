@@ -136,6 +136,7 @@ def read_config(bundle: Path) -> dict[str, Any] | None:
 
 
 def write_config(bundle: Path, document: Mapping[str, Any]) -> None:
+    """The OCI config, by one rename."""
     temporary = bundle / "config.tmp"
     temporary.write_text(json.dumps(document))
     temporary.rename(bundle / "config.json")

@@ -28,6 +28,7 @@ from schemas.names import Key
 
 
 def ensure(context: Context, want: Desired, have: Observed | None, action: Action) -> None:
+    """Created, started, changed in place or restarted, as the action says. Raises Refused, RetryLater."""
     with told(want):
         _ensure(context, want, have, action)
 

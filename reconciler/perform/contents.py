@@ -10,9 +10,11 @@ from schemas.names import Key
 
 
 def ensure(context: Context, want: Desired, have: Observed | None, action: Action) -> None:
+    """The content on the engine's tmpfs. Idempotent."""
     key = want.key
     ensure_secret(context.engine.layout, key.kind.value, key.name, context.contents[key])
 
 
 def remove(context: Context, key: Key, have: Observed | None, action: Action) -> None:
+    """Idempotent."""
     remove_secret(context.engine.layout, key.kind.value, key.name)

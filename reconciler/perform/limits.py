@@ -88,6 +88,7 @@ def _remedy(error: ProcessFailed) -> str:
 
 
 def refusal(want: Desired, message: str, number: int | None) -> Refused:
+    """Names the field of the manifest that the cgroup's file stands for. `number`: the errno."""
     # the names of files alone: a container may be called like a controller
     names = re.sub(r"\S*/", "", message)
     field = next((fields for pattern, fields in FIELDS if re.search(pattern, names)), "")

@@ -129,6 +129,7 @@ def layers_of(context: Context, want: Desired, key: Key) -> tuple[Path, ...]:
 
 
 def image_of(context: Context, want: Desired, key: Key) -> ImageRecord:
+    """The image as it was brought. Raises RetryLater where it was not."""
     image = read_image(context.engine.layout, key.name)
     if image is None:
         raise RetryLater(f"{key} is not there", object=str(want.key), step="find the image")

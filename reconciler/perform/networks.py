@@ -15,6 +15,7 @@ from schemas.names import Key
 
 
 def ensure(context: Context, want: Desired, have: Observed | None, action: Action) -> None:
+    """Link, rules and names. Raises Refused, RetryLater."""
     layout, name = context.engine.layout, want.key.name
     wanted = context.network(name)
     if not want.facts:

@@ -47,6 +47,7 @@ def unplug(process: ProcessRecord, want: Desired, have: Observed | None) -> None
 
 
 def name(context: Context, want: Desired, have: Observed | None) -> None:
+    """Its DNS records in each of its networks; those of networks that it left go."""
     layout, owner = context.engine.layout, want.key.name
     for network in have.asked.get("names", {}) if have is not None else ():
         if network not in want.facts["names"]:

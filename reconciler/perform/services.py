@@ -18,6 +18,7 @@ from schemas.names import Key
 
 
 def ensure(context: Context, want: Desired, have: Observed | None, action: Action) -> None:
+    """Balancing and names in each of its networks; those of networks that it left go."""
     layout, name = context.engine.layout, want.key.name
     gone = set(have.asked.get("balance", {})) - set(want.facts["balance"]) if have is not None else set()
     for network in gone:
@@ -41,6 +42,7 @@ def _running(context: Context, replicas: Iterable[str]) -> dict[str, str]:
 
 
 def remove(context: Context, key: Key, have: Observed | None, action: Action) -> None:
+    """Its balancing and names; replicas are objects of their own. Idempotent."""
     for network in have.asked.get("balance", {}) if have is not None else ():
         _leave(context, key.name, network)
 

@@ -12,6 +12,7 @@ from schemas.volume import VolumeSpec
 
 
 def ensure(context: Context, want: Desired, have: Observed | None, action: Action) -> None:
+    """Directory, mount and limit. Raises Refused, RetryLater."""
     assert want.declared is not None
     spec = want.declared.spec
     assert isinstance(spec, VolumeSpec)
@@ -19,6 +20,7 @@ def ensure(context: Context, want: Desired, have: Observed | None, action: Actio
 
 
 def remove(context: Context, key: Key, have: Observed | None, action: Action) -> None:
+    """Its data only where the recorded `deletion_policy` says delete, and never to replace it. Idempotent."""
     recorded = have.fields["spec"] if have is not None and have.fields is not None else {}
     delete = not action.replaces and recorded.get("deletion_policy") == "delete"
     remove_volume(context.engine.layout, key.name, delete_data=delete)

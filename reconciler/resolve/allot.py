@@ -232,4 +232,5 @@ def allot_port(owner: str, protocol: str, choices: Iterable[int], world: World, 
 
 
 def networks_of(declared: Mapping[Key, Declared]) -> dict[Key, Declared]:
+    """Of what is declared, the Networks."""
     return {key: item for key, item in declared.items() if key.kind is Kind.NETWORK}

@@ -29,6 +29,7 @@ JOINING = ("network_mode", "pid", "ipc")
 
 
 def desire(instance: Instance, world: World, allotment: Allotment) -> Desired:
+    """A container, or a replica, with addresses, ports and ids allotted."""
     spec = instance.spec
     attached = joined_networks(instance, world, allotment)
     joins = joined_containers(spec)
@@ -71,6 +72,7 @@ def _fields(instance: Instance, world: World) -> dict[str, Any]:
 
 
 def owns_user_namespace(spec: ContainerSpec) -> bool:
+    """The default: the manifest did not ask for the host's, or for everything."""
     return spec.userns_mode != "host" and not spec.privileged
 
 
@@ -132,6 +134,7 @@ def joined_containers(spec: ContainerSpec) -> frozenset[Key]:
 
 
 def joined(mode: str | None) -> Key | None:
+    """The container that `container:NAME` or `service:NAME` (its first replica) means; None for another mode."""
     peer, _, name = (mode or "").partition(":")
     if peer == "container":
         return Key(Kind.CONTAINER, name)

@@ -172,6 +172,7 @@ def _joint(earlier: Declared | None, spec: ImageSpec) -> ImageSpec:
 
 
 def uses_default_network(spec: ContainerTemplate) -> bool:
+    """Whether it names no network, and so is in `default`, as with Compose."""
     return not spec.networks and spec.network_mode in (None, "bridge")
 
 

@@ -25,6 +25,7 @@ def desire(
     allotment: Allotment,
     known: Mapping[Key, Declared],
 ) -> Desired:
+    """A Service over its replicas: virtual addresses, ports, names."""
     spec = item.spec
     assert isinstance(spec, ServiceSpec)
     replica = container_spec(item, known)
@@ -37,6 +38,7 @@ def desire(
 
 
 def has_virtual_address(spec: ServiceSpec) -> bool:
+    """`vip`, unlike `dnsrr`, where names lead to the replicas themselves."""
     return spec.deploy.endpoint_mode == "vip"
 
 

@@ -23,6 +23,7 @@ class Event:
 
 
 def record_events(database: Database, events: Iterable[Event]) -> None:
+    """The newest KEPT stay."""
     rows = [(event.at, event.object, event.type, event.reason, event.message) for event in events]
     if not rows:
         return

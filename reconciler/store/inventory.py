@@ -29,6 +29,7 @@ class Entry:
 
 
 def read_inventory(database: Database) -> dict[Key, Entry]:
+    """Every object of every set."""
     rows = database.connection.execute(
         "SELECT kind, name, set_name, file, line, commit_id, manifest, generation, created_at, changed_at "
         "FROM inventory"

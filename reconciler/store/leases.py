@@ -15,6 +15,7 @@ Leases = dict[str, dict[str, str]]
 
 
 def read_leases(database: Database) -> Leases:
+    """By space (subnets, addresses, ids, ports) and owner."""
     leases: Leases = {}
     for space, owner, value in database.connection.execute("SELECT space, owner, value FROM leases"):
         leases.setdefault(space, {})[owner] = value

@@ -18,6 +18,7 @@ class Pin:
 
 
 def write_pin(database: Database, pin: Pin) -> None:
+    """In place of the set's earlier one."""
     with database.begin() as connection:
         connection.execute(
             "INSERT OR REPLACE INTO pins VALUES (?, ?, ?, ?)", (pin.set, pin.revision, pin.commit, pin.at)
@@ -25,6 +26,7 @@ def write_pin(database: Database, pin: Pin) -> None:
 
 
 def read_pin(database: Database, set_name: str) -> Pin | None:
+    """None for a set that follows its source, or has none."""
     row = database.connection.execute(
         "SELECT set_name, revision, commit_id, at FROM pins WHERE set_name=?", (set_name,)
     ).fetchone()

@@ -27,6 +27,7 @@ class Record:
 
 
 def read_records(database: Database) -> dict[Key, Record]:
+    """Of every object that was made, or was about to be."""
     rows = database.connection.execute("SELECT kind, name, fields, asked, needs, owner, set_name, made_at FROM records")
     return {record.key: record for record in map(_record, rows)}
 
@@ -72,5 +73,6 @@ def write_record(database: Database, record: Record) -> None:
 
 
 def remove_record(database: Database, key: Key) -> None:
+    """After the object is gone. Idempotent."""
     with database.begin() as connection:
         connection.execute("DELETE FROM records WHERE kind=? AND name=?", (key.kind.value, key.name))

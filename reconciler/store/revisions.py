@@ -55,6 +55,7 @@ def read_revisions(database: Database, set_name: str | None = None) -> list[Revi
 
 
 def read_revision(database: Database, number: int) -> Revision | None:
+    """None where there is no such number."""
     row = database.connection.execute(f"SELECT {COLUMNS} FROM revisions WHERE id=?", (number,)).fetchone()
     return _revision(row) if row is not None else None
 

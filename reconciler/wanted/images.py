@@ -15,11 +15,13 @@ NANOSECONDS = 1_000_000_000
 
 
 def image_wanted(name: str, spec: ImageSpec) -> ImageWanted:
+    """A manifest in the words of the images' room."""
     return ImageWanted(
         name=name,
         ref=spec.ref,
         archive=Path(spec.archive) if spec.archive else None,
         rootfs=Path(spec.rootfs) if spec.rootfs else None,
+        build=spec.build.context if spec.build is not None else None,
         config=_config(spec.config) if spec.config else ImageConfig(),
         pull_policy=spec.pull_policy or "missing",
         platform=_platform(spec.platform) if spec.platform else None,

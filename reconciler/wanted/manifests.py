@@ -10,6 +10,7 @@ from schemas.names import API_VERSION
 
 
 def manifest_of(item: Declared) -> dict[str, Any]:
+    """An object as a manifest in canonical form, without what is not set."""
     return {
         "apiVersion": API_VERSION,
         "kind": item.key.kind.value,

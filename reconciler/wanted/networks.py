@@ -28,6 +28,7 @@ OTHER_FAMILY = {"0.0.0.0": "::", "::": "0.0.0.0"}
 
 
 def network_wanted(name: str, spec: NetworkSpec, pools: Sequence[GivenPool]) -> NetworkWanted:
+    """A manifest, and the pools allotted to it, in the words of the network's room."""
     options = spec.driver_opts
     return NetworkWanted(
         name=name,

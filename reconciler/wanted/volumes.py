@@ -7,6 +7,7 @@ from schemas.volume import VolumeSpec
 
 
 def volume_wanted(name: str, spec: VolumeSpec) -> VolumeWanted:
+    """A manifest in the words of the volumes' room."""
     options = spec.driver_opts
     return VolumeWanted(
         name=name,
