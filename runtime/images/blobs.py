@@ -237,6 +237,7 @@ class BlobWriter:
 
 
 def partial_name(digest: str) -> str:
+    """The name of a file for a digest, without a colon."""
     return digest.replace(":", "-")
 
 
@@ -266,6 +267,7 @@ def sync_directory(path: Path) -> None:
 
 
 def new_hash_of(algorithm: str, content: bytes) -> str:
+    """The hexadecimal digest."""
     hasher = new_hash(algorithm)
     hasher.update(content)
     return hasher.hexdigest()

@@ -107,6 +107,7 @@ def read_documents(content: bytes, place: str) -> tuple[Document, ...]:
 
 
 def read_json(content: bytes, place: str) -> Any:
+    """A hostile document: no duplicate keys, no NaN, no depth. `place` names it in refusals. Raises Refused."""
     try:
         value = json.loads(content, object_pairs_hook=_unique, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:

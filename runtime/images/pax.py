@@ -61,6 +61,7 @@ def _take_record(pax: Pax, key: bytes, value: bytes, for_all: bool) -> None:
 
 
 def xattrs_in(records: dict[str, bytes]) -> dict[bytes, bytes] | None:
+    """The extended attributes of a pax header (SCHILY.xattr); None for none."""
     found = {
         name[len(_XATTR) :].encode("utf-8", "surrogateescape"): value
         for name, value in records.items()
@@ -70,6 +71,7 @@ def xattrs_in(records: dict[str, bytes]) -> dict[bytes, bytes] | None:
 
 
 def decimal(value: bytes, name: str) -> int:
+    """A number in a pax header. Raises Unsound."""
     if not value.isdigit() or len(value) > 19:
         raise Unsound(f"a pax {name!r} is no number: {value[:32]!r}")
     return int(value)

@@ -101,10 +101,12 @@ def choose(offered: Iterable[Platform | None], wanted: Platform) -> int | None:
 
 
 def read_platform(document: Document | None) -> Platform | None:
+    """None where it names no architecture (image-spec, image-index.md)."""
     if document is None or not document.text("architecture", ""):
         return None
     return Platform(document.text("os", ""), document.text("architecture"), document.text("variant", ""))
 
 
 def platform_fields(platform: Platform) -> dict[str, object]:
+    """The inverse of `read_platform`."""
     return without_empty({"os": platform.os, "architecture": platform.architecture, "variant": platform.variant})

@@ -171,6 +171,7 @@ class TreeWriter:
 def member_of(
     path: bytes, kind: bytes, found: os.stat_result, xattrs: tuple[tuple[bytes, bytes], ...] = (), link: bytes = b""
 ) -> Member:
+    """A tar's entry for a file as it stands."""
     device = (os.major(found.st_rdev), os.minor(found.st_rdev)) if kind in b"34" else (0, 0)
     return Member(
         path=path,
@@ -187,6 +188,7 @@ def member_of(
 
 
 def xattrs_of(fd: int) -> tuple[tuple[bytes, bytes], ...]:
+    """Those that belong into a layer, in order; none of overlay's own."""
     names: list[str] = []
     with suppress(OSError):  # a file system without any
         names = os.listxattr(fd)

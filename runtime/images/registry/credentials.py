@@ -68,6 +68,7 @@ def read_credentials(account: str, settings: RegistrySettings) -> Credentials:
 
 
 def default_path() -> Path:
+    """Docker's `config.json`: of DOCKER_CONFIG, else of the home directory."""
     directory = os.environ.get("DOCKER_CONFIG")
     return Path(directory) / "config.json" if directory else Path.home() / ".docker" / "config.json"
 
@@ -92,6 +93,7 @@ def read_config(path: Path) -> Mapping[str, object]:
 
 
 def table(content: Mapping[str, object], name: str) -> Mapping[str, object]:
+    """A part of the file that should be a table; an empty one where it is not."""
     found = content.get(name)
     return found if isinstance(found, dict) else {}
 
@@ -115,6 +117,7 @@ def from_entry(entry: Mapping[str, object], problem: str) -> Credentials:
 
 
 def text(entry: Mapping[str, object], name: str) -> str:
+    """A part of the file that should be text; empty where it is not."""
     found = entry.get(name)
     return found if isinstance(found, str) else ""
 
@@ -151,6 +154,7 @@ def ask_helper(helper: str, account: str, timeout: float) -> Credentials | None:
 
 
 def from_helper(output: bytes, program: str) -> Credentials | None:
+    """What a credential helper printed; None where it knows nothing. Raises Refused."""
     try:
         answer = json.loads(output)
     except ValueError:

@@ -114,6 +114,7 @@ class Download(Transfer):
 
 
 def write_all(writer: BlobWriter, piece: Sequence[bytes]) -> None:
+    """In a thread: hashes and writes a piece."""
     for chunk in piece:
         writer.write(chunk)
 

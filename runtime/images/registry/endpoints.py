@@ -37,6 +37,7 @@ def endpoints(domain: str, settings: RegistrySettings) -> tuple[Endpoint, ...]:
 
 
 def registry_endpoint(domain: str, settings: RegistrySettings) -> Endpoint:
+    """The registry itself, without its mirrors."""
     insecure = settings.host(domain).insecure
     host = _HUB_HOST if domain == DOCKER_HUB else domain
     return Endpoint(host, ("https", "http") if insecure else ("https",), account=domain)

@@ -49,14 +49,17 @@ def shown(url: URL) -> str:
 
 
 def refused(message: str, errand: Errand, url: URL, hint: str = "", errno: int | None = None) -> Refused:
+    """A refusal that names image, step and address."""
     return Refused(message, object=errand.image, step=errand.step, path=shown(url), hint=hint, errno=errno)
 
 
 def transient(message: str, errand: Errand, url: URL, hint: str = "", errno: int | None = None) -> Transient:
+    """A failure that the same attempt may outlive."""
     return Transient(later(message, errand, url, hint, errno))
 
 
 def later(message: str, errand: Errand, url: URL, hint: str = "", errno: int | None = None) -> RetryLater:
+    """A failure that a later apply may outlive."""
     return RetryLater(message, object=errand.image, step=errand.step, path=shown(url), hint=hint, errno=errno)
 
 
@@ -113,6 +116,7 @@ def unreachable(
 
 
 def tls_failure(error: Exception, url: URL, errand: Errand) -> Refused:
+    """What went wrong before HTTP began, with the remedy."""
     text = str(error).upper()
     if "CERTIFICATE_REQUIRED" in text or "BAD_CERTIFICATE" in text or "HANDSHAKE_FAILURE" in text:
         hint = f"it may want a client certificate: put x.cert and x.key into /etc/docker/certs.d/{url.authority}/"
@@ -127,6 +131,7 @@ def tls_failure(error: Exception, url: URL, errand: Errand) -> Refused:
 
 
 def verify_message(error: Exception) -> str:
+    """OpenSSL's words for a certificate that it does not believe."""
     return str(getattr(error, "verify_message", "")) or type(error).__name__
 
 
@@ -161,6 +166,7 @@ async def status_failure(
 
 
 def missing_hint(errand: Errand) -> str:
+    """What a 404 means at this step."""
     if "layer" in errand.step or "config" in errand.step:
         return "the registry has lost a part of this image (or it is a foreign layer): push it again"
     return "no such tag; is the name right?"

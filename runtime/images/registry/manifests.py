@@ -81,6 +81,7 @@ def verified(response: ClientResponse, content: bytes, name: str, errand: Errand
 
 
 def matches(digest: str, content: bytes) -> bool:
+    """Whether the content has that digest."""
     algorithm, encoded = split_digest(digest)
     hasher = new_hash(algorithm)
     hasher.update(content)
@@ -116,6 +117,7 @@ def chosen(index: Index, platform: Platform, errand: Errand) -> Descriptor:
 
 
 def named(error: Refused, errand: Errand) -> Refused:
+    """The same refusal, of the image that is pulled."""
     what = f"{error.object} {error.message}" if error.object else error.message
     return Refused(what, object=errand.image, step=errand.step, hint=error.hint)
 

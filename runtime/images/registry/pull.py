@@ -107,6 +107,7 @@ async def _pull(
 
 
 def clients_of(reference: Reference, transport: Transport) -> tuple[Client, ...]:
+    """One for each place to ask, mirrors first."""
     found = endpoints(reference.domain, transport.settings)
     return tuple(Client(endpoint, reference.path, transport) for endpoint in found)
 
@@ -143,6 +144,7 @@ async def _ensure_blob(blob: Descriptor, kind: str, search: Search, told: Listen
 
 
 def require_small(config: Descriptor, errand: Errand) -> None:
+    """Raises Refused: a config is held in memory."""
     if config.size > MAX_CONFIG:
         raise Refused(f"the config is larger than {MAX_CONFIG} bytes", object=errand.image, step=errand.step)
 

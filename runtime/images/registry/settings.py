@@ -123,6 +123,7 @@ def problems_of(error: ValidationError) -> list[str]:
 
 
 def unknown_field(place: tuple[int | str, ...]) -> str:
+    """A refusal's words for a field that is not known."""
     known = [one.name for one in fields(HostSettings if place[0] == "registries" else RegistrySettings)]
     nearest = get_close_matches(str(place[-1]), known, 1)
     return f"{'.'.join(map(str, place))}: unknown field" + (f", did you mean {nearest[0]}?" if nearest else "")

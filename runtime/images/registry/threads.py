@@ -29,6 +29,7 @@ async def in_thread(pool: Executor, call: Callable[P, T], *args: P.args, **kwarg
 
 
 async def ended(future: Future[T]) -> T:
+    """What the thread returned. Cancelled, it waits for the thread all the same: that still holds the file."""
     try:
         return await asyncio.shield(asyncio.wrap_future(future))
     except asyncio.CancelledError:

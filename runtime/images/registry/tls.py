@@ -35,11 +35,13 @@ def trust(host: str, settings: RegistrySettings) -> ssl.SSLContext:
 
 
 def certificate_directories(host: str, settings: RegistrySettings) -> Iterator[Path]:
+    """Docker's `certs.d/HOST[:PORT]`, where there are such."""
     if HOST_PATTERN.fullmatch(host):
         yield from (directory for root in settings.certs if (directory := root / host).is_dir())
 
 
 def load_ca(context: ssl.SSLContext, path: Path) -> None:
+    """Believe these authorities too. Raises Refused."""
     try:
         context.load_verify_locations(path)
     except OSError as error:  # ssl.SSLError is one
@@ -53,6 +55,7 @@ def load_ca(context: ssl.SSLContext, path: Path) -> None:
 
 
 def load_client(context: ssl.SSLContext, cert: Path, key: Path) -> None:
+    """Present this certificate. Raises Refused, also for a key with a password: nobody is there to type it."""
     try:
         context.load_cert_chain(cert, key, password=no_password)
     except OSError as error:

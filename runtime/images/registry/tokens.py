@@ -84,6 +84,7 @@ def realm_of(challenge: Challenge, registry: URL, errand: Errand) -> URL:
 
 
 def token_address(realm: URL, credentials: Credentials, service: str, scopes: Sequence[str]) -> URL:
+    """Where to ask for a token by GET (distribution's token authentication)."""
     query = [("service", service)] if service else []
     query += [("scope", scope) for scope in scopes]
     if credentials.username:
@@ -92,6 +93,7 @@ def token_address(realm: URL, credentials: Credentials, service: str, scopes: Se
 
 
 def refresh_form(credentials: Credentials, service: str, scopes: Sequence[str]) -> dict[str, str]:
+    """What to POST with an identity token (OAuth 2, RFC 6749 section 6)."""
     return {
         "grant_type": "refresh_token",
         "service": service,
@@ -102,6 +104,7 @@ def refresh_form(credentials: Credentials, service: str, scopes: Sequence[str]) 
 
 
 def read_token(body: bytes, errand: Errand, realm: URL) -> str:
+    """Raises Refused for an answer without a token that fits a header."""
     try:
         answer = json.loads(body)
         token = answer.get("token") or answer.get("access_token")

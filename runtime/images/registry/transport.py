@@ -157,6 +157,7 @@ def proxy_for(url: URL) -> str | None:
 
 
 def is_loopback(host: str) -> bool:
+    """Whether the host can only be this machine, by its name or address."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
