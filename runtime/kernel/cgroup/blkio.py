@@ -37,6 +37,7 @@ def io_weight_to_weight(weight: int) -> int:
 
 
 def settings(wanted: Fields, directory: Directory, observed: Fields) -> list[Setting]:
+    """What to write for `linux.resources.blockIO`."""
     if directory.version == 1:
         return [*_weights_v1(wanted, observed), *_throttles_v1(wanted, observed)]
     return [*_weights_v2(wanted, directory, observed), *_throttles_v2(wanted, observed)]
@@ -108,6 +109,7 @@ def _number(entry: Mapping[str, Any]) -> str:
 
 
 def read(directory: Directory) -> dict[str, Any]:
+    """The same fields as they are."""
     return _read_v1(directory) if directory.version == 1 else _read_v2(directory)
 
 
@@ -152,6 +154,7 @@ def _entry(number: str, key: str, value: int) -> dict[str, int]:
 
 
 def complete(wanted: Fields, directory: Directory) -> dict[str, Any]:
+    """The wanted fields as `read` will show them, defaults filled in."""
     written, shown = (int, int) if directory.version == 1 else _weight_scale(directory)
     default = DEFAULT_WEIGHT if directory.version == 1 else shown(DEFAULT_WEIGHT)
     weight = wanted.get("weight")

@@ -56,6 +56,7 @@ def _curve(weight: int) -> float:
 
 
 def settings(wanted: Fields, directory: Directory, observed: Fields) -> list[Setting]:
+    """What to write for `linux.resources.cpu`; times in microseconds. Raises BadResources."""
     if wanted.get("burst") and wanted.get("quota", UNLIMITED) > 0 and wanted["burst"] > wanted["quota"]:
         raise BadResources(f"cpu.burst ({wanted['burst']}) must not exceed cpu.quota ({wanted['quota']})")
     time = _time_v1(wanted) if directory.version == 1 else _time_v2(wanted, observed)
@@ -133,6 +134,7 @@ def _runtime(directory: str) -> int:
 
 
 def read(directory: Directory) -> dict[str, Any]:
+    """The same fields as they are."""
     return _read_v1(directory) if directory.version == 1 else _read_v2(directory)
 
 
@@ -163,6 +165,7 @@ def _read_v2(directory: Directory) -> dict[str, Any]:
 
 
 def complete(wanted: Fields, directory: Directory) -> dict[str, Any]:
+    """The wanted fields as `read` will show them, defaults filled in."""
     full = {
         "shares": _clamped(wanted.get("shares") or DEFAULT_SHARES),
         "quota": _quota(wanted),
@@ -185,6 +188,7 @@ def _clamped(shares: int) -> int:
 
 
 def cpuset_settings(wanted: Fields, directory: Directory, _: Fields) -> list[Setting]:
+    """What to write for `cpus` and `mems`."""
     return [Setting("cpuset", (f"cpuset.{name}",), _list_text(text, name, directory)) for name, text in wanted.items()]
 
 
@@ -200,11 +204,13 @@ def _above(directory: Directory, name: str) -> str:
 
 
 def cpuset_read(directory: Directory) -> dict[str, Any]:
+    """The same fields as they are; empty where they are all of the parent's."""
     found = {name: directory.read(f"cpuset.{name}") for name in sorted(CPUSET_FIELDS)}
     return {name: _unless_all(text, name, directory) for name, text in found.items() if text is not None}
 
 
 def cpuset_complete(wanted: Fields, directory: Directory) -> dict[str, Any]:
+    """The wanted fields as `cpuset_read` will show them."""
     full = {name: wanted.get(name, "") for name in sorted(CPUSET_FIELDS)}
     return {name: _unless_all(list_text(parse_list(text)), name, directory) for name, text in full.items()}
 

@@ -40,6 +40,7 @@ def _replace(directory: str, policy: Policy) -> None:
 
 
 def read(directory: str) -> Policy:
+    """The rules as the kernel lists them. Raises MissingController."""
     try:
         return parse_v1(read_file(f"{directory}/devices.list"))
     except FileNotFoundError:

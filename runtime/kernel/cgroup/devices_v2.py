@@ -12,6 +12,7 @@ NAME = "trimtab_devices"
 
 
 def write(directory: str, policy: Policy) -> None:
+    """A BPF program in place of the one before (bpf(2), BPF_CGROUP_DEVICE). Raises OSError."""
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         bpf.replace_device_program(fd, assemble(policy), NAME)

@@ -18,6 +18,7 @@ FILE = re.compile(r"hugetlb\.([1-9][0-9]*[KMG]B)\.(?:max|limit_in_bytes)")
 
 
 def settings(wanted: Fields, directory: Directory, observed: Fields) -> list[Setting]:
+    """What to write for `linux.resources.hugepageLimits`; bytes."""
     limits = {entry["pageSize"]: entry["limit"] for entry in wanted[KEY]}
     lost = {entry["pageSize"]: UNLIMITED for entry in observed.get(KEY, []) if entry["pageSize"] not in limits}
     return [setting for size, limit in (limits | lost).items() for setting in _pair(size, limit, directory)]
@@ -37,6 +38,7 @@ def _last(directory: Directory) -> str:
 
 
 def read(directory: Directory) -> dict[str, Any]:
+    """The same fields as they are."""
     if not directory.exists():
         return {}
     sizes = sorted(match[1] for name in os.listdir(directory.path) if (match := FILE.fullmatch(name)))
@@ -47,6 +49,7 @@ def read(directory: Directory) -> dict[str, Any]:
 
 
 def complete(wanted: Fields, _: Directory) -> dict[str, Any]:
+    """The wanted fields as `read` will show them: whole pages."""
     entries = [{"pageSize": entry["pageSize"], "limit": _whole(entry)} for entry in wanted.get(KEY, [])]
     return {KEY: sorted(entries, key=lambda entry: str(entry["pageSize"]))}
 

@@ -201,11 +201,13 @@ def _grant_realtime(path: str, wanted: Resources) -> None:
 
 
 def write_devices(path: str, policy: Policy) -> None:
+    """In whichever version holds the devices. Raises OSError, MissingController."""
     home = home_of("devices")
     (devices_v1 if home.version == 1 else devices_v2).write(home.directory(path), policy)
 
 
 def read_devices(path: str) -> Policy | None:
+    """None where no policy was written (v2)."""
     home = home_of("devices")
     directory = home.directory(path)
     return devices_v1.read(directory) if home.version == 1 else devices_v2.read(directory)

@@ -96,6 +96,7 @@ def _swap_text(memory: int | None, total: int) -> str:
 
 
 def read(directory: Directory) -> dict[str, Any]:
+    """The fields of `linux.resources.memory` as they are; bytes."""
     return _read_v1(directory) if directory.version == 1 else _read_v2(directory)
 
 
@@ -123,6 +124,7 @@ def _read_v2(directory: Directory) -> dict[str, Any]:
 
 
 def complete(wanted: Fields, directory: Directory) -> dict[str, Any]:
+    """The wanted fields as `read` will show them: whole pages, defaults filled in."""
     limit, total = _limits(wanted)
     full: dict[str, Any] = {
         "limit": _whole_pages(limit),

@@ -12,19 +12,23 @@ from runtime.kernel.cgroup.section import Fields, Section
 
 
 def class_settings(wanted: Fields, _: Directory, __: Fields) -> list[Setting]:
+    """What to write for `linux.resources.network.classID` (v1 alone)."""
     return [Setting("net_cls", ("net_cls.classid",), str(value)) for value in wanted.values()]
 
 
 def class_read(directory: Directory) -> dict[str, Any]:
+    """The same field as it is."""
     number = directory.number("net_cls.classid")
     return {} if number is None else {"classID": number}
 
 
 def class_complete(wanted: Fields, _: Directory) -> dict[str, Any]:
+    """The wanted field as `class_read` will show it."""
     return {"classID": wanted.get("classID", 0)}
 
 
 def priority_settings(wanted: Fields, _: Directory, observed: Fields) -> list[Setting]:
+    """What to write for `linux.resources.network.priorities` (v1 alone)."""
     if "priorities" not in wanted:
         return []
     priorities = {entry["name"]: 0 for entry in observed.get("priorities", [])}
@@ -33,6 +37,7 @@ def priority_settings(wanted: Fields, _: Directory, observed: Fields) -> list[Se
 
 
 def priority_read(directory: Directory) -> dict[str, Any]:
+    """The same field as it is; links of priority 0 left out."""
     if directory.read("net_prio.ifpriomap") is None:
         return {}
     lines = sorted(directory.keyed("net_prio.ifpriomap").items())
@@ -40,6 +45,7 @@ def priority_read(directory: Directory) -> dict[str, Any]:
 
 
 def priority_complete(wanted: Fields, _: Directory) -> dict[str, Any]:
+    """The wanted field as `priority_read` will show it."""
     entries = [dict(entry) for entry in wanted.get("priorities", []) if entry["priority"]]
     return {"priorities": sorted(entries, key=lambda entry: str(entry["name"]))}
 

@@ -9,6 +9,7 @@ from runtime.kernel.cgroup.section import Fields, Section
 
 
 def settings(wanted: Fields, _: Directory, __: Fields) -> list[Setting]:
+    """What to write for `linux.resources.pids`; negative: no limit."""
     if "limit" not in wanted:
         return []
     limit = wanted["limit"]
@@ -16,11 +17,13 @@ def settings(wanted: Fields, _: Directory, __: Fields) -> list[Setting]:
 
 
 def read(directory: Directory) -> dict[str, Any]:
+    """The same field as it is."""
     limit = directory.number("pids.max")
     return {} if limit is None else {"limit": limit}
 
 
 def complete(wanted: Fields, _: Directory) -> dict[str, Any]:
+    """The wanted field as `read` will show it."""
     return {"limit": max(wanted.get("limit", UNLIMITED), UNLIMITED)}
 
 

@@ -12,6 +12,7 @@ FILE = "rdma.max"
 
 
 def settings(wanted: Fields, _: Directory, observed: Fields) -> list[Setting]:
+    """What to write for `linux.resources.rdma`; devices that are no longer named lose their limit."""
     lost: dict[str, Fields] = {device: {} for device in observed.get("rdma", {})}
     return [Setting("rdma", (FILE,), _line(device, limits)) for device, limits in {**lost, **wanted["rdma"]}.items()]
 
@@ -21,6 +22,7 @@ def _line(device: str, limits: Fields) -> str:
 
 
 def read(directory: Directory) -> dict[str, Any]:
+    """The same fields as they are."""
     text = directory.read(FILE)
     if text is None:
         return {}
@@ -34,6 +36,7 @@ def _limits(words: list[str]) -> dict[str, int]:
 
 
 def complete(wanted: Fields, _: Directory) -> dict[str, Any]:
+    """The wanted fields as `read` will show them."""
     return {"rdma": {device: dict(limits) for device, limits in wanted.get("rdma", {}).items() if limits}}
 
 

@@ -17,6 +17,7 @@ CLONE3, OPENAT2 = 435, 437
 
 
 def kernel(_: Path) -> str:
+    """Its release. Raises OSError (ENOSYS) below the floor."""
     release = os.uname().release
     found = re.match(r"(\d+)\.(\d+)", release)
     if found is None or (int(found[1]), int(found[2])) < FLOOR:
@@ -35,20 +36,24 @@ def call(number: int, _: Path) -> str:
 
 
 def pidfd(_: Path) -> str:
+    """Raises OSError where pidfd_open(2) is missing."""
     os.close(os.pidfd_open(os.getpid()))
     return ""
 
 
 def namespace(file: str, _: Path) -> str:
+    """Raises OSError (ENOENT) where the kernel has no such namespace."""
     os.stat(f"/proc/self/ns/{file}")
     return ""
 
 
 def cgroups(_: Path) -> str:
+    """The version in use."""
     return cgroup.detect()
 
 
 def controller(name: str, _: Path) -> str:
+    """The version that holds it. Raises OSError (ENOENT)."""
     home = cgroup.hierarchies().home(name)
     if home is None:
         raise OSError(errno.ENOENT, "neither in v1 nor in v2")
@@ -80,6 +85,7 @@ def device_rules(_: Path) -> str:
 
 
 def kill_at_once(_: Path) -> str:
+    """Raises OSError (ENOENT) without cgroup.kill."""
     unified = cgroup.hierarchies().unified
     if cgroup.hierarchies().v1 or unified is None:
         raise OSError(errno.ENOENT, "cgroup v2 only")
@@ -89,6 +95,7 @@ def kill_at_once(_: Path) -> str:
 
 
 def pressure(_: Path) -> str:
+    """Raises OSError (ENOENT) without pressure stall information."""
     try:
         Path("/proc/pressure/memory").read_text()
     except FileNotFoundError:
@@ -97,10 +104,12 @@ def pressure(_: Path) -> str:
 
 
 def seccomp(_: Path) -> str:
+    """The actions that the kernel knows."""
     return Path("/proc/sys/kernel/seccomp/actions_avail").read_text().strip()
 
 
 def libseccomp_version(_: Path) -> str:
+    """As the library tells it."""
     return libseccomp.version()
 
 
@@ -113,6 +122,7 @@ def nftables_tables(_: Path) -> str:
 
 
 def apparmor_on(_: Path) -> str:
+    """Raises OSError (ENOENT), MissingParser."""
     if not apparmor.is_available():
         raise OSError(errno.ENOENT, "not switched on in this kernel")
     if not any(Path(parser).exists() for parser in apparmor.PARSERS):
@@ -121,12 +131,14 @@ def apparmor_on(_: Path) -> str:
 
 
 def raising_limits(_: Path) -> str:
+    """Raises OSError (EPERM) without CAP_SYS_RESOURCE."""
     if not rlimits.can_raise():
         raise OSError(errno.EPERM, f"no CAP_SYS_RESOURCE: at most {rlimits.read_limit('nofile').hard} open files")
     return ""
 
 
 def project_quota(root: Path) -> str:
+    """Raises OSError (EOPNOTSUPP) with the reason."""
     reason = quota.can_limit(root)
     if reason is not None:
         raise OSError(errno.EOPNOTSUPP, reason)
