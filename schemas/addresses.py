@@ -40,10 +40,12 @@ def read_ip(value: Any) -> str:
 
 
 def read_ipv4(value: Any) -> str:
+    """Raises ValueError with the remedy."""
     return _of_version(read_ip(value), 4, "10.0.0.5")
 
 
 def read_ipv6(value: Any) -> str:
+    """Raises ValueError with the remedy."""
     return _of_version(read_ip(value), 6, "fd00::5")
 
 
@@ -166,6 +168,7 @@ def read_port_range(value: Any) -> PortRange:
 
 
 def read_port(value: Any) -> int:
+    """1 to 65535. Raises ValueError with the remedy."""
     try:
         return read_whole(value, 1, 65535)
     except ValueError:

@@ -15,6 +15,7 @@ Count = Annotated[int, whole(0, 10_000)]
 
 
 def read_mode(value: Any) -> str:
+    """Compose, deploy, mode. Raises ValueError with the remedy."""
     text = read_text(value)
     if text == "global":
         raise ValueError("global spreads over machines, and this engine has one; write replicated, with replicas: 1")

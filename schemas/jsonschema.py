@@ -29,6 +29,7 @@ TEXTS: Schema = {
 
 
 def file_name(kind: Kind) -> str:
+    """Of a kind's schema in docs/schemas."""
     return f"{kind.value.lower()}.schema.json"
 
 

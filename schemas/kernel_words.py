@@ -115,6 +115,7 @@ def read_sysctl_name(text: str) -> str:
 
 
 def read_ulimit_name(value: Any) -> str:
+    """`nofile`, `RLIMIT_NOFILE` (getrlimit(2)). Raises ValueError with the nearest."""
     text = read_text(value).strip().lower().removeprefix("rlimit_")
     if text in ULIMITS:
         return text

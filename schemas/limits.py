@@ -23,6 +23,7 @@ LEAST_MEMORY = 6 * 2**20
 
 
 def read_cpu_quota(value: Any) -> int | None:
+    """Microseconds; None for no limit. Raises ValueError with the remedy."""
     quota = units.read_microseconds(value)
     if quota in (0, -1):
         return None
@@ -32,6 +33,7 @@ def read_cpu_quota(value: Any) -> int | None:
 
 
 def read_cpu_period(value: Any) -> int | None:
+    """Microseconds; None for the kernel's default. Raises ValueError with the remedy."""
     period = units.read_microseconds(value)
     if period and not 1000 <= period <= 1_000_000:
         raise ValueError(f"{value!r} is out of range; write 1000 to 1000000 microseconds, as in 100ms")
@@ -57,6 +59,7 @@ def read_pids(value: Any) -> int:
 
 
 def read_cpu_shares(value: Any) -> int | None:
+    """cgroup v1's weight; None for the default. Raises ValueError with the remedy."""
     shares = read_whole(value, 0, 262144)
     if shares == 1:
         raise ValueError("1 is less than the scheduler knows; write 2 to 262144")
@@ -64,6 +67,7 @@ def read_cpu_shares(value: Any) -> int | None:
 
 
 def read_swappiness(value: Any) -> int | None:
+    """Percent; None for the machine's own. Raises ValueError with the remedy."""
     swappiness = read_whole(value, -1, 100)
     return None if swappiness == -1 else swappiness
 

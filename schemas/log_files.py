@@ -19,6 +19,7 @@ LEAST_FILE = 4096
 
 
 def read_max_size(value: Any) -> int:
+    """Bytes. Raises ValueError with the remedy."""
     size = units.read_bytes(value)
     if size < LEAST_FILE:
         raise ValueError(f"{value!r} is too small for a file of lines; write at least 4k")

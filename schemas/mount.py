@@ -160,6 +160,7 @@ def _apply_option(mount: dict[str, Any], option: str) -> None:
 
 
 def read_mounts(value: Any) -> list[Any]:
+    """`volumes`, short forms made long. Raises ValueError with every fault."""
     if not isinstance(value, list | tuple):
         raise ValueError("is no list of volumes; write - SOURCE:TARGET on each line, as in - data:/srv")
     return collect("volumes", value, expand_short)
@@ -207,6 +208,7 @@ def expand_tmpfs(value: Any) -> Any:
 
 
 def read_tmpfs(value: Any) -> list[Any]:
+    """`tmpfs`, a path or several, short forms made long. Raises ValueError with every fault."""
     items = read_list(value)
     if not isinstance(items, list | tuple):
         raise ValueError("is no list of paths; write - and a path on each line, as in - /run")

@@ -64,6 +64,7 @@ def read_flag(value: Any) -> bool:
 
 
 def read_whole(value: Any, least: int, most: int) -> int:
+    """A number, or digits as text. Raises ValueError with the bounds."""
     if isinstance(value, str) and re.fullmatch(r"[-+]?[0-9]{1,20}", value.strip()):
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int):
@@ -80,6 +81,7 @@ def whole(least: int, most: int) -> Any:
 
 
 def read_fraction(value: Any) -> float:
+    """0 to 1. Raises ValueError with the remedy."""
     try:
         fraction = -1.0 if isinstance(value, bool) else float(value)
     except (TypeError, ValueError, OverflowError):
@@ -141,6 +143,7 @@ def _pair(place: Any, item: Any, separator: str) -> tuple[str, str | None]:
 
 
 def read_labels(value: Any) -> dict[str, str]:
+    """A mapping, or a list of NAME=VALUE; a missing value is empty. Raises ValueError."""
     return {key: text or "" for key, text in read_pairs(value).items()}
 
 

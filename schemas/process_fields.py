@@ -58,6 +58,7 @@ def read_user(value: Any) -> str:
 
 
 def read_group(value: Any) -> str:
+    """A name or number, without `:`. Raises ValueError with the remedy."""
     return read_user(value).partition(":")[0]
 
 
@@ -72,6 +73,7 @@ class EnvFile(Spec):
 
 
 def read_env_files(value: Any) -> list[Any]:
+    """`env_file`: a path or several, in the long form. Raises ValueError with every fault."""
     items = [value] if isinstance(value, Mapping | EnvFile) else read_list(value)
     if not isinstance(items, list | tuple):
         raise ValueError("is no list of files; write - and a path on each line")

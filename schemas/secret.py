@@ -23,6 +23,7 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def read_variable(value: Any) -> str:
+    """A variable's name. Raises ValueError with the remedy."""
     text = read_text(value)
     if not _VARIABLE.fullmatch(text):
         raise ValueError(f"{text!r} is no variable's name; write letters, digits and _, without $")
@@ -30,6 +31,7 @@ def read_variable(value: Any) -> str:
 
 
 def read_content(value: Any) -> str:
+    """Text of at most 1 MiB. Raises ValueError with the remedy, and nothing of the content."""
     if not isinstance(value, str | int | float) or isinstance(value, bool):
         raise ValueError("is no text; write it after | on lines of its own")
     text = str(value)
@@ -66,6 +68,7 @@ class SecretSpec(ContentSpec):
 
 
 def content_faults(spec: ContentSpec) -> list[Fault]:
+    """What of a Secret or Config contradicts itself."""
     given = [origin for origin in ORIGINS if getattr(spec, origin) is not None]
     if not given:
         return [((), "does not say where its content comes from; write one of file, environment, content")]

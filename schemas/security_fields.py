@@ -28,6 +28,7 @@ SECURITY_KEYS = ("no-new-privileges", "seccomp", "apparmor", "label", "systempat
 
 
 def read_access(value: Any) -> str:
+    """Letters of `rwm`, in that order. Raises ValueError with the remedy."""
     text = read_text(value)
     if not _ACCESS.fullmatch(text):
         raise ValueError(f"{text!r} is no access; write some of r, w and m, as in rw")
@@ -66,6 +67,7 @@ def expand_device(value: Any) -> Any:
 
 
 def read_devices(value: Any) -> list[Any]:
+    """`devices`, short forms made long. Raises ValueError with every fault."""
     if not isinstance(value, list | tuple):
         raise ValueError("is no list of devices; write - and a device on each line, as in - /dev/fuse")
     return collect("devices", value, expand_device)

@@ -58,6 +58,7 @@ def read_ref(value: Any) -> str:
 
 
 def read_commit(value: Any) -> str:
+    """All 40 digits, in lower case. Raises ValueError with the remedy."""
     text = read_line(value).lower()
     if not _COMMIT.fullmatch(text):
         raise ValueError(f"{text!r} is no commit; write all 40 hexadecimal digits")
@@ -65,6 +66,7 @@ def read_commit(value: Any) -> str:
 
 
 def read_semver(value: Any) -> str:
+    """A range as npm writes it. Raises ValueError with the remedy."""
     text = read_line(value)
     if len(text) > 128:
         raise ValueError("is too long for a range of versions; write one as in >=1.4 <2")
@@ -173,6 +175,7 @@ class SourceSpec(Spec):
 
 
 def source_faults(spec: SourceSpec) -> list[Fault]:
+    """What of a Source contradicts itself."""
     faults: list[Fault] = []
     if spec.directory is None and spec.git is None:
         faults.append(((), "does not say where manifests come from; write one of directory, git"))

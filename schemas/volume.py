@@ -49,6 +49,7 @@ class VolumeSpec(Spec):
 
 
 def driver_faults(options: VolumeDriverOptions) -> list[Fault]:
+    """What of `driver_opts` contradicts itself."""
     faults: list[Fault] = []
     words = (options.o or "").split(",")
     if "bind" in words or "rbind" in words:

@@ -101,6 +101,7 @@ def read_documents(file: str, text: str | bytes, substitute: Substitute) -> tupl
 
 
 def unreadable(file: str, error: Unreadable) -> Problem:
+    """A text that is no YAML, as a problem with its place."""
     return Problem(Place(file, error.line, error.column), "", "", error.message, error.remedy)
 
 
