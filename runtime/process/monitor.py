@@ -164,8 +164,8 @@ def _clean_up(what: Handover) -> None:
     with contextlib.suppress(OSError):
         if not is_replaced(facts.paths, lock):
             os.unlink(facts.paths.socket)
-    # a successor need not wait for hooks, which touch nothing that is its; nor for the end of this process, whose memory
-    # is taken down first
+    # a successor need not wait for hooks, which touch nothing that is its; nor for the end of this process, whose
+    # memory is taken down first
     os.close(lock)
     if wants_hooks and "poststop" in facts.hooks:
         spec = what.read_spec()
