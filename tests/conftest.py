@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,7 +53,20 @@ def layout() -> Iterator[Layout]:
         yield made
     finally:
         unmount_below(base)
-        shutil.rmtree(base)
+        remove_tree(base)
+
+
+def remove_tree(base: Path) -> None:
+    """As shutil.rmtree, also while a container's late farewell makes the firewall's lock in it once more."""
+    for _ in range(100):
+        try:
+            shutil.rmtree(base)
+            return
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:
+                raise
+            time.sleep(0.02)
+    shutil.rmtree(base)
 
 
 def unmount_below(base: Path) -> None:

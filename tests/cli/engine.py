@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -22,7 +21,7 @@ from runtime.kernel.namespaces import CLONE_NEWNET, setns, unshare
 from runtime.layout import Layout
 from runtime.network.dns.process import stop_dns
 from runtime.process import client
-from tests.conftest import SLOWER, cgroup_directories, unmount_below
+from tests.conftest import SLOWER, cgroup_directories, remove_tree, unmount_below
 
 CODE = Path(__file__).resolve().parents[2]
 PROGRAM = [sys.executable, "-c", "from reconciler.cli.entry import main; main()"]
@@ -92,7 +91,7 @@ class Engine:
             with contextlib.suppress(OSError):
                 cgroup.remove(self.layout.cgroup(name))
         unmount_below(self.base)
-        shutil.rmtree(self.base)
+        remove_tree(self.base)
         left = cgroup_directories(f"trimtab-{self.layout.engine_id}")
         assert left == [], f"cgroups are left: {left}"
 

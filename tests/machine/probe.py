@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -21,7 +20,7 @@ from runtime.process import client
 from runtime.process.failure import ProcessFailed
 from runtime.process.logs import read_logs
 from schemas.errors import Refused
-from tests.conftest import unmount_below
+from tests.conftest import remove_tree, unmount_below
 from tests.machine.machine import Machine, until
 from tests.network.world import Machine as Seat
 from tests.network.world import World
@@ -58,7 +57,7 @@ def own_machine(tree: Path) -> Iterator[Machine]:
                 made.close()
     finally:
         unmount_below(base)
-        shutil.rmtree(base)
+        remove_tree(base)
 
 
 def document(kind: str, name: str, metadata: Mapping[str, Any] | None = None, /, **spec: Any) -> str:

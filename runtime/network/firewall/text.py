@@ -58,7 +58,11 @@ def lock(run: str) -> int:
 
     One change that reads first at a time, between threads and between processes (flock(2)).
     """
-    os.makedirs(run, exist_ok=True)  # noqa: PTH103
+    try:  # noqa: SIM105 - contextlib is not imported on the way of a farewell
+        # not its parents: the late farewell of a container would bring an engine back that was removed meanwhile
+        os.mkdir(run)  # noqa: PTH102
+    except FileExistsError:
+        pass
     descriptor = os.open(f"{run}/firewall.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     return descriptor
