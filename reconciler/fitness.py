@@ -14,6 +14,7 @@ from pathlib import Path
 
 from reconciler.actions import Note, Plan, Verb
 from reconciler.desired import Desired
+from schemas.build import is_remote
 from schemas.container import ContainerTemplate
 from schemas.envelope import Declared
 from schemas.errors import Invalid, Problem
@@ -56,6 +57,10 @@ def missing_files(item: Declared) -> Iterator[Problem]:
         for field, path in (("archive", item.spec.archive), ("rootfs", item.spec.rootfs)):
             if path is not None and not Path(path).exists():
                 yield item.problem(("spec", field), f"there is no {path}", "mend the path, or make it first")
+        build = item.spec.build
+        if build is not None and not is_remote(build.context) and not Path(build.context).exists():
+            place = ("spec", "build", "context")
+            yield item.problem(place, f"there is no {build.context}", "mend the path, or make it first")
     elif isinstance(item.spec, ContainerTemplate):
         yield from _profiles(item, item.spec)
         for index, mount in enumerate(item.spec.volumes):

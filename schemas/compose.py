@@ -1,6 +1,7 @@
 """Reads a compose file as manifests: each of its services, networks, volumes, secrets and configs is an object.
 
-    services:  a Container each; a Service where `scale` or, below `deploy`, `replicas` and the like are written
+    services:  a Container each; a Service where `scale` or, below `deploy`, `replicas` and the like are written; and
+               an Image of the same name where `build` is
     networks, volumes, secrets, configs:  an object each, called `name:` where that is written; external secrets and
                configs none, since they exist already
 
@@ -56,7 +57,8 @@ def read_compose(file: str, document: Document, environment: Mapping[str, str]) 
     services = [each for each in _parts(root, "services", findings) if _is_active(each, environment)]
     objects = {section: list(_parts(root, section, findings)) for section in SECTIONS}
     names = _names(services, objects)
-    made = [manifest for each in services if (manifest := _service(each, names, findings)) is not None]
+    made = [manifest for each in services if (manifest := _image(each, names, findings)) is not None]
+    made += [manifest for each in services if (manifest := _service(each, names, findings)) is not None]
     for section, parts in objects.items():
         made += [manifest for each in parts if (manifest := _object(SECTIONS[section], each, findings)) is not None]
     yield Manifest(file, None, Metadata(""), {}, document.spot, findings.named(""))
@@ -122,6 +124,24 @@ def _service(service: Part, names: Names, findings: Findings) -> Manifest | None
         return None
     spec = spec_of(service, names, findings)
     return _manifest(kind, name, service, spec, findings)
+
+
+def _image(service: Part, names: Names, findings: Findings) -> Manifest | None:
+    """The image that a service builds, called as the service is; what the service calls it is one more of its tags."""
+    if "build" not in service.value:
+        return None
+    written = service.value["build"]
+    build = {"context": written} if isinstance(written, str) else written
+    if not isinstance(build, dict):
+        findings.refuse((*service.path, "build"), not_a_map(build), "write its fields below it")
+        return None
+    context = {} if "context" in build else {"context": "."}
+    tags = build.get("tags") or []
+    if isinstance(service.value.get("image"), str) and isinstance(tags, list):
+        build = {**build, "tags": [*tags, service.value["image"]]}
+    spot = spot_below(service.spots, "build") or service.spot
+    fields = Part(("spec",), {"build": {**build, **context}}, (spot[0], spot[1], {"build": spot}))
+    return _manifest(Kind.IMAGE, names.services[str(service.path[1])], service, fields, findings)
 
 
 def _object(kind: Kind, part: Part, findings: Findings) -> Manifest | None:

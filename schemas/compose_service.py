@@ -18,11 +18,10 @@ from schemas.findings import Findings
 from schemas.names import Kind
 from schemas.yaml_text import Spot, spot_below
 
-IGNORED = ("container_name", "profiles", "scale", "attach", "develop")
+IGNORED = ("container_name", "profiles", "scale", "attach", "develop", "build")
 """Fields that say something to Compose and nothing to a manifest, or that are read elsewhere."""
 
 REFUSED = {
-    "build": "build the image, push it, and name it with image:",
     "extends": "write an anchor, and merge it with <<:",
     "links": "write depends_on:, and aliases below networks:",
     "external_links": "attach both to one network",
@@ -87,6 +86,9 @@ def spec_of(service: Part, names: Names, findings: Findings) -> Part:
         _scale(service, fields, spots)
     elif isinstance(fields.get("deploy"), dict):
         _move_limits(fields, spots, Part((*service.path, "deploy"), fields.pop("deploy"), spots["deploy"]), findings)
+    if "build" in service.value:
+        fields["image"] = names.services[str(service.path[-1])]
+        spots["image"] = spots["build"]
     _rename(fields, names)
     if "container_name" in service.value:
         _answer_to(fields, str(service.path[-1]))

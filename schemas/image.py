@@ -1,14 +1,15 @@
 """What an Image manifest may say: where an image comes from, and which one of several.
 
-Exactly one of `ref`, `archive`, `rootfs`. `build` has its place and is refused until it is built.
+Exactly one of `ref`, `archive`, `rootfs`, `build`.
 
 Source: Compose Specification, services, image, platform, pull_policy; image-spec, config.
 """
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 from pydantic import ConfigDict, model_validator
 
+from schemas.build import Build
 from schemas.faults import Fault, refuse
 from schemas.field import Spec, live, part, replace
 from schemas.healthcheck import Healthcheck
@@ -18,19 +19,12 @@ from schemas.paths import ContainerPath, FilePath, read_target
 from schemas.plain_types import Labels, words
 from schemas.port import ExposedPorts
 from schemas.process_fields import Command, Environment, User
-from schemas.spelling import INTO_BAG, SORTED, Spelling, exactly_one, not_together
+from schemas.spelling import INTO_BAG, SORTED, exactly_one, not_together
 
-ORIGINS = ("ref", "archive", "rootfs")
+ORIGINS = ("ref", "archive", "rootfs", "build")
 Targets = Annotated[
     tuple[str, ...], words(read_target, "list of path in the container", {"type": "string"}), INTO_BAG, SORTED
 ]
-
-
-def _refuse_build(value: Any) -> Any:
-    raise ValueError("building comes in a later version; write ref, archive or rootfs")
-
-
-Build = Annotated[dict[str, Any] | None, Spelling(_refuse_build, "object", {"not": {}}, final=True)]
 
 
 class ImageConfig(Spec):
@@ -55,8 +49,8 @@ class ImageSpec(Spec):
         json_schema_extra={
             **exactly_one(*ORIGINS),
             "allOf": [
-                *not_together("config", "ref", "archive"),
-                *not_together("pull_policy", "archive", "rootfs"),
+                *not_together("config", "ref", "archive", "build"),
+                *not_together("pull_policy", "archive", "rootfs", "build"),
             ],
         }
     )
@@ -66,7 +60,7 @@ class ImageSpec(Spec):
         FilePath | None, replace("File of `docker save`, OCI archive, or directory of an OCI layout.")
     ] = None
     rootfs: Annotated[FilePath | None, replace("Directory, or tar file, of a root file system.")] = None
-    build: Annotated[Build, replace("A Dockerfile to build: comes in a later version.")] = None
+    build: Annotated[Build | None, replace("A Dockerfile, and what it is built with.")] = None
     config: Annotated[ImageConfig | None, replace("With rootfs: what its containers run.")] = None
     pull_policy: Annotated[PullPolicy | None, live("With ref: when to ask the registry again.", default="missing")] = (
         None
@@ -84,7 +78,7 @@ def image_faults(spec: ImageSpec) -> list[Fault]:
     given = [origin for origin in ORIGINS if getattr(spec, origin) is not None]
     faults: list[Fault] = []
     if not given:
-        faults.append(((), "does not say where it comes from; write one of ref, archive, rootfs"))
+        faults.append(((), "does not say where it comes from; write one of ref, archive, rootfs, build"))
     faults += [((origin,), f"cannot stand beside {given[0]}; keep one of them") for origin in given[1:]]
     if spec.config is not None and spec.rootfs is None:
         faults.append((("config",), "belongs to rootfs; other images bring their own, leave it out"))

@@ -52,6 +52,8 @@ class Bringing:
     lease: Lease
     pull: bool
     progress: Report
+    offline: bool = False
+    """Only what is on this machine counts."""
 
     def all_of(self, dockerfile: Dockerfile, inputs: Inputs, contexts: Mapping[str, object]) -> dict[str, Base]:
         """Every image that the target needs, by its reference in full. Raises Invalid, Refused, RetryLater."""
@@ -64,7 +66,9 @@ class Bringing:
     def bring(self, reference: str) -> Base:
         """One image. Raises Refused, RetryLater."""
         record = self._local(reference)
-        if record is None or (self.pull and not _is_own(record, reference)):
+        if record is None and self.offline:
+            raise Refused("is not on this machine", object=reference, step="find image")
+        if record is None or (self.pull and not self.offline and not _is_own(record, reference)):
             policy = "always" if self.pull else "missing"
             wanted = ImageWanted(implicit_name(reference), ref=reference, pull_policy=policy)
             record = ensure_image(self.layout, wanted, read_registries(self.layout), self.progress)

@@ -5,8 +5,11 @@ The one call of this room for the command line and for `Image.spec.build`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import ExitStack
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +27,7 @@ from reconciler.build.select import Kind
 from reconciler.build.solve import Solver
 from reconciler.build.steps import Start
 from reconciler.build.wanted import BuildWanted, Tell, silent
-from runtime.images.blobs import BlobStore
+from runtime.images.blobs import BlobStore, full_disk_is_retried
 from runtime.images.config import ImageDocument
 from runtime.images.found import add_image
 from runtime.images.leases import Lease
@@ -60,17 +63,46 @@ class Made:
     files: Mapping[str, str] = field(default_factory=dict)
 
 
-def build(
-    layout: Layout, wanted: BuildWanted, tell: Tell = silent, progress: Report = ignore, fingerprint: str = ""
-) -> Made:
+def build(layout: Layout, wanted: BuildWanted, tell: Tell = silent, progress: Report = ignore) -> Made:
     """Raises Invalid (with every place), Refused, RetryLater; a record that was there stays as it was then."""
     run.tidy(layout)
+    with _prepared(layout, wanted, tell, progress) as prepared:
+        solver = prepared.solver
+        solver.solve()
+        files = _files(solver.contexts.get(""))
+        record = _write(wanted, solver, _identity(wanted, solver))
+        write_files(layout, wanted.name, files)
+    trim(layout)
+    trim_mounts(layout)
+    return Made(record, prepared.findings, len(solver.graph.steps), solver.worked, files)
+
+
+def look(layout: Layout, wanted: BuildWanted) -> tuple[str, dict[str, str]]:
+    """What a build would be made of, as a record's fingerprint; and the digests of the files of its context.
+
+    Builds nothing and asks nobody: what is elsewhere counts as it was last seen. Raises as `build`.
+    """
+    with _prepared(layout, wanted, silent, ignore, offline=True) as prepared:
+        prepared.solver.look()
+        return _identity(wanted, prepared.solver), _files(prepared.solver.contexts.get(""))
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    solver: Solver
+    findings: tuple[Finding, ...]
+
+
+@contextmanager
+def _prepared(
+    layout: Layout, wanted: BuildWanted, tell: Tell, progress: Report, *, offline: bool = False
+) -> Iterator[_Prepared]:
+    """Contexts open, bases here, steps known; nothing done yet."""
     with ExitStack() as held:
         lease = held.enter_context(Lease(layout))
-        asked = ImageWanted(wanted.name, build=wanted.contexts[""])
-        making = Making(layout, lease, asked, progress, Limits())
-        fetching = Fetching(layout, making.store, held)
-        bringing = Bringing(layout, lease, wanted.pull, progress)
+        making = Making(layout, lease, ImageWanted(wanted.name, build=wanted.contexts[""]), progress, Limits())
+        fetching = Fetching(layout, making.store, held, offline)
+        bringing = Bringing(layout, lease, wanted.pull, progress, offline)
         images = {
             name: bringing.bring(_reference(text))
             for name, text in wanted.contexts.items()
@@ -88,17 +120,44 @@ def build(
         findings = _check(dockerfile, wanted, bases, ignored)
         graph = plan_build(dockerfile, inputs, configs_of(bases), tuple(named), without_cache=wanted.without_cache)
         contexts = _open(layout, places, graph, ignored, held)
-        solver = Solver(making, wanted, dockerfile, graph, bases, contexts, images, fetching, tell)
         try:
-            solver.solve()
+            yield _Prepared(
+                Solver(making, wanted, dockerfile, graph, bases, contexts, images, fetching, tell), findings
+            )
         finally:
             for context in contexts.values():
                 context.remember()
-        record = _write(making, wanted, solver, fingerprint)
-        files = _files(contexts.get(""))
-    trim(layout)
-    trim_mounts(layout)
-    return Made(record, findings, len(graph.steps), solver.worked, files)
+
+
+def _identity(wanted: BuildWanted, solver: Solver) -> str:
+    """Of everything that decides what the image will be; no outcome is needed."""
+    built = solver.graph.result
+    lines = [line.created_by for line in built.history]
+    parts = [solver.early[built.tree], built.config.fields(), str(built.platform), built.author, lines]
+    described = [*parts, sorted(wanted.labels.items()), sorted(wanted.tags), wanted.epoch]
+    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
+
+
+def files_path(layout: Layout, name: str) -> Path:
+    return layout.root / "build" / "images" / f"{name}.json"
+
+
+def write_files(layout: Layout, name: str, files: Mapping[str, str]) -> None:
+    """Which files the image was made of: only to tell later which one changed."""
+    path = files_path(layout, name)
+    temporary = path.with_suffix(f".{os.getpid()}.new")
+    with full_disk_is_retried(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(json.dumps(files))
+        temporary.rename(path)
+
+
+def read_files(layout: Layout, name: str) -> dict[str, str]:
+    """Nothing where that is not known."""
+    try:
+        return {str(path): str(digest) for path, digest in json.loads(files_path(layout, name).read_bytes()).items()}
+    except (OSError, ValueError, AttributeError):
+        return {}
 
 
 def _reference(text: str) -> str:
@@ -158,9 +217,9 @@ def _files(context: Context | None) -> dict[str, str]:
     return {path: entry.content for path, entry in entries.items() if entry.kind is Kind.FILE and entry.content}
 
 
-def _write(making: Making, wanted: BuildWanted, solver: Solver, fingerprint: str) -> ImageRecord:
+def _write(wanted: BuildWanted, solver: Solver, fingerprint: str) -> ImageRecord:
     """Config, manifest and record. Equal outcomes make an equal image."""
-    built = solver.graph.result
+    built, making = solver.graph.result, solver.making
     base = solver.bases[built.base] if built.base else None
     below = base.layers if base is not None else ()
     layers = solver.layers(built.tree)

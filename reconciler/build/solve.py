@@ -83,11 +83,15 @@ class Solver:
 
     # what is there already
 
+    def look(self) -> None:
+        """Learn the early key of every step: contexts are digested, nothing is done. Raises as `solve`."""
+        starts = {step.number: self._start_identity(step) for step in self.graph.steps if isinstance(step.work, Start)}
+        self.early = early_keys(self.graph.steps, starts, self._digest_outside)
+
     def solve(self) -> None:
         """Afterwards `outcomes` has every step that the image is made of. Raises Invalid, Refused, RetryLater."""
         steps = self.graph.steps
-        starts = {step.number: self._start_identity(step) for step in steps if isinstance(step.work, Start)}
-        self.early = early_keys(steps, starts, self._digest_outside)
+        self.look()
         self._locks = {step.number: threading.Lock() for step in steps}
         target = self.graph.result.tree
         found = self._recall_all()

@@ -29,6 +29,7 @@ WORDS = {
     Step.COMPRESS: "compressing",
     Step.READ: "reading",
     Step.UNPACK: "unpacking",
+    Step.BUILD: "building",
     Step.DONE: "done",
 }
 

@@ -6,19 +6,24 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from reconciler.caller import caller
 from reconciler.engine import Engine
 from reconciler.observe.shared import Shared
 from reconciler.registries import read_registries
 from reconciler.store.records import Record
+from reconciler.wanted.builds import build_wanted
 from reconciler.wanted.images import image_wanted
 from runtime.images.ensure import read_fingerprint
 from runtime.images.from_registry import resolve_image
-from runtime.images.record import ImageRecord
+from runtime.images.record import ImageRecord, Origin
 from runtime.images.registry.settings import RegistrySettings
 from runtime.images.store import damage, read_image
-from schemas.errors import TrimtabError
+from schemas.build import BuildSpec
+from schemas.errors import Invalid, TrimtabError
 from schemas.image import ImageSpec
 
+MOST_NAMED = 3
+"""Files that a difference names."""
 ASKING_SECONDS = 5.0
 """How long a registry may take to say what a tag names, when it is only looked at."""
 
@@ -29,15 +34,43 @@ def read(engine: Engine, record: Record, shared: Shared) -> Mapping[str, Any]:
     if have is None:
         return {"content": "missing", "source": "unchanged"}
     broken = damage(engine.layout, have)
-    return {"content": broken or "intact", "source": "unchanged" if _is_current(engine, record, have) else "changed"}
+    spec = ImageSpec.model_validate(record.fields["spec"])
+    if spec.build is not None:
+        return {"content": broken or "intact", "source": _build_state(engine, record.key.name, spec.build, have)}
+    is_current = _is_current(engine, record, spec, have)
+    return {"content": broken or "intact", "source": "unchanged" if is_current else "changed"}
 
 
-def _is_current(engine: Engine, record: Record, have: ImageRecord) -> bool:
+def _build_state(engine: Engine, name: str, spec: BuildSpec, have: ImageRecord) -> str:
+    """Whether a build would make what there is; if not, which of the files that it takes changed.
+
+    One that cannot be planned, a base or a context that is gone, leaves the image as it is.
+    """
+    from reconciler.build.build import look, read_files  # only where something is built
+
+    if have.origin is not Origin.BUILD:
+        return "changed"
+    try:
+        fingerprint, files = look(engine.layout, build_wanted(name, spec, caller().environment))
+    except Invalid:
+        return "changed"
+    except (TrimtabError, OSError):
+        return "unchanged"
+    if fingerprint == have.fingerprint:
+        return "unchanged"
+    before = read_files(engine.layout, name)
+    changed = sorted(path for path in before.keys() | files.keys() if before.get(path) != files.get(path))
+    if not changed:
+        return "changed"
+    more = f" and {len(changed) - MOST_NAMED} more" if len(changed) > MOST_NAMED else ""
+    return f"changed: {', '.join(changed[:MOST_NAMED])}{more}"
+
+
+def _is_current(engine: Engine, record: Record, spec: ImageSpec, have: ImageRecord) -> bool:
     """Whether path or tag still hold what the image was made of.
 
     One that cannot be asked, a path that is gone, a registry that does not answer, leaves the image as it is.
     """
-    spec = ImageSpec.model_validate(record.fields["spec"])
     wanted = image_wanted(record.key.name, spec)
     if have.wanted != wanted.digest():
         # recorded as asked for, and not brought yet: the apply was killed, or it could not be had

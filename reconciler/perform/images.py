@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
 from reconciler.actions import Action
 from reconciler.build.cache import kept
+from reconciler.build.wanted import Told
+from reconciler.caller import caller
 from reconciler.desired import Desired, Observed
 from reconciler.perform.bundles import read_config
 from reconciler.perform.context import Context
+from reconciler.wanted.builds import build_wanted
 from reconciler.wanted.images import image_wanted
 from runtime.images.collect import collect
 from runtime.images.ensure import ensure_image
+from runtime.images.progress import Progress, Step
 from runtime.images.store import remove_image
 from runtime.layout import Layout
+from runtime.volumes.secrets import read_secret_content
+from schemas.build import BuildSpec
+from schemas.errors import Invalid, Refused
 from schemas.image import ImageSpec
-from schemas.names import Key
+from schemas.names import Key, Kind
+
+SHOWN_LINES = 20
+"""Of the output before a step failed."""
 
 
 def ensure(context: Context, want: Desired, have: Observed | None, action: Action) -> None:
@@ -25,8 +36,38 @@ def ensure(context: Context, want: Desired, have: Observed | None, action: Actio
     assert want.declared is not None
     spec = want.declared.spec
     assert isinstance(spec, ImageSpec)
+    if spec.build is not None:
+        _build(context, want.key.name, spec.build)
+        return
     wanted = image_wanted(want.key.name, spec)
     ensure_image(context.engine.layout, wanted, context.registries, context.progress)
+
+
+def _build(context: Context, name: str, spec: BuildSpec) -> None:
+    """Output of a RUN that failed is shown with the failure: nobody watches a manifest's build. Raises Refused."""
+    from reconciler.build.build import build  # it makes containers, as this package does
+
+    secrets = {each: content for each in spec.secrets if (content := _secret(context, each)) is not None}
+    wanted = build_wanted(name, spec, caller().environment, secrets)
+    heard: deque[str] = deque(maxlen=SHOWN_LINES)
+
+    def tell(told: Told) -> None:
+        if told.what == "output":
+            heard.append(told.text)
+        elif told.what == "begun":
+            context.progress(Progress(name, Step.BUILD, told.text))
+
+    try:
+        build(context.engine.layout, wanted, tell, context.progress)
+    except Invalid as error:
+        said = "\n".join(str(problem) for problem in error.problems)
+        lines = "".join(f"\n  | {line}" for line in heard)
+        raise Refused(f"{said}{lines}", object=f"Image/{name}", step="build") from error
+
+
+def _secret(context: Context, name: str) -> bytes | None:
+    found = context.contents.get(Key(Kind.SECRET, name))
+    return found if found is not None else read_secret_content(context.engine.layout, Kind.SECRET.value, name)
 
 
 def collect_unused(layout: Layout) -> None:
@@ -48,4 +89,7 @@ def standing_layers(layout: Layout) -> Iterator[str]:
 
 def remove(context: Context, key: Key, have: Observed | None, action: Action) -> None:
     """Its record alone; `collect_unused` frees the rest. Idempotent."""
+    from reconciler.build.build import files_path
+
     remove_image(context.engine.layout, key.name)
+    files_path(context.engine.layout, key.name).unlink(missing_ok=True)

@@ -10,6 +10,7 @@ from typing import Any
 
 from reconciler.caller import caller
 from reconciler.sources.directory import is_stream
+from schemas.build import BuildSpec, is_remote
 from schemas.container import ContainerTemplate
 from schemas.envelope import Declared
 from schemas.image import ImageSpec
@@ -30,7 +31,8 @@ def locate(item: Declared, directory: Path = Path()) -> Declared:
 def _updates(spec: object, base: Path) -> Mapping[str, Any]:
     match spec:
         case ImageSpec():
-            return {name: _join(base, path) for name in ("archive", "rootfs") if (path := getattr(spec, name))}
+            updates = {name: _join(base, path) for name in ("archive", "rootfs") if (path := getattr(spec, name))}
+            return updates | ({"build": _located_build(spec.build, base)} if spec.build is not None else {})
         case ContentSpec():
             return {"file": _join(base, spec.file)} if spec.file else {}
         case SourceSpec():
@@ -39,6 +41,16 @@ def _updates(spec: object, base: Path) -> Mapping[str, Any]:
             return _container_updates(spec, base)
         case _:
             return {}
+
+
+def _located_build(build: BuildSpec, base: Path) -> BuildSpec:
+    """The Dockerfile counts from the context, which is a directory here or lies elsewhere."""
+    places = {name: _place(base, place) for name, place in build.additional_contexts.items()}
+    return build.model_copy(update={"context": _place(base, build.context), "additional_contexts": places})
+
+
+def _place(base: Path, place: str) -> str:
+    return place if is_remote(place) else _join(base, place)
 
 
 def _source_updates(spec: SourceSpec, base: Path) -> Mapping[str, Any]:

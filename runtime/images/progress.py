@@ -16,6 +16,8 @@ class Step(StrEnum):
     READ = "read"
     """Reading an archive or a root file system of this machine."""
     UNPACK = "unpack"
+    BUILD = "build"
+    """Carrying out the instruction that `subject` holds."""
     DONE = "done"
 
 

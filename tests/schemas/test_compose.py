@@ -10,6 +10,7 @@ from schemas.check import check
 from schemas.container import ContainerSpec
 from schemas.envelope import Declared
 from schemas.errors import Invalid
+from schemas.image import ImageSpec
 from schemas.load import Text, load
 from schemas.names import Kind
 from schemas.service import ServiceSpec
@@ -214,13 +215,8 @@ REFUSED = [
         id="an unknown field",
     ),
     pytest.param(
-        "services:\n  web: {image: b, build: .}\n",
-        [
-            (
-                "compose.yaml:2:19 services.web.build: is not known to this engine; "
-                "build the image, push it, and name it with image:"
-            )
-        ],
+        "services:\n  web:\n    build: {context: ., contxt: b}\n",
+        ["compose.yaml:3:25 Image/web spec.build.contxt: is not a field here; did you mean context?"],
         id="a build",
     ),
     pytest.param(
@@ -287,3 +283,19 @@ def test_it_is_refused(text: str, problems: list[str]) -> None:
     assert len(found) == len(problems), found
     for each, wanted in zip(found, problems, strict=True):
         assert each.startswith(wanted)
+
+
+def test_a_service_with_a_build_is_an_image_and_what_runs_it() -> None:
+    text = "services:\n  web: {build: ./web}\n  api: {image: shop/api:1, build: {dockerfile: api.Dockerfile}}\n"
+    found = {str(each.key): each.spec for each in load([Text("compose.yaml", text)], {})}
+    assert sorted(found) == ["Container/api", "Container/web", "Image/api", "Image/web"]
+    web, api, container = found["Image/web"], found["Image/api"], found["Container/api"]
+    assert isinstance(web, ImageSpec)
+    assert isinstance(api, ImageSpec)
+    assert isinstance(container, ContainerSpec)
+    assert web.build is not None
+    assert web.build.context == "web"
+    assert api.build is not None
+    assert (api.build.context, api.build.dockerfile) == (".", "api.Dockerfile")
+    assert api.build.tags == ("docker.io/shop/api:1",)
+    assert container.image == "api"

@@ -292,10 +292,10 @@ def test_every_contradiction_is_told_at_once() -> None:
     [
         (
             Kind.IMAGE,
-            {"build": {"context": "."}},
-            "spec.build: building comes in a later version; write ref, archive or rootfs",
+            {"build": {"context": ".", "dockerfile": "a", "dockerfile_inline": "FROM scratch"}},
+            "spec.build.dockerfile_inline: cannot stand beside dockerfile; keep one of them",
         ),
-        (Kind.IMAGE, {}, "spec: does not say where it comes from; write one of ref, archive, rootfs"),
+        (Kind.IMAGE, {}, "spec: does not say where it comes from; write one of ref, archive, rootfs, build"),
         (Kind.IMAGE, {"ref": "a", "rootfs": "./b"}, "spec.rootfs: cannot stand beside ref; keep one of them"),
         (
             Kind.NETWORK,

@@ -1,0 +1,117 @@
+"""`Image.spec.build` and compose's `build:` from end to end: built, drifting with the files it takes, rolled out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from runtime.images.store import read_image
+from tests.cli.engine import Engine, making_engine
+
+pytestmark = pytest.mark.kernel
+
+BASE = "apiVersion: trimtab/v1\nkind: Image\nmetadata: {name: busybox}\nspec: {rootfs: ROOTFS}\n"
+COMPOSE = """\
+services:
+  web:
+    build: {context: web, args: {GREETING: hello}, secrets: [key], labels: {team: shop}}
+    network_mode: none
+    stop_grace_period: 0s
+secrets:
+  key: {content: sesame-very-secret}
+"""
+DOCKERFILE = """\
+FROM busybox
+ARG GREETING
+COPY page.txt /page
+RUN --mount=type=secret,id=key,required test -s /run/secrets/key && echo $GREETING > /greeting
+CMD ["sh", "-c", "cat /greeting /page; exec sleep 1000000"]
+"""
+
+
+@pytest.fixture
+def shop(busybox_tree: Path) -> Iterator[Engine]:
+    with making_engine() as engine:
+        files = {
+            "base.yaml": BASE.replace("ROOTFS", str(busybox_tree)),
+            "compose.yaml": COMPOSE,
+            "web/Dockerfile": DOCKERFILE,
+            "web/page.txt": "one\n",
+            "web/notes.txt": "not taken\n",
+        }
+        for name, text in files.items():
+            (engine.base / name).parent.mkdir(exist_ok=True)
+            (engine.base / name).write_text(text)
+        assert engine.run("apply", "--set", "base", "base.yaml").code == 0
+        said = engine.run("apply", "--set", "shop", "compose.yaml")
+        assert said.code == 0, said.err
+        yield engine
+
+
+def test_it_is_built_and_runs_and_a_changed_file_rolls_it(shop: Engine) -> None:
+    assert shop.run("logs", "web").lines == ["hello", "one"]
+    record = read_image(shop.layout, "web")
+    assert record is not None
+    assert record.config.labels == {"team": "shop"}
+    assert shop.run("diff", "--set", "shop", "compose.yaml").code == 0
+
+    (shop.base / "web/notes.txt").write_text("changed, and taken by nothing\n")
+    assert shop.run("diff", "--set", "shop", "compose.yaml").code == 0
+
+    (shop.base / "web/page.txt").write_text("two\n")
+    said = shop.run("diff", "--set", "shop", "compose.yaml")
+    assert said.code == 1
+    assert "changed: page.txt" in said.out
+    assert "Container/web" in said.out
+    assert shop.run("apply", "--set", "shop", "compose.yaml").code == 0
+    assert shop.run("logs", "web").lines == ["hello", "two"]
+    assert shop.run("diff", "--set", "shop", "compose.yaml").code == 0
+
+
+def test_a_build_that_fails_leaves_what_runs_alone(shop: Engine) -> None:
+    before = read_image(shop.layout, "web")
+    (shop.base / "web/Dockerfile").write_text("FROM busybox\nRUN echo about to fail; exit 4\n")
+    said = shop.run("apply", "--set", "shop", "compose.yaml")
+    assert said.code == 1
+    assert "ended with 4" in said.out + said.err
+    assert "about to fail" in said.out + said.err
+    assert read_image(shop.layout, "web") == before
+    assert shop.run("logs", "web").lines == ["hello", "one"]
+
+
+def test_the_command_line_builds_what_a_container_uses(shop: Engine) -> None:
+    said = shop.run(
+        "image",
+        "build",
+        "-t",
+        "tool",
+        "--build-arg",
+        "GREETING=hi",
+        "--secret",
+        "id=key,src=compose.yaml",
+        "--progress",
+        "json",
+        "web",
+    )
+    assert said.code == 0, said.err
+    events = [json.loads(line) for line in said.lines]
+    assert events[-1]["event"] == "image"
+    assert events[-1]["name"] == "tool"
+    record = read_image(shop.layout, "tool")
+    assert record is not None
+    assert record.digest == events[-1]["digest"]
+    assert record.tags == ("docker.io/library/tool:latest",)
+
+
+def test_mistakes_in_a_dockerfile_are_told_with_their_line_and_warnings_by_name(shop: Engine) -> None:
+    (shop.base / "web/Bad").write_text("FROM busybox\nCOPI page.txt /\n")
+    said = shop.run("image", "build", "-t", "tool", "-f", "web/Bad", "web")
+    assert said.code == 2
+    assert said.err.startswith("Bad:2:1 COPI")
+    (shop.base / "web/Odd").write_text("FROM busybox\nMAINTAINER somebody\n")
+    said = shop.run("image", "build", "-t", "tool", "-f", "web/Odd", "--check", "web")
+    assert said.code == 1
+    assert "MaintainerDeprecated" in said.err
