@@ -8,7 +8,7 @@ from typing import Any
 
 from reconciler.health import HealthStatus
 from reconciler.store.database import Database
-from reconciler.store.standing import Topic, read_one, read_standing, write_standing
+from reconciler.store.standing import Topic, read_one, write_standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +29,9 @@ def write_health(database: Database, found: Mapping[str, Known | None]) -> None:
 
 
 def known_health(database: Database, name: str) -> Known | None:
+    """What the container's last check said; None where none was made."""
     value = read_one(database, Topic.HEALTH, name)
     return _known(value) if value is not None else None
-
-
-def all_known_health(database: Database) -> dict[str, Known]:
-    return {name: _known(value) for name, value in read_standing(database, Topic.HEALTH).items()}
 
 
 def _value(known: Known | None) -> dict[str, Any] | None:

@@ -1,0 +1,1 @@
+"""The one seam to libc, system calls, cgroup files, nftables and seccomp; standard library only."""

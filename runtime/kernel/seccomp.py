@@ -145,12 +145,6 @@ def _last_number(profile: Profile) -> int:
     return max((max(libseccomp.resolve(name), NEWER.get(name, 0)) for name in names), default=0)
 
 
-def unknown_names(profile: Profile) -> tuple[str, ...]:
-    """Names that neither libseccomp nor we can give a number: such a rule has no effect."""
-    names = {name for rule in profile.get("syscalls", ()) for name in rule["names"]}
-    return tuple(sorted(name for name in names if libseccomp.resolve(name) == libseccomp.UNKNOWN and name not in NEWER))
-
-
 def _add_rule(made: Filter, rule: Mapping[str, Any], default: int, newer: dict[int, int]) -> None:
     if not rule.get("names"):
         raise BadProfile("linux.seccomp.syscalls: a rule without names")

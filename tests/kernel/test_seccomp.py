@@ -168,10 +168,6 @@ def test_a_call_newer_than_an_allow_list_is_unknown_and_an_older_one_forbidden()
     ]
 
 
-def test_names_that_are_no_calls_here_are_told() -> None:
-    assert seccomp.unknown_names(deny("getppid", "no_such_call", "mseal")) == ("no_such_call",)
-
-
 @pytest.mark.parametrize(
     ("profile", "message"),
     [
