@@ -169,7 +169,9 @@ def guarded(run: Callable[[], object]) -> int:
     except SystemExit as leaving:
         status = leaving.code
     except click.exceptions.Abort:
-        return _say("interrupted", 130)
+        from reconciler.cli.interrupt import INTERRUPTED
+
+        return _say("interrupted", INTERRUPTED)
     except click.ClickException as error:
         error.show()
         return error.exit_code

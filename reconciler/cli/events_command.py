@@ -30,6 +30,7 @@ def command(
     import time
 
     from reconciler.cli.event_lines import Wanted, print_events
+    from reconciler.cli.interrupt import INTERRUPTED
     from reconciler.cli.quantities import read_moment
     from reconciler.cli.selection import read_key
 
@@ -38,4 +39,4 @@ def command(
     try:
         print_events(layout, wanted, output, follow=follow)
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(INTERRUPTED)

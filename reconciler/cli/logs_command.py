@@ -38,6 +38,7 @@ def command(
     """
     import time
 
+    from reconciler.cli.interrupt import INTERRUPTED
     from reconciler.cli.log_lines import Wanted, print_logs
     from reconciler.cli.quantities import read_moment
     from reconciler.cli.targets import containers_of
@@ -50,4 +51,4 @@ def command(
     try:
         print_logs(layout, containers_of(layout, name), wanted)
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
