@@ -131,7 +131,7 @@ def test_a_second_apply_is_told_who_holds_the_engine(machine: Machine) -> None:
 
 def test_a_damaged_store_is_refused_and_never_written_over(machine: Machine) -> None:
     machine.layout.store.write_bytes(b"not a database" * 1000)
-    with pytest.raises(Refused, match="the state file is not readable"):
+    with pytest.raises(Refused, match="the state file is damaged"):
         machine.diff(machine.image)
     assert machine.layout.store.read_bytes() == b"not a database" * 1000
     machine.layout.store.unlink()
