@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from runtime.kernel.mountinfo import read_mountinfo
 from runtime.process import client
 from runtime.process.failure import ProcessFailed
 from tests.process.bundles import in_host_users, specification
@@ -71,6 +72,12 @@ def test_a_proc_that_is_a_symlink_gets_its_covers_all_the_same(box: Box) -> None
     assert counts[1:] == ["0", "0"]
 
 
+def _mounts(box: Box) -> list[str]:
+    """Where something is mounted on the host, but for what other engines mount below their own roots meanwhile."""
+    points = [entry.point for entry in read_mountinfo()]
+    return [point for point in points if not point.startswith("/tmp/") or point.startswith(str(box.layout.root.parent))]
+
+
 @pytest.mark.parametrize("link", ["/dev/null", "/proc/self/root", "../../../../etc"])
 def test_mount_targets_that_are_links_of_the_image_stay_inside(box: Box, link: str) -> None:
     spec = specification("true")
@@ -79,13 +86,13 @@ def test_mount_targets_that_are_links_of_the_image_stay_inside(box: Box, link: s
     source = box.layout.root / "source"
     source.mkdir()
     spec["mounts"].append({"destination": "/target/x", "type": "bind", "source": str(source), "options": ["bind"]})
-    before = Path("/proc/self/mountinfo").read_text()
+    before = _mounts(box)
     box.write("one", spec)
     try:
         client.create(box.layout, "one")
     except ProcessFailed as failure:
         assert failure.step in {"mount", "device"}
-    assert Path("/proc/self/mountinfo").read_text() == before
+    assert _mounts(box) == before
     assert not Path("/etc/x").exists()
 
 
