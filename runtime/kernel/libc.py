@@ -7,6 +7,7 @@ kernel's errno. Numbers above 423 are the same on every architecture; older ones
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 from collections.abc import Callable
 from typing import Any
@@ -49,6 +50,13 @@ def system_call(number: int | str, *argument_types: Any) -> Callable[..., int]:
         return raw(number, *arguments)
 
     return call
+
+
+def ready_call(number: int, *arguments: Any) -> Callable[[], int]:
+    """The system call `number` with its arguments, ready to be made by one call of C; returns -1 where it fails."""
+    raw = ctypes.CDLL(None)["syscall"]
+    raw.restype = ctypes.c_long
+    return functools.partial(raw, ctypes.c_long(number), *arguments)
 
 
 def _checked(raw: Any, argument_types: tuple[Any, ...]) -> Callable[..., int]:

@@ -8,10 +8,12 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+from collections.abc import Callable
 
 from runtime.kernel import libc
 
 CLONE_NEWTIME = 0x80
+CLONE_FILES = 0x400
 CLONE_NEWNS = 0x20000
 CLONE_NEWCGROUP = 0x2000000
 CLONE_NEWUTS = 0x4000000
@@ -83,6 +85,17 @@ class Clone3:
         """(0, -1) in the child, (pid, pidfd) in the parent."""
         pid = _clone3(self.pointer, self.size)
         return (pid, self.pidfd.value) if pid else (0, -1)
+
+
+def light_fork(flags: int) -> Callable[[], int]:
+    """A function that forks by clone3(2) with these flags: 0 in the child, the pid in the parent, -1 where it fails.
+
+    It is one call of C with all it needs made ready, and so changes hardly a page of memory.
+    """
+    arguments = CloneArgs(flags=flags)
+    if not flags & CLONE_PARENT:
+        arguments.exit_signal = signal.SIGCHLD
+    return libc.ready_call(435, ctypes.byref(arguments), ctypes.c_size_t(ctypes.sizeof(arguments)))
 
 
 def clone3(flags: int, cgroup: int | None = None) -> tuple[int, int]:

@@ -132,7 +132,7 @@ def _fork_monitor() -> Pair:
         close_all_but(theirs.fileno())
         ours.detach()
         prctl.set_name(monitor.NAME)
-        run_and_end(lambda: monitor.run_monitor(theirs, namespaces.CLONE_PARENT, None))
+        run_and_end(lambda: monitor.run_monitor(theirs, namespaces.CLONE_PARENT))
     theirs.close()
     os.close(pidfd)
     return Pair(ours, pid)

@@ -1,7 +1,7 @@
 """The zygote: a process that does nothing but fork monitors, so that they share its memory for good.
 
-Forked from the launcher when that has imported everything. The launcher's own memory changes with its work, and what
-it changes after a fork would count for the forked; the zygote's does not.
+Forked from the launcher when that has imported everything. What a process writes to between two forks, the earlier
+forked keep for themselves: so the launcher, which works, forks no monitors, and the zygote does nothing else.
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ from runtime.kernel import namespaces, prctl
 from runtime.kernel.process import close_all_but, pidfd_open, wait_end
 from runtime.process import monitor, pair
 from runtime.process.pair import Pair
-from runtime.process.standby import make_stage
 
 FORK = b"m"
+
+FORK_SECONDS = 10.0
+"""How long a monitor may take to say its pid; one that does not was killed meanwhile, or its zygote."""
 
 NAME = "trimtab-zygote"
 
@@ -39,7 +41,7 @@ class Zygote:
             data, descriptors = pair.receive_raw(self.channel)
         except OSError:
             data, descriptors = b"", []
-        if not data:
+        if not descriptors:
             self.channel.close()
             self.channel, self.pid = fork_zygote()
             return self.fork_pair()
@@ -61,6 +63,7 @@ def fork_zygote() -> tuple[socket.socket, int]:
     if pid == 0:
         run_and_end(lambda: _live(theirs))
     theirs.close()
+    ours.settimeout(FORK_SECONDS)
     return ours, pid
 
 
@@ -69,39 +72,21 @@ def _live(channel: socket.socket) -> None:
     close_all_but(channel.fileno())
     # it ends when its channel does; and so do monitors, which inherit this, with their containers
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    _reap_monitors()
-    while channel.recv(1):
-        _fork_monitor(channel)
-
-
-def _fork_monitor(channel: socket.socket) -> None:
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    stage = make_stage(theirs, pair.REPORT)
-    # for a moment we are what it is to be: what a monitor does not do itself costs it no memory
-    prctl.set_name(monitor.NAME)
+    # monitors wait for their children; they are children of the launcher themselves, which leaves reaping to the kernel
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    # not os.fork(), which puts in order what a process of one thread has in order
-    pid, pidfd = namespaces.clone3(0)
-    if pid == 0:
-        channel.close()
-        ours.close()
-        run_and_end(lambda: monitor.run_monitor(theirs, 0, stage))
-    prctl.set_name(NAME)
-    _reap_monitors()
-    pair.send_raw(channel, pair.NUMBER.pack(pid), (ours.fileno(),))
-    os.close(pidfd)
-    ours.close()
-    theirs.close()
-    if stage is not None:
-        stage.close()
+    seat = monitor.Seat()
+    _fork_monitors(channel.fileno(), lambda: monitor.run_seated(seat, channel))
 
 
-def _reap_monitors() -> None:
-    """Monitors are nobody's to reap but the kernel's; and those that ended while we looked another way, ours."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    with contextlib.suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
+def _fork_monitors(channel: int, life: Callable[[], None]) -> None:
+    """At each byte one that lives `life`. What is written here, each of them has for itself: so all is made ready."""
+    read, fork = os.read, namespaces.light_fork(namespaces.CLONE_PARENT)
+    while read(channel, 1):
+        pid = fork()
+        if pid == 0:
+            run_and_end(life)
+        if pid < 0:
+            raise OSError("no monitor can be forked")
 
 
 def run_and_end(life: Callable[[], None]) -> NoReturn:

@@ -19,7 +19,8 @@ import pytest
 
 from runtime.kernel.process import open_process, start_time, wait_end
 from runtime.layout import Layout
-from runtime.process import client, launching, monitor, pair, protocol, standby
+from runtime.process import client, launching, monitor, pair, protocol
+from runtime.process.cloning import Order
 from runtime.process.failure import ProcessFailed
 from runtime.process.records import Phase
 from tests.conftest import SLOWER
@@ -259,7 +260,7 @@ def test_a_monitor_costs_little_memory(box: Box) -> None:
     assert seen is not None
     lines = Path(f"/proc/{seen.monitor_pid}/smaps_rollup").read_text().splitlines()
     private = sum(int(line.split()[1]) for line in lines if line.startswith("Private_"))
-    assert private < 2560, f"{private} KiB of its own"
+    assert private < 1024, f"{private} KiB of its own"
 
 
 def test_where_no_init_can_wait_the_monitor_says_nothing_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -268,13 +269,15 @@ def test_where_no_init_can_wait_the_monitor_says_nothing_of_it(monkeypatch: pyte
 
     monkeypatch.setattr("runtime.kernel.namespaces.Clone3.call", refuse)
     monkeypatch.setattr("runtime.process.standby.can_wait", lambda: True)
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with ours, theirs:
-        stage = standby.make_stage(theirs, pair.REPORT)
-        assert stage is not None
-        # an order for the same, which is told, and the end
-        ours.send(pair.CLONE + pair.NUMBER.pack(0))
-        ours.shutdown(socket.SHUT_WR)
-        assert monitor._prepare(theirs, 0, stage) == (b"", [])
-        assert ours.recv(100) == pair.NOTHING
-        assert ours.recv(1000)[:1] == pair.FAILED
+    launcher, zygote = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    seat = monitor.Seat()
+    with launcher, seat.channel:
+        monitor._take_seat(seat, zygote, 7)
+        number, descriptors = pair.receive_raw(launcher)
+        assert number == pair.NUMBER.pack(7)
+        with socket.socket(fileno=descriptors[0]) as ours:
+            assert ours.recv(100) == pair.NOTHING
+            # an order for the same is told of
+            monitor._clone_seated(seat, Order(0), [])
+            assert ours.recv(1000)[:1] == pair.FAILED
+    os.close(seat.init)
