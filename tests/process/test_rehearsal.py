@@ -29,6 +29,22 @@ def test_it_leaves_nothing_behind_and_no_descriptor_open(tmp_path: Path, monkeyp
         assert descriptors() == opened
 
 
+@pytest.fixture
+def shelter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rehearsal, "_is_sheltered", lambda: True)
+
+
+def test_nobody_rehearses_in_a_tree_that_is_not_a_shelter(monkeypatch: pytest.MonkeyPatch) -> None:
+    played: list[str] = []
+    for scene in ("_hear_and_say", "_build_root", "_touch_file_system_calls", "_become"):
+        monkeypatch.setattr(rehearsal, scene, lambda: played.append("played"))
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        rehearse(theirs)
+    assert played == []
+
+
+@pytest.mark.usefixtures("shelter")
 def test_who_is_asked_for_already_does_not_rehearse(monkeypatch: pytest.MonkeyPatch) -> None:
     played: list[str] = []
     for scene in ("_hear_and_say", "_build_root", "_touch_file_system_calls", "_become"):
@@ -43,6 +59,7 @@ def test_who_is_asked_for_already_does_not_rehearse(monkeypatch: pytest.MonkeyPa
         assert len(played) == 4
 
 
+@pytest.mark.usefixtures("shelter")
 def test_a_scene_that_fails_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail() -> None:
         raise ValueError("a mistake of ours")
