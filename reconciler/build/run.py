@@ -13,13 +13,15 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
 from reconciler.build.steps import Execute
+from reconciler.build.wire import Wire, wire
+from reconciler.build.wire import tidy as tidy_wire
 from reconciler.bundle.config import Materials, config
 from reconciler.bundle.linux import IDS
 from reconciler.bundle.mounts import Sources
@@ -27,16 +29,17 @@ from reconciler.bundle.user import resolve_user
 from reconciler.kinds.limits import resources
 from reconciler.perform.bundles import write_config
 from reconciler.perform.devices import make_nodes
+from reconciler.perform.etc import host_words
 from runtime.images.changes import Change, read_changes
 from runtime.images.config import ImageConfig
-from runtime.images.locks import lock
+from runtime.images.locks import is_same_file, lock
 from runtime.kernel import apparmor
 from runtime.layout import Layout
 from runtime.process import client
 from runtime.process.logs import LogLine, read_logs
 from runtime.process.records import ExitRecord
 from schemas.container import ContainerSpec
-from schemas.errors import Refused
+from schemas.errors import Refused, RetryLater
 
 PREFIX = ".build-"
 HOSTNAME = "build"
@@ -81,7 +84,8 @@ def room(layout: Layout) -> Iterator[Room]:
     bundle.mkdir(parents=True, mode=0o700)
     fd = os.open(bundle, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        lock(fd)
+        if not lock(fd) or not is_same_file(fd, bundle):
+            raise RetryLater("somebody tidied the bundle away before it was locked", step="run")
         bundle.chmod(0o755)
         live.mkdir(parents=True, mode=0o711)
         yield Room(name, bundle, live, FIRST_ID + secrets.randbelow(ID_RANGES) * IDS)
@@ -93,7 +97,7 @@ def room(layout: Layout) -> Iterator[Room]:
 
 
 def tidy(layout: Layout) -> None:
-    """Remove the bundles of builders that live no more, with what still runs in them."""
+    """Remove the bundles of builders that live no more, with what still runs in them, and the network."""
     for bundle in (layout.root / "containers").glob(f"{PREFIX}*"):
         with suppress(FileNotFoundError, NotADirectoryError):
             fd = os.open(bundle, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -102,6 +106,7 @@ def tidy(layout: Layout) -> None:
                     _remove(layout, bundle.name)
             finally:
                 os.close(fd)
+    tidy_wire(layout)
 
 
 def _remove(layout: Layout, name: str) -> None:
@@ -113,8 +118,16 @@ def _remove(layout: Layout, name: str) -> None:
 def run(layout: Layout, room: Room, wanted: RunWanted, listen: Listen) -> ExitRecord:
     """Until the program has ended; each line that it writes is told to `listen` (a LogLine). Raises Refused,
     ProcessFailed for what could not be started."""
-    _make_bundle(layout, room, wanted)
-    client.create(layout, room.name)
+    with ExitStack() as held:
+        place = held.enter_context(wire(layout, _resolvers())) if wanted.network == "default" else None
+        _make_bundle(layout, room, wanted, place)
+        made = client.create(layout, room.name)
+        if place is not None:
+            place.plug(layout, room.name, made.pid, made.start_time)
+        return _run(layout, room, listen)
+
+
+def _run(layout: Layout, room: Room, listen: Listen) -> ExitRecord:
     reader = Thread(target=_read, args=(room.bundle / "log", listen), daemon=True)
     client.start(layout, room.name)
     reader.start()
@@ -142,7 +155,7 @@ def _read(directory: Path, listen: Listen) -> None:
         listen(line)
 
 
-def _make_bundle(layout: Layout, room: Room, wanted: RunWanted) -> None:
+def _make_bundle(layout: Layout, room: Room, wanted: RunWanted, place: Wire | None) -> None:
     work, bundle = wanted.work, room.bundle
     layers = wanted.layers or (_empty(layout),)
     for name in ("work", "rootfs", "log", "etc"):
@@ -150,7 +163,7 @@ def _make_bundle(layout: Layout, room: Room, wanted: RunWanted) -> None:
     _make_upper(bundle / "upper", layers[0])
     spec = _spec(wanted)
     user = resolve_user(layers, work.user)
-    files = _etc_files(bundle / "etc", wanted)
+    files = _etc_files(bundle / "etc", wanted, place)
     materials = Materials(
         name=HOSTNAME,
         bundle=bundle,
@@ -183,7 +196,7 @@ def _spec(wanted: RunWanted) -> ContainerSpec:
             "entrypoint": list(work.arguments),
             "command": [],
             "working_dir": work.working_dir,
-            "network_mode": "none" if wanted.network == "none" else "host",
+            "network_mode": "host" if wanted.network == "host" else "none",
             "hostname": HOSTNAME,
             "privileged": work.security == "insecure",
             "shm_size": wanted.shm_size,
@@ -212,18 +225,32 @@ def _empty(layout: Layout) -> Path:
     return path
 
 
-def _etc_files(directory: Path, wanted: RunWanted) -> dict[str, Path]:
-    """The host's resolvers, and names of its own: nothing of the host's other names."""
+def _etc_files(directory: Path, wanted: RunWanted, place: Wire | None) -> dict[str, Path]:
+    """Names and resolvers of its own: nothing of the host's other names."""
     given = "".join(f"{address}\t{name}\n" for name, found in wanted.extra_hosts.items() for address in found)
-    resolvers = ""
-    if wanted.network != "none":
-        with suppress(OSError):
-            resolvers = Path("/etc/resolv.conf").read_text(errors="replace")
     local = f"127.0.0.1\tlocalhost {HOSTNAME}\n::1\tlocalhost ip6-localhost ip6-loopback\n"
-    texts = {"hosts": local + given, "resolv.conf": resolvers, "hostname": f"{HOSTNAME}\n"}
+    texts = {"hosts": local + given, "resolv.conf": _resolv(wanted, place), "hostname": f"{HOSTNAME}\n"}
     for name, text in texts.items():
         (directory / name).write_text(text)
     return {f"/etc/{name}": directory / name for name in texts}
+
+
+def _resolv(wanted: RunWanted, place: Wire | None) -> str:
+    if place is not None:
+        search = host_words("search")
+        lines = [f"nameserver {server}\n" for server in place.resolvers]
+        return "".join([*lines, *([f"search {' '.join(search)}\n"] if search else [])])
+    if wanted.network == "none":
+        return ""
+    try:
+        return Path("/etc/resolv.conf").read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def _resolvers() -> list[str]:
+    """The host's, as far as another network namespace reaches them: by IPv4, and not on its loopback interface."""
+    return [server for server in host_words("nameserver") if ":" not in server and not server.startswith("127.")]
 
 
 def _script(work: Execute, bundle: Path) -> Sequence[Entry]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +16,7 @@ from reconciler.build.wanted import BuildWanted, Told
 from runtime.images.ensure import ensure_image
 from runtime.images.store import layer_directories
 from runtime.images.wanted import ImageWanted
+from runtime.kernel.namespaces import CLONE_NEWNET, setns, unshare
 from runtime.layout import Layout
 from runtime.process import client
 from tests.conftest import cgroup_directories
@@ -75,12 +78,17 @@ def builder(layout: Layout, tmp_path: Path) -> Builder:
 
 @pytest.fixture
 def running(builder: Builder, busybox_tree: Path) -> Iterator[Builder]:
-    """With the image `busybox` to run things in."""
+    """With the image `busybox` to run things in; its host's network is a namespace of its own."""
     ensure_image(builder.layout, ImageWanted("busybox", rootfs=busybox_tree))
+    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    unshare(CLONE_NEWNET)
     try:
+        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
         yield builder
     finally:
         client.stop_launcher(builder.layout)
+        setns(home, CLONE_NEWNET)
+        os.close(home)
         for directory in reversed(cgroup_directories(builder.layout.cgroup("").rpartition("/")[0])):
             for child in sorted((path for path in directory.rglob("*") if path.is_dir()), reverse=True):
                 child.rmdir()

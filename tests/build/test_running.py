@@ -13,11 +13,13 @@ from pathlib import Path
 import pytest
 
 from reconciler.build import run as room
+from reconciler.build import wire
 from reconciler.build.cache import kept, trim
 from reconciler.build.run_mounts import agent
 from reconciler.build.steps import BoundMount
 from runtime.images.collect import collect
 from runtime.images.store import damage, read_image
+from runtime.network.network import read_network
 from schemas.dockerfile.run_mount import Mount
 from schemas.errors import Invalid
 from tests.build.conftest import Builder
@@ -88,6 +90,28 @@ def test_it_has_a_user_namespace_of_its_own_and_few_rights(running: Builder) -> 
 def test_without_network_there_is_only_the_loopback(running: Builder) -> None:
     running.build("FROM busybox\nRUN --network=none ls /sys/class/net\n")
     assert running.output() == ["lo"]
+
+
+def test_by_default_it_has_a_network_of_its_own_and_not_the_hosts(running: Builder) -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+    with listener:
+        text = f"FROM busybox\nRUN ls /sys/class/net; ip route; nc -w 1 127.0.0.1 {port} </dev/null 2>&1 || echo no\n"
+        running.build(text)
+        assert running.output()[:2] == ["eth0", "lo"]
+        assert running.output()[2].startswith("default via 10.")
+        assert "no" in running.output()
+        running.build(text.replace("RUN", "RUN --network=host"))
+        assert "no" not in running.output()
+    assert read_network(running.layout, wire.NAME) is None, "the last RUN takes it away"
+
+
+def test_two_runs_at_once_have_addresses_of_their_own(running: Builder) -> None:
+    address = "ip -4 addr show eth0 | grep -o 'inet [0-9.]*'; sleep 1"
+    running.build(
+        f"FROM busybox AS one\nRUN {address}; touch /one\nFROM busybox\nRUN {address}\nCOPY --from=one /one /\n"
+    )
+    assert len(set(running.output())) == 2
 
 
 def test_insecure_runs_must_be_allowed(running: Builder) -> None:
@@ -274,6 +298,7 @@ def test_a_killed_builder_leaves_a_sound_store_and_its_container_goes_with_the_n
     made = running.build("FROM busybox\nRUN echo one > /one\n")
     assert made.done == 0, "what was done before the kill is not done again"
     assert list((layout.root / "containers").iterdir()) == []
+    assert read_network(layout, wire.NAME) is None
     assert damage(layout, made.record) is None
     collect(layout, kept(layout))
     assert not [path for path in layout.layers.iterdir() if path.name.endswith(".partial")]
