@@ -159,10 +159,11 @@ def carry_out(prepared: Prepared, watch: Watch, parallel: int, stop: Stop = neve
     context, asked = replace(prepared.context, stop=stop), prepared.asked
     database = context.engine.database
     entries = [_entry(item, asked) for item in prepared.resolved.declared.values()]
-    record_set(database, asked.set, asked.source, entries, context.now)
-    record_leases(database, prepared.resolved.leases)
-    hand_over(database, prepared.pruned.handed)
-    forget(database, *prepared.pruned.forgotten)
+    with database.begin():
+        record_set(database, asked.set, asked.source, entries, context.now)
+        record_leases(database, prepared.resolved.leases)
+        hand_over(database, prepared.pruned.handed)
+        forget(database, *prepared.pruned.forgotten)
     if any(action.key.kind in NETWORKED for action in prepared.plan.effective):
         import_codecs()
     outcomes = apply(prepared.plan, lambda action: perform(context, action), recorded(database, watch), parallel, stop)

@@ -47,9 +47,10 @@ def perform(context: Context, action: Action) -> None:
     have = context.observed.get(key)
     if action.verb is Verb.DELETE:
         REMOVE[key.kind](context, key, have, action)
-        remove_record(context.engine.database, key)
-        if not action.replaces:
-            forget(context.engine.database, key)
+        with context.engine.database.begin():
+            remove_record(context.engine.database, key)
+            if not action.replaces:
+                forget(context.engine.database, key)
         return
     want = context.desired[key]
     record(context, want)

@@ -140,9 +140,19 @@ class Database:
     def begin(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
         """Without `durable` no disk is waited for: a power cut may take it back, the end of this process does not.
 
-        Raises Refused and RetryLater as `store_faults` does.
+        Begun within another of the same thread it is a part of that one, and as durable. Raises Refused and RetryLater
+        as `store_faults` does.
         """
-        with self._writing, store_faults(self.path), self._synchronous("FULL" if durable else "NORMAL"):
+        with self._writing:
+            if self.connection.in_transaction:
+                yield self.connection
+                return
+            with self._transaction(durable=durable) as connection:
+                yield connection
+
+    @contextmanager
+    def _transaction(self, *, durable: bool) -> Iterator[sqlite3.Connection]:
+        with store_faults(self.path), self._synchronous("FULL" if durable else "NORMAL"):
             self.connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self.connection
