@@ -26,7 +26,7 @@ KINDS: Mapping[str, str] = {
 }
 REPLICAS = "a Container is one process: write kind: Service, with deploy: {replicas: …}"
 _TEMPLATE: Mapping[str, str] = {
-    "build": "build the image, push it, and name it with image:",
+    "build": "write kind: Image with build:, and name it with image:",
     "container_name": "leave it out: metadata.name is its name",
     "containers": "write a manifest for each, its fields in the spec itself",
     "extends": "write an anchor, and merge it with <<:",
