@@ -5,11 +5,14 @@ from __future__ import annotations
 import http.server
 import io
 import os
+import socket
 import stat
+import subprocess
 import tarfile
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -17,6 +20,7 @@ import pytest
 from runtime.images.store import read_image
 from schemas.errors import Invalid
 from tests.build.conftest import Builder
+from tests.conftest import SLOWER
 
 pytestmark = pytest.mark.kernel
 
@@ -286,3 +290,49 @@ def test_a_named_context_is_a_source_and_a_base(builder: Builder, tmp_path: Path
     given = {"other": str(other)}
     assert builder.read(builder.build("FROM other\n", contexts=given), "o") == "o"
     assert builder.read(builder.build("FROM scratch\nCOPY --from=other o /q\n", contexts=given), "q") == "o"
+
+
+@contextmanager
+def git_served(files: dict[str, str], base: Path) -> Iterator[tuple[str, str]]:
+    """A repository served on the loopback interface: its URL and its commit."""
+    work = base / "work"
+    for name, text in files.items():
+        (work / name).parent.mkdir(parents=True, exist_ok=True)
+        (work / name).write_text(text)
+    identity = ["-c", "user.name=n", "-c", "user.email=e@example.org"]
+    git(work, "init", "-q", "-b", "main")
+    git(work, "add", ".")
+    git(work, *identity, "commit", "-q", "-m", "one")
+    commit = git(work, "rev-parse", "HEAD").strip()
+    git(base, "clone", "-q", "--bare", str(work), str(base / "shop.git"))
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    words = ["daemon", "--listen=127.0.0.1", f"--port={port}", "--export-all", f"--base-path={base}", "--reuseaddr"]
+    child = subprocess.Popen(["/usr/lib/git-core/git-daemon", *words[1:]], stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 10 * SLOWER
+        while True:
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+                break
+            assert time.monotonic() < deadline
+        yield f"git://127.0.0.1:{port}/shop.git", commit
+    finally:
+        child.terminate()
+        child.wait()
+
+
+def git(directory: Path, *words: str) -> str:
+    done = subprocess.run(["git", "-C", str(directory), *words], capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def test_a_repository_is_added_and_is_a_context(builder: Builder, tmp_path: Path) -> None:
+    files = {"web/Dockerfile": "FROM scratch\nCOPY a /b\n", "web/a": "a", "top": "t"}
+    with git_served(files, tmp_path) as (url, commit):
+        made = builder.build(f"FROM scratch\nADD {url}#main:web /src\n")
+        assert builder.read(made, "src/a") == "a"
+        assert builder.build(f"FROM scratch\nADD {url}#main:web /src\n").done == 0
+        assert builder.read(builder.build(f"FROM scratch\nADD {url}#{commit} /all/\n"), "all/top") == "t"
+        with pytest.raises(Invalid, match=r"not 0123"):
+            builder.build(f"FROM scratch\nADD --checksum={'0123' * 10} {url} /x\n")
+        assert builder.read(builder.build(contexts={"": f"{url}#main:web"}), "b") == "a"
