@@ -10,11 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -51,6 +52,7 @@ from runtime.images.commit import write_changes
 from runtime.images.leases import Lease
 from runtime.images.making import Making
 from runtime.images.rootfs import Sink
+from runtime.process import client
 from runtime.process.failure import ProcessFailed
 from schemas.dockerfile.evaluate import proxy_environment
 from schemas.dockerfile.faults import problem
@@ -80,6 +82,9 @@ class Solver:
     fetched: dict[FromRemote, Fetched] = field(default_factory=dict)
     _starts: dict[int, tuple[str, ...]] = field(default_factory=dict)
     _locks: dict[int, threading.Lock] = field(default_factory=dict)
+    _rooms: set[str] = field(default_factory=set)
+    _rooms_lock: threading.Lock = field(default_factory=threading.Lock)
+    _is_stopping: bool = False
 
     # what is there already
 
@@ -162,20 +167,49 @@ class Solver:
         running: dict[Future[Outcome], int] = {}
         failed: BaseException | None = None
         with ThreadPoolExecutor(PARALLEL) as pool:
-            while True:
-                if failed is None:
-                    for number in self._can_begin(to_do, set(running.values())):
-                        running[pool.submit(self._do, self.graph.steps[number])] = number
-                if not running:
-                    break
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    number = running.pop(future)
-                    error = future.exception()
-                    failed = failed or error
-                    if error is None:
-                        self.outcomes[number] = future.result()
+            try:
+                while True:
+                    if failed is None:
+                        for number in self._can_begin(to_do, set(running.values())):
+                            running[pool.submit(self._do, self.graph.steps[number])] = number
+                    if not running:
+                        break
+                    for future in wait(running, return_when=FIRST_COMPLETED).done:
+                        number = running.pop(future)
+                        error = future.exception()
+                        if error is None:
+                            self.outcomes[number] = future.result()
+                        elif failed is None:
+                            failed = error
+                            self._stop()
+            except BaseException:  # an interrupt: the pool would wait for what runs
+                self._stop()
+                raise
         if failed is not None:
             raise failed
+
+    def _stop(self) -> None:
+        """End what runs: its build will not be."""
+        with self._rooms_lock:
+            self._is_stopping = True
+            names = list(self._rooms)
+        for name in names:
+            with suppress(ProcessFailed):
+                client.kill(self.making.layout, name, signal.SIGKILL, whole_tree=True)
+
+    @contextmanager
+    def _room(self) -> Iterator[run.Room]:
+        """A bundle that `_stop` knows of. Raises Refused once the build has ended."""
+        with run.room(self.making.layout) as room:
+            with self._rooms_lock:
+                if self._is_stopping:
+                    raise Refused("stopped, since the build has failed", step="run")
+                self._rooms.add(room.name)
+            try:
+                yield room
+            finally:
+                with self._rooms_lock:
+                    self._rooms.discard(room.name)
 
     def _can_begin(self, to_do: list[int], running: set[int]) -> Iterator[int]:
         steps = self.graph.steps
@@ -354,7 +388,7 @@ class Solver:
         if work.security == "insecure" and not self.wanted.allow_insecure:
             raise Refused("--security=insecure is not allowed", step="run", hint="build with --allow security.insecure")
         layers = self.directories(step.parent)
-        room = held.enter_context(run.room(self.making.layout))
+        room = held.enter_context(self._room())
         environment = dict(proxy_environment(self.wanted.inputs()))
         entries = self._entries(step, work, sources, room, environment, held)
         network = self.wanted.network or "default" if work.network == "default" else work.network

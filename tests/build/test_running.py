@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import random
 import signal
 import socket
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -268,13 +270,15 @@ def test_a_layer_that_was_lost_is_made_again(running: Builder) -> None:
 
 SLOW = "FROM busybox\nRUN echo one > /one\nRUN echo two > /two; exec sleep 1000\nRUN echo three > /three\n"
 BUILD = """
+import json
 import sys
 from pathlib import Path
 from reconciler.build.build import build
 from reconciler.build.wanted import BuildWanted
 from runtime.layout import Layout
 layout = Layout(Path(sys.argv[1]), Path(sys.argv[2]))
-wanted = BuildWanted("app", {"": sys.argv[3]}, text=sys.argv[4])
+arguments = json.loads(sys.argv[5]) if len(sys.argv) > 5 else {}
+wanted = BuildWanted("app", {"": sys.argv[3]}, text=sys.argv[4], arguments=arguments)
 build(layout, wanted, lambda told: print(told.what, told.number, flush=True))
 """
 
@@ -302,6 +306,54 @@ def test_a_killed_builder_leaves_a_sound_store_and_its_container_goes_with_the_n
     assert not [path for path in layout.layers.iterdir() if path.name.endswith(".partial")]
     assert list((layout.blobs / "partial").iterdir()) == []
     assert damage(layout, made.record) is None
+
+
+def test_a_step_that_fails_ends_the_others(running: Builder) -> None:
+    begun = time.monotonic()
+    text = "FROM busybox AS slow\nRUN sleep 1000\nFROM busybox\nRUN sleep 1; exit 3\nCOPY --from=slow /etc /e\n"
+    with pytest.raises(Invalid, match=r"ended with 3"):
+        running.build(text)
+    assert time.monotonic() - begun < 60 * SLOWER
+    assert list((running.layout.root / "containers").iterdir()) == []
+
+
+MANY = """\
+FROM busybox AS one
+COPY src /src
+RUN cat /src/* > /whole
+FROM busybox
+COPY --from=one /whole /whole
+RUN --mount=from=one,source=/src,target=/s ls /s > /list
+COPY --link src /linked
+"""
+
+
+def test_killed_at_any_moment_it_leaves_a_sound_store_and_ends_with_the_same_image(running: Builder) -> None:
+    running.write({f"src/{number}": f"{number}\n" * 2000 for number in range(20)})
+    layout, epoch = running.layout, {"SOURCE_DATE_EPOCH": "1000"}
+    wanted = running.build(MANY, arguments=epoch).record.digest
+    for path in (layout.root / "build/cache").iterdir():
+        path.unlink()
+    (layout.images / "app.json").unlink()
+    collect(layout, ())
+    words = [str(layout.root), str(layout.run), str(running.context), MANY, json.dumps(epoch)]
+    chance = random.Random(7)
+    for _ in range(10):
+        child = subprocess.Popen([sys.executable, "-c", BUILD, *words], stdout=subprocess.DEVNULL)
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(timeout=0.3 + chance.random() * 1.2)
+        child.kill()
+        child.wait()
+        record = read_image(layout, "app")
+        assert record is None or damage(layout, record) is None
+    made = running.build(MANY, arguments=epoch)
+    assert made.record.digest == wanted
+    collect(layout, kept(layout))
+    assert damage(layout, made.record) is None
+    assert list((layout.root / "containers").iterdir()) == []
+    assert not [path for path in layout.layers.iterdir() if path.name.endswith(".partial")]
+    assert list((layout.blobs / "partial").iterdir()) == []
+    assert read_network(layout, wire.NAME) is None
 
 
 def _sleeping(root: Path) -> bool:
