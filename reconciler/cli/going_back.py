@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import click
 
@@ -17,7 +18,7 @@ from reconciler.reconcile import Asked, prepare
 from reconciler.store.database import Database
 from reconciler.store.inventory import read_inventory, read_sets
 from reconciler.store.pins import Pin, write_pin
-from reconciler.store.revisions import Revision, read_revision, read_revisions
+from reconciler.store.revisions import BY_SOURCE, Revision, read_revision, read_revisions
 from runtime.layout import Layout
 from schemas.errors import Refused
 
@@ -26,15 +27,20 @@ def roll_back(layout: Layout, what: str | None, number: int | None, acting: Acti
     """The exit code, as of `act`."""
     with open_engine(layout) as engine:
         revision, asked = _find(engine.database, what, number)
-        offered = read_revisions(engine.database, revision.set)[-1].commit
+        offered = _offered(read_revisions(engine.database, revision.set))
     if acting.output == "text":
         click.echo(f"Going back to revision {revision.id} of {revision.set}.", err=True)
     status = act(layout, asked, acting)
-    if offered and not acting.dry_run:
+    if offered is not None and not acting.dry_run:
         with open_engine(layout) as engine:
             write_pin(engine.database, Pin(revision.set, revision.id, offered, time.time()))
-        click.echo(f"{revision.set} stays at revision {revision.id} until its source has another commit.", err=True)
+        click.echo(f"{revision.set} stays at revision {revision.id} until its source has something new.", err=True)
     return status
+
+
+def _offered(revisions: Sequence[Revision]) -> str | None:
+    """The commit that a source offered last, empty for a directory's; None where no source feeds the set."""
+    return next((each.commit for each in reversed(revisions) if each.cause.startswith(BY_SOURCE)), None)
 
 
 def show_difference(layout: Layout, number: int, output: str) -> int:

@@ -17,6 +17,7 @@ from reconciler.sources.relative import SECCOMP, locate
 from reconciler.sources.revision import Revision
 from reconciler.sources.sealed import is_sealed
 from reconciler.sources.sops import Keys, unseal_file, unseal_texts
+from reconciler.store.revisions import BY_SOURCE
 from schemas.check import check
 from schemas.container import ContainerTemplate
 from schemas.envelope import Declared
@@ -57,7 +58,7 @@ class Offer:
     def cause(self) -> str:
         """Why now, for history."""
         subject = f": {self.revision.message}" if self.revision.message else ""
-        return f"source {self.source} at {self.revision.short}{subject}"
+        return f"{BY_SOURCE}{self.source} at {self.revision.short}{subject}"
 
 
 def short(commit: str) -> str:

@@ -10,6 +10,8 @@ from reconciler.store.database import Database
 from reconciler.store.inventory import Entry
 from schemas.names import Key
 
+BY_SOURCE = "source "
+"""How the cause of a revision begins that a source has offered."""
 COLUMNS = "id, at, set_name, commit_id, manifests, origins, summary, cause"
 
 

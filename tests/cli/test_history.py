@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -86,6 +87,15 @@ def test_one_object_goes_back_and_the_rest_of_its_set_stays(engine: Engine) -> N
     engine.ok("rollback", "container/web", "--to", "2")
     assert memory_limit(engine) == 32 << 20
     assert "Secret/key" in engine.ok("get", "-o", "name").lines
+
+
+def test_a_set_that_follows_no_source_is_not_pinned_to_a_revision(engine: Engine) -> None:
+    for words in (["init", "-q"], ["add", "."], ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "x"]):
+        subprocess.run(["git", "-C", str(engine.base), *words], check=True)
+    engine.write("site.yaml", WEB.replace("LIMIT", "72m"))
+    engine.ok("apply", "--set", "site", "site.yaml")
+    assert revisions(engine, "site")[-1]["commit"]
+    assert "stays at" not in engine.ok("rollback", "site").err
 
 
 def test_a_deleted_set_comes_back(engine: Engine) -> None:
