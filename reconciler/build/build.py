@@ -16,7 +16,7 @@ from pathlib import Path
 
 from reconciler.build import run
 from reconciler.build.bases import Base, Bringing, configs_of
-from reconciler.build.cache import trim
+from reconciler.build.cache import files_path, trim
 from reconciler.build.configure import variables
 from reconciler.build.contexts import Context, open_context, read_ignore_of, read_inside
 from reconciler.build.elsewhere import IMAGE_PREFIXES, local_directory
@@ -136,10 +136,6 @@ def _identity(wanted: BuildWanted, solver: Solver) -> str:
     parts = [solver.early[built.tree], built.config.fields(), str(built.platform), built.author, lines]
     described = [*parts, sorted(wanted.labels.items()), sorted(wanted.tags), wanted.epoch]
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
-
-
-def files_path(layout: Layout, name: str) -> Path:
-    return layout.root / "build" / "images" / f"{name}.json"
 
 
 def write_files(layout: Layout, name: str, files: Mapping[str, str]) -> None:

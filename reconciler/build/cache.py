@@ -94,6 +94,11 @@ def trim(layout: Layout, most_bytes: int = MOST_BYTES, longest_seconds: float = 
     return forgotten
 
 
+def files_path(layout: Layout, name: str) -> Path:
+    """Which files the image of that name was made of: written by `build`."""
+    return layout.root / "build" / "images" / f"{name}.json"
+
+
 def _outcomes(layout: Layout) -> Iterator[tuple[Path, Outcome]]:
     for path in _directory(layout).glob("*.json"):
         outcome = _read(path)

@@ -11,7 +11,6 @@ from reconciler.engine import Engine
 from reconciler.observe.shared import Shared
 from reconciler.registries import read_registries
 from reconciler.store.records import Record
-from reconciler.wanted.builds import build_wanted
 from reconciler.wanted.images import image_wanted
 from runtime.images.ensure import read_fingerprint
 from runtime.images.from_registry import resolve_image
@@ -47,6 +46,7 @@ def _build_state(engine: Engine, name: str, spec: BuildSpec, have: ImageRecord) 
     One that cannot be planned, a base or a context that is gone, leaves the image as it is.
     """
     from reconciler.build.build import look, read_files  # only where something is built
+    from reconciler.wanted.builds import build_wanted
 
     if have.origin is not Origin.BUILD:
         return "changed"

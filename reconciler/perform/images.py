@@ -6,15 +6,14 @@ import json
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from reconciler.actions import Action
-from reconciler.build.cache import kept
-from reconciler.build.wanted import Told
+from reconciler.build.cache import files_path, kept
 from reconciler.caller import caller
 from reconciler.desired import Desired, Observed
 from reconciler.perform.bundles import read_config
 from reconciler.perform.context import Context
-from reconciler.wanted.builds import build_wanted
 from reconciler.wanted.images import image_wanted
 from runtime.images.collect import collect
 from runtime.images.ensure import ensure_image
@@ -26,6 +25,9 @@ from schemas.build import BuildSpec
 from schemas.errors import Invalid, Refused
 from schemas.image import ImageSpec
 from schemas.names import Key, Kind
+
+if TYPE_CHECKING:
+    from reconciler.build.wanted import Told
 
 SHOWN_LINES = 20
 """Of the output before a step failed."""
@@ -45,7 +47,8 @@ def ensure(context: Context, want: Desired, have: Observed | None, action: Actio
 
 def _build(context: Context, name: str, spec: BuildSpec) -> None:
     """Output of a RUN that failed is shown with the failure: nobody watches a manifest's build. Raises Refused."""
-    from reconciler.build.build import build  # it makes containers, as this package does
+    from reconciler.build.build import build  # it makes containers, as this package does; and few build anything
+    from reconciler.wanted.builds import build_wanted
 
     secrets = {each: content for each in spec.secrets if (content := _secret(context, each)) is not None}
     wanted = build_wanted(name, spec, caller().environment, secrets)
@@ -89,7 +92,5 @@ def standing_layers(layout: Layout) -> Iterator[str]:
 
 def remove(context: Context, key: Key, have: Observed | None, action: Action) -> None:
     """Its record alone; `collect_unused` frees the rest. Idempotent."""
-    from reconciler.build.build import files_path
-
     remove_image(context.engine.layout, key.name)
     files_path(context.engine.layout, key.name).unlink(missing_ok=True)
