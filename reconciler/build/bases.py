@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from reconciler.build.graph import missing_images
-from reconciler.registries import read_registries
-from reconciler.resolve.expand import implicit_name
 from runtime.images.blobs import BlobStore
 from runtime.images.config import ImageConfig
 from runtime.images.ensure import ensure_image
@@ -69,6 +67,9 @@ class Bringing:
         if record is None and self.offline:
             raise Refused("is not on this machine", object=reference, step="find image")
         if record is None or (self.pull and not self.offline and not _is_own(record, reference)):
+            from reconciler.registries import read_registries
+            from reconciler.resolve.expand import implicit_name
+
             policy = "always" if self.pull else "missing"
             wanted = ImageWanted(implicit_name(reference), ref=reference, pull_policy=policy)
             record = ensure_image(self.layout, wanted, read_registries(self.layout), self.progress)

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from reconciler.build import run
 from reconciler.build.bases import Base, Bringing, configs_of
 from reconciler.build.cache import files_path, trim
 from reconciler.build.configure import variables
@@ -25,7 +24,7 @@ from reconciler.build.graph import BuildGraph, HistoryLine, plan_build
 from reconciler.build.run_mounts import trim_mounts
 from reconciler.build.select import Kind
 from reconciler.build.solve import Solver
-from reconciler.build.steps import Start
+from reconciler.build.steps import PREFIX, Start
 from reconciler.build.wanted import BuildWanted, Tell, silent
 from runtime.images.blobs import BlobStore, full_disk_is_retried
 from runtime.images.config import ImageDocument
@@ -65,7 +64,7 @@ class Made:
 
 def build(layout: Layout, wanted: BuildWanted, tell: Tell = silent, progress: Report = ignore) -> Made:
     """Raises Invalid (with every place), Refused, RetryLater; a record that was there stays as it was then."""
-    run.tidy(layout)
+    _tidy(layout)
     with _prepared(layout, wanted, tell, progress) as prepared:
         solver = prepared.solver
         solver.solve()
@@ -75,6 +74,14 @@ def build(layout: Layout, wanted: BuildWanted, tell: Tell = silent, progress: Re
     trim(layout)
     trim_mounts(layout)
     return Made(record, prepared.findings, len(solver.graph.steps), solver.worked, files)
+
+
+def _tidy(layout: Layout) -> None:
+    """What makes containers is loaded only where a killed builder left one, or its network."""
+    if any((layout.root / "containers").glob(f"{PREFIX}*")) or (layout.run / "build" / "network").exists():
+        from reconciler.build import run
+
+        run.tidy(layout)
 
 
 def look(layout: Layout, wanted: BuildWanted) -> tuple[str, dict[str, str]]:

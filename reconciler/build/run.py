@@ -19,7 +19,8 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from reconciler.build.steps import Execute
+from reconciler.build.steps import PREFIX, Execute
+from reconciler.build.trees import empty_tree
 from reconciler.build.wire import Wire, wire
 from reconciler.build.wire import tidy as tidy_wire
 from reconciler.bundle.config import Materials, config
@@ -41,7 +42,6 @@ from runtime.process.records import ExitRecord
 from schemas.container import ContainerSpec
 from schemas.errors import Refused, RetryLater
 
-PREFIX = ".build-"
 HOSTNAME = "build"
 FIRST_ID, ID_RANGES = 0x6000_0000, 4096
 """Host ids of builds: above those that containers are allotted."""
@@ -157,7 +157,7 @@ def _read(directory: Path, listen: Listen) -> None:
 
 def _make_bundle(layout: Layout, room: Room, wanted: RunWanted, place: Wire | None) -> None:
     work, bundle = wanted.work, room.bundle
-    layers = wanted.layers or (_empty(layout),)
+    layers = wanted.layers or (empty_tree(layout),)
     for name in ("work", "rootfs", "log", "etc"):
         (bundle / name).mkdir(mode=0o755)
     _make_upper(bundle / "upper", layers[0])
@@ -216,13 +216,6 @@ def _make_upper(upper: Path, layer: Path) -> None:
     status = layer.stat()
     os.chown(upper, status.st_uid, status.st_gid)
     upper.chmod(status.st_mode & 0o7777)
-
-
-def _empty(layout: Layout) -> Path:
-    """The tree of a stage that begins with nothing."""
-    path = layout.root / "build" / "empty"
-    path.mkdir(parents=True, exist_ok=True)
-    return path
 
 
 def _etc_files(directory: Path, wanted: RunWanted, place: Wire | None) -> dict[str, Path]:

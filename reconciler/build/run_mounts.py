@@ -19,14 +19,16 @@ from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from reconciler.build.run import Room
 from reconciler.build.steps import BoundMount
 from runtime.images.locks import lock
 from runtime.layout import Layout
 from schemas.dockerfile.run_mount import Mount
 from schemas.errors import Refused
+
+if TYPE_CHECKING:
+    from reconciler.build.run import Room
 
 Entry = dict[str, Any]
 LONGEST_SECONDS = 30 * 86400.0

@@ -18,8 +18,9 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from reconciler.build import run, run_mounts
+from reconciler.build import run_mounts
 from reconciler.build.archives import unpack
 from reconciler.build.bases import Base
 from reconciler.build.cache import Outcome, recall, remember
@@ -28,7 +29,6 @@ from reconciler.build.fetch import Fetched, Fetching
 from reconciler.build.graph import BuildGraph
 from reconciler.build.keys import Outside, early_keys, ready, unneeded
 from reconciler.build.layer import Owner, Plan
-from reconciler.build.run import RunWanted
 from reconciler.build.scan import HasFiles, scan_for, with_digests
 from reconciler.build.select import MissingSource, Taken, digest, select
 from reconciler.build.steps import (
@@ -44,7 +44,7 @@ from reconciler.build.steps import (
     Transfer,
     cache_key,
 )
-from reconciler.build.trees import find_file, opened, tree_directories
+from reconciler.build.trees import empty_tree, find_file, opened, tree_directories
 from reconciler.build.wanted import BuildWanted, Tell, Told
 from reconciler.bundle.subtree import layers_below
 from reconciler.bundle.user import resolve_user
@@ -52,12 +52,14 @@ from runtime.images.commit import write_changes
 from runtime.images.leases import Lease
 from runtime.images.making import Making
 from runtime.images.rootfs import Sink
-from runtime.process import client
 from runtime.process.failure import ProcessFailed
 from schemas.dockerfile.evaluate import proxy_environment
 from schemas.dockerfile.faults import problem
 from schemas.dockerfile.parse import Dockerfile
 from schemas.errors import Invalid, Refused, RetryLater, TrimtabError
+
+if TYPE_CHECKING:
+    from reconciler.build.run import LogLine, Room
 
 PARALLEL = max(2, os.cpu_count() or 1)
 
@@ -190,6 +192,8 @@ class Solver:
 
     def _stop(self) -> None:
         """End what runs: its build will not be."""
+        from runtime.process import client
+
         with self._rooms_lock:
             self._is_stopping = True
             names = list(self._rooms)
@@ -198,8 +202,10 @@ class Solver:
                 client.kill(self.making.layout, name, signal.SIGKILL, whole_tree=True)
 
     @contextmanager
-    def _room(self) -> Iterator[run.Room]:
+    def _room(self) -> Iterator[Room]:
         """A bundle that `_stop` knows of. Raises Refused once the build has ended."""
+        from reconciler.build import run
+
         with run.room(self.making.layout) as room:
             with self._rooms_lock:
                 if self._is_stopping:
@@ -299,7 +305,7 @@ class Solver:
         return tree_directories(self.making, self.layers(number))
 
     def _open(self, directories: tuple[Path, ...], held: ExitStack) -> int:
-        return held.enter_context(opened(directories, run._empty(self.making.layout)))
+        return held.enter_context(opened(directories, empty_tree(self.making.layout)))
 
     def _source(self, step: Step, taken: Input, held: ExitStack) -> Fetched | tuple[HasFiles, tuple[Taken, ...]]:
         """What an input takes, digested."""
@@ -384,6 +390,8 @@ class Solver:
         sources: list[Fetched | tuple[HasFiles, tuple[Taken, ...]]],
         held: ExitStack,
     ) -> Outcome:
+        from reconciler.build import run  # all of what makes containers: a build that finds everything done needs none
+
         assert step.parent is not None
         if work.security == "insecure" and not self.wanted.allow_insecure:
             raise Refused("--security=insecure is not allowed", step="run", hint="build with --allow security.insecure")
@@ -393,7 +401,7 @@ class Solver:
         entries = self._entries(step, work, sources, room, environment, held)
         network = self.wanted.network or "default" if work.network == "default" else work.network
         hosts, shm = self.wanted.extra_hosts, self.wanted.shm_size
-        wanted = RunWanted(work, layers, entries, environment, network, hosts, shm)
+        wanted = run.RunWanted(work, layers, entries, environment, network, hosts, shm)
         try:
             ended = run.run(self.making.layout, room, wanted, lambda line: self._heard(step, line))
         except ProcessFailed as error:
@@ -407,7 +415,7 @@ class Solver:
         layer = self._layer(lambda sink: write_changes(upper, changes, sink, self.wanted.epoch))
         return Outcome(layer, now)
 
-    def _heard(self, step: Step, line: run.LogLine) -> None:
+    def _heard(self, step: Step, line: LogLine) -> None:
         self.tell(Told("output", step.number, line.text, stream=line.stream))
 
     def _entries(
@@ -415,7 +423,7 @@ class Solver:
         step: Step,
         work: Execute,
         sources: list[Fetched | tuple[HasFiles, tuple[Taken, ...]]],
-        room: run.Room,
+        room: Room,
         environment: dict[str, str],
         held: ExitStack,
     ) -> tuple[run_mounts.Entry, ...]:

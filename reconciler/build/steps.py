@@ -19,6 +19,8 @@ from schemas.dockerfile.remote import Remote
 from schemas.dockerfile.run_mount import Mount
 from schemas.errors import Place
 
+PREFIX = ".build-"
+"""Of the bundles in which steps run: a name that no manifest can say."""
 KEY_VERSION = "1"
 """Counted up when a step of the same definition would come out differently: old cache is then no more found."""
 

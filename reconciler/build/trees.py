@@ -13,6 +13,7 @@ from pathlib import Path
 from runtime.images.layers import LayerRecord, layer_tree
 from runtime.images.making import Making
 from runtime.images.mend import add_mending_layer
+from runtime.layout import Layout
 from runtime.process.failure import ProcessFailed
 from runtime.process.overlay import overlay_image
 from schemas.errors import Refused, RetryLater
@@ -28,6 +29,13 @@ def tree_directories(making: Making, layers: Sequence[str]) -> tuple[Path, ...]:
         making.ensure_layers([making.layer(mended, mended)])
     upward = (*layers, *((mended,) if mended else ()))
     return tuple(layer_tree(making.layout, layer) for layer in dict.fromkeys(reversed(upward)))
+
+
+def empty_tree(layout: Layout) -> Path:
+    """The tree of a stage that begins with nothing."""
+    path = layout.root / "build" / "empty"
+    path.mkdir(parents=True, exist_ok=True)
+    return path
 
 
 @contextmanager

@@ -28,6 +28,8 @@ from schemas.errors import RetryLater
 NAME = ".build"
 SERVED_AS = "trimtab.build"
 """To the DNS server, which takes no name with a leading dot."""
+MARK = "network"
+"""There as long as the network may be."""
 FIRST_HOST = 2
 
 
@@ -76,12 +78,12 @@ def wire(layout: Layout, resolvers: Sequence[str]) -> Iterator[Wire]:
 def tidy(layout: Layout) -> None:
     """Take the network away that a killed builder left, unless another's RUN needs it. Raises Refused, RetryLater."""
     directory = layout.run / "build"
-    if not (directory / "network.lock").exists():
+    if not (directory / MARK).exists():
         return
-    used = os.open(directory / "network.lock", os.O_RDWR | os.O_CLOEXEC)
+    used = os.open(directory / "network.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         with _alone(directory):
-            if lock(used) and read_network(layout, NAME) is not None:
+            if lock(used):
                 _remove(layout)
     finally:
         os.close(used)
@@ -102,6 +104,7 @@ def _ensure(layout: Layout) -> NetworkWanted:
     there = next((each for each in have.addresses if each.version == 4), None) if have is not None else None
     subnet = there.network if there is not None else _free_subnet()
     network = NetworkWanted(NAME, icc=False, pools=(Pool(subnet, subnet.network_address + 1),))
+    (layout.run / "build" / MARK).touch()
     ensure_network(layout, network)
     return network
 
@@ -136,3 +139,4 @@ def _own_server(layout: Layout, network: NetworkWanted) -> tuple[str, ...]:
 def _remove(layout: Layout) -> None:
     remove_network(layout, NAME)
     remove_listen(layout, SERVED_AS)
+    (layout.run / "build" / MARK).unlink(missing_ok=True)

@@ -19,7 +19,6 @@ from reconciler.build.build import Made, build
 from reconciler.build.wanted import BuildWanted, Tell, Told
 from reconciler.cli.image_names import refuse_declared
 from reconciler.cli.live import display
-from reconciler.resolve.expand import implicit_name
 from runtime.layout import Layout
 from schemas.dockerfile.checks import check
 from schemas.dockerfile.evaluate import PROXIES
@@ -157,6 +156,8 @@ def _name_of_directory(context: str) -> str:
 
 
 def _implicit(text: str) -> str:
+    from reconciler.resolve.expand import implicit_name
+
     try:
         return implicit_name(text)
     except ValueError as error:

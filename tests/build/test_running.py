@@ -18,7 +18,7 @@ from reconciler.build import run as room
 from reconciler.build import wire
 from reconciler.build.cache import kept, trim
 from reconciler.build.run_mounts import agent
-from reconciler.build.steps import BoundMount
+from reconciler.build.steps import PREFIX, BoundMount
 from runtime.images.collect import collect
 from runtime.images.store import damage, read_image
 from runtime.network.network import read_network
@@ -358,4 +358,4 @@ def test_killed_at_any_moment_it_leaves_a_sound_store_and_ends_with_the_same_ima
 
 def _sleeping(root: Path) -> bool:
     """Whether the second RUN has begun: its file is in its upper directory."""
-    return any(root.glob(f"containers/{room.PREFIX}*/upper/two"))
+    return any(root.glob(f"containers/{PREFIX}*/upper/two"))
