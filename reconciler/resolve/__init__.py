@@ -30,7 +30,7 @@ def resolve(declared: Mapping[Key, Declared], world: World) -> Resolved:
     keep_leased(world, allotment)
     reserve_fixed(wanted, allotment)
 
-    desired = {key: found for key, item in own.items() if (found := _plain(item, world, allotment)) is not None}
+    desired = {key: found for key, item in own.items() if (found := _plain(item, own, world, allotment)) is not None}
     replicas: dict[Key, list[Desired]] = {}
     for instance in wanted:
         made = containers.desire(instance, world, allotment)
@@ -43,11 +43,11 @@ def resolve(declared: Mapping[Key, Declared], world: World) -> Resolved:
     return Resolved(desired, own, allotment.leases, allotment.pools)
 
 
-def _plain(item: Declared, world: World, allotment: Allotment) -> Desired | None:
+def _plain(item: Declared, own: Mapping[Key, Declared], world: World, allotment: Allotment) -> Desired | None:
     """Kinds that need nothing of each other. Containers and Services are made after them."""
     match item.key.kind:
         case Kind.IMAGE:
-            return image.desire(item)
+            return image.desire(item, own.values())
         case Kind.VOLUME:
             return volume.desire(item)
         case Kind.NETWORK:

@@ -71,6 +71,23 @@ def test_it_is_built_and_runs_and_a_changed_file_rolls_it(shop: Engine) -> None:
     assert shop.run("diff", "--set", "shop", "compose.yaml").code == 0
 
 
+def test_a_build_waits_for_the_images_of_its_set(shop: Engine) -> None:
+    tree = next(
+        line.split("rootfs:")[1].strip(" }")
+        for line in (shop.base / "base.yaml").read_text().splitlines()
+        if "rootfs" in line
+    )
+    text = (
+        "apiVersion: trimtab/v1\nkind: Image\nmetadata: {name: a-child}\n"
+        "spec: {build: {context: web, dockerfile_inline: 'FROM z-base'}}\n---\n"
+        f"apiVersion: trimtab/v1\nkind: Image\nmetadata: {{name: z-base}}\nspec: {{rootfs: {tree}}}\n"
+    )
+    (shop.base / "both.yaml").write_text(text)
+    said = shop.run("apply", "--set", "both", "both.yaml")
+    assert said.code == 0, said.out + said.err
+    assert shop.run("delete", "--set", "both").code == 0
+
+
 def test_a_build_that_fails_leaves_what_runs_alone(shop: Engine) -> None:
     before = read_image(shop.layout, "web")
     (shop.base / "web/Dockerfile").write_text("FROM busybox\nRUN echo about to fail; exit 4\n")
