@@ -20,7 +20,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reconciler.build import run_mounts
 from reconciler.build.archives import unpack
 from reconciler.build.bases import Base
 from reconciler.build.cache import Outcome, recall, remember
@@ -29,14 +28,13 @@ from reconciler.build.fetch import Fetched, Fetching
 from reconciler.build.graph import BuildGraph
 from reconciler.build.keys import Outside, early_keys, ready, unneeded
 from reconciler.build.layer import Owner, Plan
+from reconciler.build.place import At
 from reconciler.build.scan import HasFiles, scan_for, with_digests
-from reconciler.build.select import MissingSource, Taken, digest, select
+from reconciler.build.select import Taken, digest, select
 from reconciler.build.steps import (
-    BoundMount,
     Execute,
     FromContext,
     FromRemote,
-    FromStep,
     Input,
     MakeDirectory,
     Start,
@@ -44,23 +42,21 @@ from reconciler.build.steps import (
     Transfer,
     cache_key,
 )
-from reconciler.build.trees import empty_tree, find_file, opened, tree_directories
+from reconciler.build.trees import empty_tree, opened, tree_directories
 from reconciler.build.wanted import BuildWanted, Tell, Told
-from reconciler.bundle.subtree import layers_below
 from reconciler.bundle.user import resolve_user
-from runtime.images.commit import write_changes
 from runtime.images.leases import Lease
 from runtime.images.making import Making
 from runtime.images.rootfs import Sink
 from runtime.process.failure import ProcessFailed
-from schemas.dockerfile.evaluate import proxy_environment
-from schemas.dockerfile.faults import problem
 from schemas.dockerfile.parse import Dockerfile
-from schemas.errors import Invalid, Refused, RetryLater, TrimtabError
+from schemas.errors import Refused
 
 if TYPE_CHECKING:
-    from reconciler.build.run import LogLine, Room
+    from reconciler.build.run import Room
 
+Source = Fetched | tuple[HasFiles, tuple[Taken, ...]]
+"""What an input takes: something fetched, or files of a tree."""
 PARALLEL = max(2, os.cpu_count() or 1)
 
 
@@ -202,7 +198,7 @@ class Solver:
                 client.kill(self.making.layout, name, signal.SIGKILL, whole_tree=True)
 
     @contextmanager
-    def _room(self) -> Iterator[Room]:
+    def room(self) -> Iterator[Room]:
         """A bundle that `_stop` knows of. Raises Refused once the build has ended."""
         from reconciler.build import run
 
@@ -263,14 +259,14 @@ class Solver:
         remember(layout, self.early[step.number], outcome)
         return outcome, was_known
 
-    def _make(
-        self, step: Step, sources: list[Fetched | tuple[HasFiles, tuple[Taken, ...]]], held: ExitStack
-    ) -> Outcome:
+    def _make(self, step: Step, sources: list[Source], held: ExitStack) -> Outcome:
         match step.work:
             case Transfer():
                 return self._transfer(step, step.work, sources, held)
             case Execute():
-                return self._execute(step, step.work, sources, held)
+                from reconciler.build.execution import execute  # all of what makes containers: most builds need none
+
+                return execute(self, step, step.work, sources, held)
             case MakeDirectory():
                 return self._make_directory(step, step.work, held)
             case _:
@@ -297,7 +293,7 @@ class Solver:
         with self._locks[step.number]:
             if step.number not in self._starts:
                 context = self.contexts[work.context]
-                self._starts[step.number] = (self._layer_of(context, context.take((".",), (), parents=False)),)
+                self._starts[step.number] = (self.layer_of(context, context.take((".",), (), parents=False)),)
             return self._starts[step.number]
 
     def directories(self, number: int) -> tuple[Path, ...]:
@@ -307,7 +303,7 @@ class Solver:
     def _open(self, directories: tuple[Path, ...], held: ExitStack) -> int:
         return held.enter_context(opened(directories, empty_tree(self.making.layout)))
 
-    def _source(self, step: Step, taken: Input, held: ExitStack) -> Fetched | tuple[HasFiles, tuple[Taken, ...]]:
+    def _source(self, step: Step, taken: Input, held: ExitStack) -> Source:
         """What an input takes, digested."""
         parents = _keeps_parents(step)
         if isinstance(taken, FromRemote):
@@ -326,7 +322,8 @@ class Solver:
 
     # layers
 
-    def _now(self) -> float:
+    def now(self) -> float:
+        """The time of what is made, in seconds since the epoch."""
         epoch = self.wanted.epoch
         return time.time() if epoch is None else float(epoch)
 
@@ -334,12 +331,12 @@ class Solver:
         self,
         step: Step,
         work: Transfer,
-        sources: list[Fetched | tuple[HasFiles, tuple[Taken, ...]]],
+        sources: list[Source],
         held: ExitStack,
     ) -> Outcome:
         below = () if step.parent is None else self.directories(step.parent)
         owner = _owner(below, work.chown)
-        now = self._now()
+        now = self.now()
         tree = None if step.parent is None else self._open(below, held)
         plan = Plan(tree, owner, work.chmod, self.wanted.epoch, int(now))
         for source in sources:
@@ -351,15 +348,15 @@ class Solver:
                 plan.copy(source[0], source[1], work.destination)
         for file in work.files:
             plan.write_inline(file, work.destination)
-        return Outcome(self._layer(plan.write), now) if plan.parts else Outcome("", now)
+        return Outcome(self.layer(plan.write), now) if plan.parts else Outcome("", now)
 
-    def _layer_of(self, tree: HasFiles, selection: tuple[Taken, ...]) -> str:
+    def layer_of(self, tree: HasFiles, selection: tuple[Taken, ...]) -> str:
         """A layer of just these files: what a mount shows of a context."""
         plan = Plan(None, newest=self.wanted.epoch)
         plan.copy(tree, selection, "/")
-        return self._layer(plan.write)
+        return self.layer(plan.write)
 
-    def _layer(self, write: Callable[[Callable[[bytes], None]], None]) -> str:
+    def layer(self, write: Callable[[Callable[[bytes], None]], None]) -> str:
         """Written as a blob, unpacked; the diffID."""
         with self.making.store.write() as writer:
             sink = Sink(writer, lambda _: None)
@@ -369,7 +366,7 @@ class Solver:
         return blob
 
     def _make_directory(self, step: Step, work: MakeDirectory, held: ExitStack) -> Outcome:
-        now = self._now()
+        now = self.now()
         assert step.parent is not None
         below = self.directories(step.parent)
         plan = Plan(self._open(below, held), None, "", self.wanted.epoch, int(now))
@@ -381,124 +378,10 @@ class Solver:
         user = resolve_user(below, work.user)
         plan.make_parents(where)
         plan.directory(where, owner=Owner(user.uid, user.gid))
-        return Outcome(self._layer(plan.write), now)
+        return Outcome(self.layer(plan.write), now)
 
-    def _execute(
-        self,
-        step: Step,
-        work: Execute,
-        sources: list[Fetched | tuple[HasFiles, tuple[Taken, ...]]],
-        held: ExitStack,
-    ) -> Outcome:
-        from reconciler.build import run  # all of what makes containers: a build that finds everything done needs none
-
-        assert step.parent is not None
-        if work.security == "insecure" and not self.wanted.allow_insecure:
-            raise Refused("--security=insecure is not allowed", step="run", hint="build with --allow security.insecure")
-        layers = self.directories(step.parent)
-        room = held.enter_context(self._room())
-        environment = dict(proxy_environment(self.wanted.inputs()))
-        entries = self._entries(step, work, sources, room, environment, held)
-        network = self.wanted.network or "default" if work.network == "default" else work.network
-        hosts, shm = self.wanted.extra_hosts, self.wanted.shm_size
-        wanted = run.RunWanted(work, layers, entries, environment, network, hosts, shm)
-        try:
-            ended = run.run(self.making.layout, room, wanted, lambda line: self._heard(step, line))
-        except ProcessFailed as error:
-            raise Refused(error.message, step=error.step or "run", path=error.path, errno=error.errno) from error
-        run.require_success(ended, work)
-        now = self._now()
-        changes = run.changes(room, wanted)
-        if not changes:
-            return Outcome("", now)
-        upper = room.bundle / "upper"
-        layer = self._layer(lambda sink: write_changes(upper, changes, sink, self.wanted.epoch))
-        return Outcome(layer, now)
-
-    def _heard(self, step: Step, line: LogLine) -> None:
-        self.tell(Told("output", step.number, line.text, stream=line.stream))
-
-    def _entries(
-        self,
-        step: Step,
-        work: Execute,
-        sources: list[Fetched | tuple[HasFiles, tuple[Taken, ...]]],
-        room: Room,
-        environment: dict[str, str],
-        held: ExitStack,
-    ) -> tuple[run_mounts.Entry, ...]:
-        found: list[run_mounts.Entry | None] = []
-        for bound in work.mounts:
-            shown = None if bound.taken is None else self._shown(step, bound, sources[bound.taken])
-            match bound.mount.type:
-                case "bind":
-                    assert shown is not None
-                    found.append(run_mounts.bind(bound, shown, room))
-                case "cache":
-                    found.append(run_mounts.cache(self.making.layout, bound, held, shown))
-                case "tmpfs":
-                    found.append(run_mounts.tmpfs(bound))
-                case "secret":
-                    found.append(run_mounts.secret(bound, self.wanted.secrets, room, environment))
-                case _:
-                    found.append(run_mounts.agent(bound, self.wanted.agents, room, held))
-                    environment.setdefault("SSH_AUTH_SOCK", bound.target)
-        return tuple(sorted((each for each in found if each), key=lambda each: str(each["destination"]).count("/")))
-
-    def _shown(
-        self, step: Step, bound: BoundMount, source: Fetched | tuple[HasFiles, tuple[Taken, ...]]
-    ) -> run_mounts.Shown:
-        assert bound.taken is not None
-        taken = step.inputs[bound.taken]
-        if isinstance(source, Fetched) or isinstance(taken, FromRemote):
-            raise TypeError("a mount shows nothing that is fetched")
-        (selected,) = source[1]
-        if isinstance(taken, FromStep) or taken.context in self.images:
-            directories = (
-                self.directories(taken.step)
-                if isinstance(taken, FromStep)
-                else tree_directories(self.making, self.images[taken.context].layers)
-            )
-            if selected.is_directory:
-                return run_mounts.Shown(layers_below(directories, "" if selected.top == "." else selected.top))
-            return run_mounts.Shown(file=find_file(directories, selected.top))
-        directories = tree_directories(self.making, (self._layer_of(*source),))
-        if selected.is_directory:
-            return run_mounts.Shown(directories)
-        return run_mounts.Shown(file=directories[0] / selected.members[0][0])
-
-    def _told(self, step: Step) -> _At:
-        return _At(self.dockerfile, step)
-
-
-@dataclass(frozen=True, slots=True)
-class _At:
-    """Gives what goes wrong the place of the step's instruction, its line shown."""
-
-    dockerfile: Dockerfile
-    step: Step
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, MissingSource):
-            remedy = f"did you mean {error.meant}?" if error.meant else "it may be left out by .dockerignore"
-            raise self._invalid(f"{error.path} is not there", remedy) from None
-        if isinstance(error, ValueError):
-            raise self._invalid(str(error), "") from error
-        if isinstance(error, TrimtabError) and not isinstance(error, Invalid):
-            hint = error.hint
-            text = str(error) if not hint else str(error).removesuffix(f"; {hint}")
-            if isinstance(error, RetryLater):
-                raise RetryLater(f"{self.step.place}: {text}", hint=hint) from error
-            raise self._invalid(text, hint) from error
-
-    def _invalid(self, message: str, remedy: str) -> Invalid:
-        place = self.step.place
-        lines = self.dockerfile.lines if place.file == self.dockerfile.name else ()
-        word = self.step.title.partition("] ")[2].partition(" ")[0]
-        return Invalid([problem(place, word, message, remedy, lines)])
+    def _told(self, step: Step) -> At:
+        return At(self.dockerfile, step)
 
 
 def _keeps_parents(step: Step) -> bool:
