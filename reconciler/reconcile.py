@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from reconciler.actions import Action, Plan, Verb
-from reconciler.apply import Outcome, Stop, Watch, apply, never
+from reconciler.apply import NOT_MADE_ANEW, Outcome, Result, Stop, Watch, apply, never, waited_for
 from reconciler.claims import declared_elsewhere, refuse_claimed
 from reconciler.desired import Desired
 from reconciler.engine import Engine
@@ -27,6 +27,7 @@ from reconciler.preflight import refuse_conflicts
 from reconciler.prune import NO_PRUNING, Pruned, Pruning, kept_notes, prune
 from reconciler.registries import read_registries
 from reconciler.resolve import resolve
+from reconciler.resolve.allot import with_bridges
 from reconciler.resolve.expand import DEFAULT_NETWORK
 from reconciler.resolve.world import Resolved, World
 from reconciler.sources.contents import read_contents, read_environments
@@ -41,6 +42,7 @@ from reconciler.wanted.manifests import manifest_of
 from runtime.images.progress import Progress, ignore
 from runtime.network.host import read_host_routes
 from runtime.network.netlink import import_codecs
+from runtime.network.records import Route
 from runtime.volumes.secrets import content_digest
 from schemas.check import check
 from schemas.envelope import Declared
@@ -126,22 +128,33 @@ def world_of(
 ) -> World:
     """What the manifests are resolved in. `digests`: of the contents of Secrets and Configs; `environments`: variables.
 
-    Routes of bridges whose networks are declared are no obstacle: they follow from what is declared.
+    Routes of bridges whose networks are declared, or were made, are no obstacle: they follow from what was asked. What
+    a bridge has that the store knows nothing of any more, its network keeps.
     """
-    declared = {*others, *(item.key for item in own), DEFAULT_NETWORK}
-    own_links = {engine.layout.link("b", key.name) for key in declared if key.kind is Kind.NETWORK}
+    known = {*others, *(item.key for item in own), *records, DEFAULT_NETWORK}
+    bridges = {engine.layout.link("b", key.name): key.name for key in known if key.kind is Kind.NETWORK}
+    routes = read_host_routes()
+    lost = {link: name for link, name in bridges.items() if Key(Kind.NETWORK, name) not in records}
+    bridged = {f"{lost[r.interface]}/{r.subnet.version}": r.subnet for r in routes if _is_of_bridge(r, lost)}
+    leases = read_leases(engine.database)
     return World(
         seed=engine.layout.engine_id,
         others=others,
-        leases=read_leases(engine.database),
-        routes=tuple(route.subnet for route in read_host_routes() if route.interface not in own_links),
-        living=_lease_owners(records),
+        leases=with_bridges(leases, bridged),
+        routes=tuple(route.subnet for route in routes if route.interface not in bridges),
+        living=_lease_owners(records) | {owner.partition("/")[0] for owner in bridged},
         contents=digests,
         environments=environments,
         devices=read_block_devices(own),
         swap_accounting=can_limit_swap(own),
         busy_ports=busy_ports(own),
     )
+
+
+def _is_of_bridge(route: Route, bridges: Mapping[str, str]) -> bool:
+    """A network's own subnet: not a single address of it, and none that every link has."""
+    whole = route.subnet.prefixlen < route.subnet.max_prefixlen
+    return route.interface in bridges and whole and not (route.subnet.is_link_local or route.subnet.is_multicast)
 
 
 def _lease_owners(records: Mapping[Key, Record]) -> frozenset[str]:
@@ -185,9 +198,9 @@ def recorded(database: Database, watch: Watch) -> Watch:
     """`watch`, after what happened is recorded: what an apply did that was killed is known too."""
 
     def record(action: Action, outcome: Outcome | None) -> None:
-        if outcome is not None and (event := _event(outcome)) is not None:
+        if outcome is not None and (events := list(_events(outcome))):
             with suppress(RetryLater):
-                record_events(database, [event])
+                record_events(database, events)
         watch(action, outcome)
 
     return record
@@ -208,14 +221,18 @@ def _entry(item: Declared, asked: Asked) -> Entry:
     return Entry(item.key, asked.set, item.origin.file, item.origin.line, asked.commit, manifest_of(item))
 
 
-def _event(outcome: Outcome) -> Event | None:
+def _events(outcome: Outcome) -> Iterator[Event]:
+    """Of a replacement its end only, unless it came to none after the old one was deleted."""
     action = outcome.action
-    if outcome.result.value == "unchanged" or (action.replaces and outcome.ok and outcome.result.value == "deleted"):
-        return None
+    if outcome.gone:
+        yield Event(time.time(), str(action.key), "Normal", "Deleted", f"{NOT_MADE_ANEW} ({action.reason})")
+    if outcome.result is Result.UNCHANGED or (action.replaces and outcome.result is Result.DELETED):
+        return
     if outcome.ok:
-        return Event(time.time(), str(action.key), "Normal", outcome.result.value.capitalize(), action.reason)
-    why = f"{action.describe()}: {outcome.error or f'waits for {outcome.waits_for}'}"
-    return Event(time.time(), str(action.key), "Warning", outcome.result.value.capitalize(), why)
+        yield Event(time.time(), str(action.key), "Normal", outcome.result.value.capitalize(), action.reason)
+        return
+    why = f"{action.describe()}: {outcome.error or waited_for(outcome)}"
+    yield Event(time.time(), str(action.key), "Warning", outcome.result.value.capitalize(), why)
 
 
 def _summary(outcomes: Sequence[Outcome]) -> str:

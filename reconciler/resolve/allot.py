@@ -24,7 +24,7 @@ from reconciler.addresses import (
 from reconciler.resolve.expand import Instance
 from reconciler.resolve.world import World
 from schemas.envelope import Declared
-from schemas.errors import Refused
+from schemas.errors import Invalid, Refused
 from schemas.names import Key, Kind
 from schemas.network import NetworkSpec
 from schemas.network import Pool as DeclaredPool
@@ -66,7 +66,9 @@ def allot_pools(networks: Mapping[Key, Declared], world: World, allotment: Allot
         own = {net for owner, net in leased.items() if owner.partition("/")[0] == item.key.name}
         busy = [net for net in (*taken, *leased.values()) if net not in own]
         pools = list(_pools(item, world, busy, allotment))
-        _refuse_routed(item, pools, world)
+        if item.key not in world.others:
+            _refuse_routed(item, pools, world)
+            _refuse_taken(item, leased)
         taken += [pool.subnet for pool in pools]
         allotment.pools[item.key.name] = tuple(pools)
         allotment.networks[item.key.name] = _spec(item)
@@ -83,6 +85,29 @@ def _refuse_routed(item: Declared, pools: Sequence[Pool], world: World) -> None:
                 step="choose a subnet",
                 hint="write another subnet, or none for a free one",
             )
+
+
+def _refuse_taken(item: Declared, leased: Mapping[str, Subnet]) -> None:
+    """A subnet that another network was given, of whichever set it is. Raises Invalid, at its place."""
+    problems = []
+    for index, entry in enumerate(_spec(item).ipam.config):
+        for owner, subnet in leased.items():
+            name = owner.partition("/")[0]
+            if entry.subnet and name != item.key.name and ipaddress.ip_network(entry.subnet).overlaps(subnet):
+                path = ("spec", "ipam", "config", index, "subnet")
+                message = f"overlaps {subnet}, which {Key(Kind.NETWORK, name)} was given"
+                problems.append(item.problem(path, message, "write another subnet"))
+    if problems:
+        raise Invalid(problems)
+
+
+def with_bridges(leases: Mapping[str, Mapping[str, str]], bridged: Mapping[str, Subnet]) -> dict[str, dict[str, str]]:
+    """The leases, and those that only the kernel knows any more: `bridged` by network and family, as `shop/4`."""
+    found = {space: dict(owners) for space, owners in leases.items()}
+    known = found.setdefault("subnets", {})
+    for owner, subnet in bridged.items():
+        known.setdefault(owner, str(subnet))
+    return found
 
 
 def _spec(item: Declared) -> NetworkSpec:

@@ -85,6 +85,29 @@ def test_an_implied_network_outlives_the_set_that_made_it_and_goes_with_its_last
     assert machine.sets() == ["base"]
 
 
+def test_a_subnet_that_another_sets_network_was_given_is_refused_at_its_place(machine: Machine) -> None:
+    machine.converge(machine.image + NETWORK, "base")
+    (pool,) = machine.prepared.resolved.pools["front"]
+    spec = f"{{ipam: {{config: [{{subnet: {pool.subnet}}}]}}}}"
+    text = f"apiVersion: trimtab/v1\nkind: Network\nmetadata: {{name: back}}\nspec: {spec}\n"
+    with pytest.raises(Invalid, match=rf"shop.yaml:4:\d+ Network/back .*overlaps {pool.subnet}, which Network/front"):
+        machine.apply(text, "other")
+    assert "Network/front" in results(machine.delete("base"))
+
+
+def test_networks_keep_their_subnets_when_the_store_is_lost(machine: Machine) -> None:
+    machine.converge(machine.image, "base")
+    machine.converge(on_default("first"), "one")
+    machine.converge(NETWORK + container("web"), "two")
+    before = {name: machine.inside(name, "/bin/hostname", "-i") for name in ("first", "web")}
+    for file in machine.layout.root.glob("state.db*"):
+        file.unlink()
+    machine.converge(machine.image, "base")
+    machine.converge(NETWORK + container("web"), "two")
+    machine.converge(on_default("first"), "one")
+    assert {name: machine.inside(name, "/bin/hostname", "-i") for name in ("first", "web")} == before
+
+
 def test_two_sets_cannot_claim_one_object(machine: Machine) -> None:
     machine.converge(machine.image + NETWORK, "base")
     with pytest.raises(Invalid, match=r"belongs to the set base \(shop.yaml:"):
