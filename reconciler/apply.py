@@ -7,9 +7,9 @@ boundary between actions is told to `watch`, so that a display can show it and a
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from graphlib import TopologicalSorter
 
@@ -29,13 +29,17 @@ class Result(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one action. `seconds` of wall time; `error` when failed; `waits_for` when skipped for that."""
+    """What became of one action. `seconds` of wall time; `error` when failed; `waits_for` when skipped for that.
+
+    `gone`: what it was to replace is deleted, and this creation did not come about.
+    """
 
     action: Action
     result: Result
     seconds: float = 0.0
     error: Exception | None = None
     waits_for: Step | None = None
+    gone: bool = False
 
     @property
     def ok(self) -> bool:
@@ -55,6 +59,17 @@ class Stopped(Exception):
     """Raised by an action that waited when `Stop` came true, before it had done anything that cannot be done anew."""
 
 
+NOT_MADE_ANEW = "deleted, not made anew yet: the next apply makes it"
+"""Of a replacement whose second half did not come about."""
+
+
+def waited_for(outcome: Outcome) -> str:
+    """Why an action was skipped, in words."""
+    if outcome.waits_for is None:
+        return "no action begins any more"
+    return f"{outcome.waits_for} did not succeed"
+
+
 def never() -> bool:
     """For callers whom nobody interrupts."""
     return False
@@ -63,7 +78,8 @@ def never() -> bool:
 def apply(plan: Plan, perform: Perform, watch: Watch, parallel: int, stop: Stop = never) -> list[Outcome]:
     """Outcomes in the order in which they came. Raises nothing for a failed action: it is an outcome.
 
-    Once `stop` says so, the actions under way finish and the others are skipped; the next apply does them.
+    Once `stop` says so, the actions under way finish and the others are skipped; the next apply does them. A
+    replacement that has begun counts as under way, with all that its second half needs.
     """
     outcomes: list[Outcome] = []
     for action in plan.actions:
@@ -83,8 +99,10 @@ def _run(plan: Plan, pool: ThreadPoolExecutor, perform: Perform, watch: Watch, s
     order.prepare()
     done: dict[Step, Outcome] = {}
     running: set[Future[Outcome]] = set()
+    due: set[Step] = set()
 
     def finish(outcome: Outcome) -> Outcome:
+        outcome = replace(outcome, gone=_is_gone(outcome, done))
         done[outcome.action.step] = outcome
         order.done(outcome.action.step)
         watch(outcome.action, outcome)
@@ -93,14 +111,34 @@ def _run(plan: Plan, pool: ThreadPoolExecutor, perform: Perform, watch: Watch, s
     while order.is_active():
         for step in order.get_ready():
             failed = _failed_need(actions[step], done)
-            if failed is not None or stop():
+            if failed is not None or (step not in due and stop()):
                 yield finish(Outcome(actions[step], Result.SKIPPED, waits_for=failed))
                 continue
+            if step.verb is Verb.DELETE and actions[step].replaces:
+                due |= _needed(Step(Verb.CREATE, step.key), actions)
             watch(actions[step], None)
-            running.add(pool.submit(_perform, actions[step], perform, stop))
+            running.add(pool.submit(_perform, actions[step], perform, never if step in due else stop))
         finished, running = wait(running, return_when=FIRST_COMPLETED) if running else (set(), running)
         for future in finished:
             yield finish(future.result())
+
+
+def _needed(step: Step, actions: Mapping[Step, Action]) -> set[Step]:
+    """The step and all that must have succeeded before it."""
+    found, left = set[Step](), [step]
+    while left:
+        if (each := left.pop()) in actions and each not in found:
+            found.add(each)
+            left += actions[each].after
+    return found
+
+
+def _is_gone(outcome: Outcome, done: Mapping[Step, Outcome]) -> bool:
+    action = outcome.action
+    if outcome.ok or not action.replaces or action.verb is not Verb.CREATE:
+        return False
+    deletion = done.get(Step(Verb.DELETE, action.key))
+    return deletion is not None and deletion.ok
 
 
 def _failed_need(action: Action, done: dict[Step, Outcome]) -> Step | None:

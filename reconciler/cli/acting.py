@@ -106,10 +106,9 @@ def summary(outcomes: Sequence[Outcome]) -> str:
     """`Applied: 3 created, 2 unchanged.`, or that there was nothing to do."""
     if all(outcome.result is Result.UNCHANGED for outcome in outcomes):
         return f"Nothing to do: {objects_are(len(outcomes))} as declared."
-    counts = {
-        result: sum(1 for outcome in outcomes if outcome.result is result and not is_first_half(outcome))
-        for result in Result
-    }
+    gone = {outcome.action.key for outcome in outcomes if outcome.gone}
+    counted = [each for each in outcomes if not is_first_half(each) or each.action.key in gone]
+    counts = {result: sum(1 for outcome in counted if outcome.result is result) for result in Result}
     return "Applied: " + ", ".join(f"{count} {result}" for result, count in counts.items() if count) + "."
 
 

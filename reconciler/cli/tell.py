@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from reconciler.actions import Verb
-from reconciler.apply import Outcome, Result
+from reconciler.apply import NOT_MADE_ANEW, Outcome, Result, waited_for
 from reconciler.cli.render import COLOURS, place_text
 from reconciler.cli.table import printable
 
@@ -18,10 +18,10 @@ def told(outcome: Outcome) -> tuple[str, str, bool] | None:
     if outcome.ok:
         return f"{printable(action.describe())}  ({outcome.seconds * 1000:.0f} ms)", COLOURS[action.symbol], False
     where = place_text(action.place)
+    gone = f"; {NOT_MADE_ANEW}" if outcome.gone else ""
     if outcome.result is Result.SKIPPED:
-        cause = f"{outcome.waits_for} did not succeed" if outcome.waits_for is not None else "no action begins any more"
-        return f"! {action.key} skipped: {cause}{where}", "yellow", False
-    return f"! {action.key} {action.verb} failed: {printable(why(outcome))}{where}", "red", True
+        return f"! {action.key} skipped: {waited_for(outcome)}{gone}{where}", "yellow", False
+    return f"! {action.key} {action.verb} failed: {printable(why(outcome))}{gone}{where}", "red", True
 
 
 def why(outcome: Outcome) -> str:

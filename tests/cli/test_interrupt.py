@@ -6,13 +6,20 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from reconciler.actions import Action, Plan, Step, Verb
-from reconciler.apply import Result, apply
+from reconciler.apply import NOT_MADE_ANEW, Result, Stopped, apply
+from reconciler.cli.acting import summary
 from reconciler.cli.interrupt import interruptible
+from reconciler.cli.tell import told
+from reconciler.reconcile import recorded
+from reconciler.store.database import Database
+from reconciler.store.events import read_events
 from runtime.process import client
+from schemas.errors import RetryLater
 from schemas.names import Key, Kind
 from tests.cli.engine import Engine, Running
 from tests.cli.test_logs import until
@@ -70,6 +77,53 @@ def test_what_is_under_way_finishes_and_the_rest_is_skipped() -> None:
         OTHER: Result.SKIPPED,
         SECOND: Result.SKIPPED,
     }
+
+
+def replaced(key: Key, *after: Step) -> tuple[Action, Action]:
+    """A replacement; its second half also after these."""
+    gone = Step(Verb.DELETE, key)
+    return (
+        Action(Verb.DELETE, key, "other image", replaces=True),
+        Action(Verb.CREATE, key, "other image", after=(gone, *after), replaces=True),
+    )
+
+
+def test_a_replacement_that_has_begun_is_finished_with_all_that_it_needs() -> None:
+    network = Key(Kind.NETWORK, "net")
+    old, new = replaced(FIRST, Step(Verb.CREATE, network))
+    need = Action(Verb.CREATE, network, "does not exist", after=(old.step,))
+    done: list[Step] = []
+    plan = Plan((old, need, new, *replaced(SECOND)))
+    outcomes = apply(plan, lambda action: done.append(action.step), lambda *_: None, 1, lambda: bool(done))
+    assert done == [old.step, need.step, new.step]
+    assert [each.result for each in outcomes if each.action.key == SECOND] == [Result.SKIPPED, Result.SKIPPED]
+    assert not any(outcome.gone for outcome in outcomes)
+
+
+@pytest.mark.parametrize(
+    ("cause", "result", "told_as", "counted"),
+    [
+        (Stopped(), Result.SKIPPED, "! Container/first skipped: no action begins any more; ", "1 deleted, 1 skipped"),
+        (RetryLater("no"), Result.FAILED, "! Container/first create failed: no; ", "1 deleted, 1 failed"),
+    ],
+)
+def test_a_replacement_that_only_deleted_says_so(
+    cause: Exception, result: Result, told_as: str, counted: str, tmp_path: Path
+) -> None:
+    def perform(action: Action) -> None:
+        if action.verb is Verb.CREATE:
+            raise cause
+
+    database = Database(tmp_path / "store")
+    outcomes = apply(Plan(replaced(FIRST)), perform, recorded(database, lambda *_: None), 1)
+    assert [(each.result, each.gone) for each in outcomes] == [(Result.DELETED, False), (result, True)]
+    line = told(outcomes[1])
+    assert line is not None and line[0] == told_as + NOT_MADE_ANEW
+    assert summary(outcomes) == f"Applied: {counted}."
+    events = read_events(database)
+    assert [event.reason for event in events] == ["Deleted", result.value.capitalize()]
+    assert not any("None" in event.message for event in events)
+    database.close()
 
 
 def test_nobody_interrupts_in_another_thread_than_the_main_one() -> None:
