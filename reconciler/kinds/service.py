@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from reconciler.actions import Action, Change, Effect
+from reconciler.actions import Action, Change, Effect, Verb
 from reconciler.desired import Desired, Observed
 from reconciler.kinds.container import restarts
 from reconciler.kinds.fields import metadata_fields, spec_fields
@@ -19,12 +19,19 @@ from schemas.service import ServiceSpec
 
 
 def follow(want: Desired, needs: Mapping[Key, Sequence[Action]]) -> tuple[Change, ...]:
-    """A replica that is started again left the balancing when it ended, and joins it anew."""
-    return tuple(
+    """A replica that is started again left the balancing when it ended, and joins it anew; a network that is
+    replaced has a bridge without addresses of Services."""
+    joined = tuple(
         Change(("balance", "replicas", key.name), "left", "joined", Effect.LIVE)
         for key, actions in needs.items()
         if key.kind is Kind.CONTAINER and key.name in _replicas(want) and any(map(restarts, actions))
     )
+    attached = tuple(
+        Change(("balance", key.name), "detached", "attached", Effect.LIVE)
+        for key, actions in needs.items()
+        if key.kind is Kind.NETWORK and any(action.verb is Verb.CREATE and action.replaces for action in actions)
+    )
+    return joined + attached
 
 
 def _replicas(want: Desired) -> set[str]:

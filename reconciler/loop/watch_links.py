@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from runtime.layout import Layout
 from runtime.network.netlink import route_socket
 from runtime.network.notices import Notice, Overrun, namespace_number, open_notices, read_notices
+from runtime.network.records import Address
 from schemas.names import Key, Kind
 
 
@@ -22,6 +23,7 @@ class LinkChanges:
         self._mark_all = mark_all
         self._bridges: dict[str, Key] = {}
         self._indexes: dict[int, Key] = {}
+        self._services: Mapping[tuple[str, Address], Key] = {}
         self._containers: dict[int, Key] = {}
         self._numbers: dict[Key, int] = {}
         self._socket = open_notices()
@@ -31,6 +33,10 @@ class LinkChanges:
     def know_networks(self, networks: Iterable[Key]) -> None:
         """Whose bridges these are."""
         self._bridges = {self._layout.link("b", key.name): key for key in networks}
+
+    def know_services(self, services: Mapping[tuple[str, Address], Key]) -> None:
+        """Whose virtual address it is, by network and address."""
+        self._services = services
 
     def know_container(self, key: Key, number: int | None) -> None:
         """By which number notices name the container's network namespace."""
@@ -48,6 +54,9 @@ class LinkChanges:
                 key = self._whose(notice)
                 if key is not None:
                     found.setdefault(key, notice.kind)
+                if key is not None and notice.lost is not None:
+                    service = self._services.get((key.name, notice.lost))
+                    found |= {service: notice.kind} if service is not None else {}
         except Overrun:
             self._mark_all("more links changed than could be told")
         for key, kind in found.items():

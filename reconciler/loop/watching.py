@@ -6,8 +6,9 @@ The meanings are here; the watchers themselves know only descriptors. Everything
 from __future__ import annotations
 
 import resource
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from ipaddress import ip_address
 from pathlib import Path
 
 from reconciler.engine import Engine
@@ -22,6 +23,7 @@ from runtime.kernel import cgroup
 from runtime.network.dns.control import read_identity
 from runtime.network.dns.records import networks_directory
 from runtime.network.notices import link_indexes
+from runtime.network.records import Address
 from schemas.names import Key, Kind
 
 Mark = Callable[[Iterable[Key], str], None]
@@ -55,6 +57,7 @@ class Watching:
         self._wanted = wanted
         networks = [key for key in wanted.desired if key.kind is Kind.NETWORK]
         self.links.know_networks(networks)
+        self.links.know_services(dict(_virtual_addresses(wanted)))
         indexes = link_indexes()
         for key in networks:
             if (index := indexes.get(self._layout.link("b", key.name))) is not None:
@@ -151,6 +154,13 @@ class Watching:
     def close(self) -> None:
         for watcher in (self.processes, self.mounts, self.files, self.links, self.firewall):
             watcher.close()
+
+
+def _virtual_addresses(wanted: Wanted) -> Iterator[tuple[tuple[str, Address], Key]]:
+    """Network and address of each Service."""
+    for key, want in wanted.desired.items():
+        for network, balance in want.facts.get("balance", {}).items():
+            yield from (((network, ip_address(address)), key) for address in balance["virtual"])
 
 
 def _raise_descriptor_limit() -> None:

@@ -1,8 +1,8 @@
-"""Facts of a Service: what the kernel balances, and the name of its virtual address."""
+"""Facts of a Service: what the kernel balances, which virtual addresses answer, and the name of these."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
 from reconciler.engine import Engine
@@ -13,7 +13,7 @@ from reconciler.observe.names import read_names
 from reconciler.observe.shared import Shared
 from reconciler.store.records import Record
 from reconciler.wanted.networks import balance_name, port_facts
-from runtime.network.records import ServiceBalance
+from runtime.network.records import Address, ServiceBalance
 from runtime.process.client import read_process
 
 Balances = Mapping[str, Mapping[str, Any]]
@@ -25,7 +25,9 @@ def read(engine: Engine, record: Record, shared: Shared) -> Mapping[str, Any]:
     name = record.key.name
     wanted = record.asked.get("balance", {})
     balances = {
-        b.network: _balance(b) for b in shared.firewall.services.values() if b.service == balance_name(name, b.network)
+        b.network: _balance(b, shared.virtual_addresses[b.network])
+        for b in shared.firewall.services.values()
+        if b.service == balance_name(name, b.network)
     }
     return {
         "balance": {network: balances.get(network) for network in wanted},
@@ -50,12 +52,13 @@ def _unhealthy(engine: Engine, wanted: Balances) -> Iterator[str]:
             yield name
 
 
-def _balance(balance: ServiceBalance) -> Mapping[str, Any]:
+def _balance(balance: ServiceBalance, standing: Set[Address]) -> Mapping[str, Any]:
+    """`standing`: what the bridge answers for. Without its address on it the rules of a Service are never met."""
     backends: dict[str, list[str]] = {}
     for backend in balance.backends:
         backends.setdefault(backend.container, []).append(str(backend.address))
     return {
-        "virtual": sorted(map(str, balance.virtual_addresses)),
+        "virtual": sorted(map(str, balance.virtual_addresses & standing)),
         "backends": {name: sorted(addresses) for name, addresses in backends.items()},
         "ports": port_facts(balance),
     }

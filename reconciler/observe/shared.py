@@ -1,5 +1,5 @@
-"""What the machine holds in one piece: the firewall, the DNS server, the host's links. Each read at most once per pass,
-and only when something asks for it."""
+"""What the machine holds in one piece: the firewall, the DNS server, the host's links and addresses. Each read at most
+once per pass, and only when something asks for it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from reconciler.engine import Engine
 from runtime.network.dns.process import ObservedDns, read_dns
 from runtime.network.firewall.observe import read_firewall
 from runtime.network.links import Link
-from runtime.network.observe import AskedLinks, read_host_links
-from runtime.network.records import ObservedFirewall, Publication
+from runtime.network.observe import AskedLinks, read_host_links, read_virtual_addresses
+from runtime.network.records import Address, ObservedFirewall, Publication
 
 
 class Shared:
@@ -32,6 +32,12 @@ class Shared:
     @cached_property
     def links(self) -> Mapping[int, Link]:
         return AskedLinks() if self._few else read_host_links()
+
+    @cached_property
+    def virtual_addresses(self) -> Mapping[str, frozenset[Address]]:
+        """Those that stand on a bridge, by network that has a Service."""
+        networks = {balance.network for balance in self.firewall.services.values()}
+        return read_virtual_addresses(self._layout, networks)
 
     @cached_property
     def publications(self) -> Mapping[str, list[Publication]]:

@@ -13,8 +13,10 @@ import struct
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 from runtime.network import netlink
+from runtime.network.records import Address
 
 _SOL_NETLINK, _LISTEN_ALL_NSID = 270, 8
 _GROUPS = 0x1 | 0x10 | 0x40 | 0x100 | 0x400
@@ -24,6 +26,8 @@ _LINK_BODY = struct.Struct("=BxHiII")
 _ADDRESS_BODY = struct.Struct("=BBBBI")
 _ROUTE_BODY = struct.Struct("=8BI")
 _IFLA_IFNAME, _IFLA_NETNSID = 3, 37
+_IFA_ADDRESS, _IFA_LOCAL = 1, 2
+_ADDRESS_BYTES = (4, 16)
 _RTA_OIF, _RTA_PRIORITY, _RTA_TABLE = 4, 6, 15
 _RTM_NEWNSID, _RTM_GETNSID = 88, 90
 _NETNSA_NSID, _NETNSA_PID = 1, 2
@@ -36,13 +40,15 @@ _LOCAL_TABLE = 255
 @dataclass(frozen=True, slots=True)
 class Notice:
     """Something changed: of the link `name` or with the number `index` (either may be unknown), in the namespace
-    `nsid` (None: ours). `beyond`: the namespace of its peer."""
+    `nsid` (None: ours). `beyond`: the namespace of its peer. `lost`: an address for itself alone (/32, /128) that
+    went, as a Service's may."""
 
     kind: str
     index: int = 0
     name: str = ""
     nsid: int | None = None
     beyond: int | None = None
+    lost: Address | None = None
 
 
 class Overrun(Exception):
@@ -107,10 +113,18 @@ def _notice(kind: int, body: bytes, nsid: int | None) -> Notice | None:
         name = found.get(_IFLA_IFNAME, b"").rstrip(b"\0").decode(errors="replace")
         return Notice("link", index, name, nsid, beyond)
     if kind in (netlink.RTM_NEWADDR, netlink.RTM_DELADDR):
-        return Notice("address", _ADDRESS_BODY.unpack_from(body)[4], "", nsid)
+        lost = _single(body) if kind == netlink.RTM_DELADDR else None
+        return Notice("address", _ADDRESS_BODY.unpack_from(body)[4], "", nsid, lost=lost)
     if kind in (netlink.RTM_NEWROUTE, netlink.RTM_DELROUTE):
         return _route(body, nsid)
     return None
+
+
+def _single(body: bytes) -> Address | None:
+    _, length, _, _, _ = _ADDRESS_BODY.unpack_from(body)
+    found = dict(netlink.attributes_of(body[_ADDRESS_BODY.size :]))
+    raw = found.get(_IFA_LOCAL) or found.get(_IFA_ADDRESS, b"")
+    return ip_address(raw) if len(raw) in _ADDRESS_BYTES and length == 8 * len(raw) else None
 
 
 def _route(body: bytes, nsid: int | None) -> Notice | None:

@@ -5,19 +5,19 @@ Called by the reconciler. `read_host_links` is taken once for all containers of 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeAlias
 
 from runtime.layout import Layout
 from runtime.network import netlink
 from runtime.network.addresses import all_addresses, read_routes
 from runtime.network.border import border
-from runtime.network.bridge import observed_bridge
+from runtime.network.bridge import is_single, observed_bridge
 from runtime.network.endpoint import LOOPBACK
 from runtime.network.links import Link, all_links, find_link
 from runtime.network.namespace import inside, namespace_of
 from runtime.network.naming import network_of_alias, port_group
-from runtime.network.records import ObservedEndpoint, ObservedNetwork
+from runtime.network.records import Address, ObservedEndpoint, ObservedNetwork
 
 HostLink: TypeAlias = Link
 
@@ -100,6 +100,21 @@ def read_bridges(layout: Layout) -> dict[str, ObservedNetwork]:
         if network and link.name.startswith(mine):
             found[network] = observed_bridge(network, link, addresses.get(link.index, frozenset()))
     return found
+
+
+@border("network")
+def read_virtual_addresses(layout: Layout, networks: Iterable[str]) -> dict[str, frozenset[Address]]:
+    """The single addresses on each network's bridge, in one dump; none where there is no bridge.
+
+    Raises Refused, RetryLater.
+    """
+    with netlink.route_socket() as opened:
+        links = {network: find_link(opened, name=layout.link("b", network)) for network in networks}
+        addresses = all_addresses(opened)
+    return {
+        network: frozenset(one.ip for one in addresses.get(link.index, ()) if is_single(one)) if link else frozenset()
+        for network, link in links.items()
+    }
 
 
 def _attached_to(link: Link, host: Mapping[int, HostLink]) -> str:

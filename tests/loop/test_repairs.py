@@ -110,6 +110,51 @@ DEEDS: dict[str, Callable[[Machine], None]] = {
 }
 
 
+SERVED = """
+---
+apiVersion: trimtab/v1
+kind: Network
+metadata: {name: front}
+spec: {enable_ipv6: true}
+---
+apiVersion: trimtab/v1
+kind: Service
+metadata: {name: web}
+spec: {image: busybox, init: true, networks: [front], deploy: {replicas: 1}}
+"""
+
+
+def single_addresses(machine: Machine) -> list[str]:
+    """Those of Services on the bridge: /32 and /128."""
+    shown = subprocess.run(["ip", "-o", "addr", "show", bridge(machine)], capture_output=True, text=True, check=False)
+    return sorted(word for word in shown.stdout.split() if word.endswith(("/32", "/128")))
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_services_address_taken_from_its_bridge_comes_back(machine: Machine, number: int) -> None:
+    machine.converge(machine.image + SERVED)
+    before = single_addresses(machine)
+    assert len(before) == 2
+    with driven(machine.layout, QUICK) as loop:
+        run("ip", "addr", "del", before[number], "dev", bridge(machine))
+        until(lambda: single_addresses(machine) == before)
+        loop.settle()
+        quiet(loop)
+        (done,) = loop.actions()
+        assert done.startswith("~ Service/web update: drift: balance.front.virtual: ")
+
+
+def test_a_services_address_comes_back_with_its_bridge(machine: Machine) -> None:
+    machine.converge(machine.image + SERVED)
+    before = single_addresses(machine)
+    with driven(machine.layout, QUICK) as loop:
+        run("ip", "link", "del", bridge(machine))
+        until(lambda: single_addresses(machine) == before)
+        loop.settle()
+        until(lambda: machine.diff(machine.image + SERVED).empty)
+        assert not [values for event, values in loop.told if event == "action" and values["error"]]
+
+
 @pytest.mark.parametrize("deed", DEEDS)
 def test_what_is_undone_by_hand_is_done_again(machine: Machine, deed: str) -> None:
     text = machine.image + SHOP

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,10 @@ from runtime.network.dns.process import read_dns
 from runtime.network.firewall.publications import unpublish
 from runtime.process import client
 from runtime.process.records import Phase
+from schemas.names import Key, Kind
+from tests.machine.answering import GET, SERVE, output
 from tests.machine.machine import Machine, told, until
+from tests.machine.probe import container, document
 
 pytestmark = pytest.mark.kernel
 
@@ -56,6 +60,22 @@ spec:
   ports: ["18080:80"]
   deploy: {replicas: 2}
 """
+
+
+SERVED = (
+    document("Network", "front", enable_ipv6=True)
+    + document(
+        "Service",
+        "web",
+        image="busybox",
+        init=True,
+        networks=["front"],
+        command=["/bin/sh", "-c", SERVE],
+        deploy={"replicas": 2},
+    )
+    + container("asker", networks=["front"])
+)
+"""Replicas that answer with their name, and one that asks them."""
 
 
 @pytest.fixture
@@ -134,6 +154,56 @@ def test_a_deleted_bridge_comes_back_and_its_containers_are_plugged_again(shop: 
     expect_drift_and_repair(shop, "link: (none) →", "Network/front")
     plugged = shop.inside("db", "/bin/cat", "/sys/class/net/eth0/operstate")
     assert plugged.strip() == "up"
+
+
+@pytest.fixture
+def served(machine: Machine) -> Machine:
+    machine.converge(machine.image + SERVED)
+    return machine
+
+
+def virtual_addresses(served: Machine) -> list[str]:
+    want = served.prepared.context.desired[Key(Kind.SERVICE, "web")]
+    return list(want.facts["balance"]["front"]["virtual"])
+
+
+def expect_service_answers(served: Machine) -> None:
+    """From another container, in both families."""
+    enter = ["nsenter", "-t", str(served.process("asker").pid), "-n", sys.executable, "-S", "-E", "-c", GET]
+    v4, v6 = sorted(virtual_addresses(served), key=lambda address: ":" in address)
+    for host in (v4, f"[{v6}]"):
+        until(lambda host=host: output(*enter, f"http://{host}/") in ("web-1\n", "web-2\n"))  # type: ignore[misc]
+
+
+def test_a_service_answers_again_after_its_bridge_was_deleted(served: Machine) -> None:
+    expect_service_answers(served)
+    before = served.process("web-1").pid
+    ip("link", "delete", link(served.layout, "b", "front"))
+    plan = served.diff(served.image + SERVED)
+    assert any("balance.front.virtual: (none) → " in line for line in drifts(plan)), told(plan)
+    served.converge(served.image + SERVED)
+    expect_service_answers(served)
+    assert served.process("web-1").pid == before
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_a_virtual_address_taken_from_its_bridge_comes_back(served: Machine, version: int) -> None:
+    (gone,) = [address for address in virtual_addresses(served) if (":" in address) == (version == 6)]
+    ip("address", "delete", f"{gone}/{128 if version == 6 else 32}", "dev", link(served.layout, "b", "front"))
+    plan = served.diff(served.image + SERVED)
+    assert [str(action.key) for action in plan.effective] == ["Service/web"], told(plan)
+    assert any("balance.front.virtual: " in line and gone in line for line in drifts(plan)), told(plan)
+    served.converge(served.image + SERVED)
+    expect_service_answers(served)
+
+
+def test_a_service_answers_on_a_network_that_was_made_anew_for_its_manifest(served: Machine) -> None:
+    changed = SERVED.replace('"enable_ipv6": true', '"enable_ipv6": true, "internal": true')
+    assert changed != SERVED
+    addresses = virtual_addresses(served)
+    served.converge(served.image + changed)
+    assert virtual_addresses(served) == addresses
+    expect_service_answers(served)
 
 
 def test_an_address_removed_inside_a_container_is_added_again(shop: Machine) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterable
@@ -13,6 +14,7 @@ import pytest
 from runtime.kernel import nftables
 from runtime.network.bridge import read_bridge
 from runtime.network.firewall.observe import read_firewall
+from runtime.network.observe import read_virtual_addresses
 from runtime.network.records import Address, Backend, NetworkWanted, Protocol, ServiceBalance, ServicePort
 from runtime.network.service import ensure_service, remove_service
 from tests.network.ways import both_families, every_way
@@ -202,6 +204,21 @@ def test_what_is_balanced_reads_back_as_it_was_asked_for(world: World) -> None:
     smaller = balance(front, [3])
     ensure_service(world.layout, front, smaller)
     assert read_firewall(world.layout).services == {"shop": smaller}
+
+
+def test_virtual_addresses_are_told_as_they_stand_and_given_back(world: World) -> None:
+    front = world.network()
+    wanted = balance(front, [2])
+    ensure_service(world.layout, front, wanted)
+    names = ["front", "nowhere"]
+    assert read_virtual_addresses(world.layout, names) == {"front": wanted.virtual_addresses, "nowhere": frozenset()}
+    for gone in wanted.virtual_addresses:
+        length = gone.max_prefixlen
+        link = world.layout.link("b", "front")
+        subprocess.run(["ip", "address", "delete", f"{gone}/{length}", "dev", link], check=True)
+        assert read_virtual_addresses(world.layout, names)["front"] == wanted.virtual_addresses - {gone}
+        ensure_service(world.layout, front, wanted)
+        assert read_virtual_addresses(world.layout, names)["front"] == wanted.virtual_addresses
 
 
 def test_a_removed_service_leaves_nothing(world: World) -> None:
