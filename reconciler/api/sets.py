@@ -87,7 +87,7 @@ async def delete(request: Request) -> web.Response:
     def work(layout: Layout, key: Key) -> None:
         with open_engine(layout) as engine:
             set_name = _set_of(engine, key)
-        asked = Asked((), set_name, "", {}, Pruning(only=frozenset({key})))
+        asked = Asked((), set_name, "", {}, Pruning(only=frozenset({key})), cause="delete")
         act(layout, asked, Acting(PARALLEL, False, False, LOCK_SECONDS, "json"))
 
     who = Recorder(stops=lambda: request.served.worker.is_stopping)

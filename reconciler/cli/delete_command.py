@@ -66,5 +66,5 @@ def command(
         pruning = Pruning(only=frozenset({*declared, *implied(instances(declared, declared), declared)}))
     if set_name is not None:
         refuse_unknown_set(layout, set_name)
-    asked = Asked((), name, paths[0] if paths else "", variables, pruning)
+    asked = Asked((), name, paths[0] if paths else "", variables, pruning, cause="delete")
     sys.exit(act(layout, asked, Acting(parallel, dry_run, wait=False, lock_seconds=lock_timeout, output=output)))

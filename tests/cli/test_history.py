@@ -48,6 +48,11 @@ def memory_limit(engine: Engine) -> object:
     return item["facts"]["limits"]["memory"]["limit"]
 
 
+def test_a_deletion_is_a_revision_that_says_so(engine: Engine) -> None:
+    engine.ok("delete", "--set", "site")
+    assert (revisions(engine)[-1]["set"], revisions(engine)[-1]["cause"]) == ("site", "delete")
+
+
 def test_every_apply_that_asked_for_something_else_is_a_revision(engine: Engine) -> None:
     engine.ok("apply", "--set", "site", "site.yaml")
     assert [(item["revision"], item["set"], item["change"], item["cause"]) for item in revisions(engine)] == [
