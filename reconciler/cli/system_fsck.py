@@ -20,6 +20,7 @@ from runtime.layout import Layout
 from schemas.errors import TrimtabError
 
 LOCK_SECONDS = 30.0
+BUILT = "it was built here; `trimtab apply` of its manifest builds it again"
 
 
 def print_fsck(layout: Layout, output: str, *, repair: bool) -> int:
@@ -43,7 +44,9 @@ def _repair(layout: Layout, damages: Sequence[Damage]) -> Iterator[tuple[str, st
             condemn(layout, damage)
         damaged = {name for damage in damages for name in damage.images}
         for record in list_images(layout):
-            if record.name in damaged:
+            if record.name in damaged and record.origin is Origin.BUILD:
+                yield record.name, BUILT
+            elif record.name in damaged:
                 try:
                     ensure_image(layout, _wanted(record), read_registries(layout), shown.report)
                 except (TrimtabError, OSError) as error:
@@ -51,7 +54,7 @@ def _repair(layout: Layout, damages: Sequence[Damage]) -> Iterator[tuple[str, st
 
 
 def _wanted(record: ImageRecord) -> ImageWanted:
-    """What the image was made of, once more."""
+    """What the image was made of, once more. Not for one that was built: how, only its manifest says."""
     path = Path(record.reference)
     return ImageWanted(
         record.name,

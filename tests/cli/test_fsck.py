@@ -97,6 +97,23 @@ def test_what_cannot_be_brought_again_is_told(engine: Engine, busybox_tree: Path
     assert said.code == 1 and f"! Image/{facts['name']} cannot be mended" in said.out
 
 
+def test_an_image_that_was_built_is_built_again_by_an_apply(engine: Engine) -> None:
+    (context := engine.layout.root.parent / "context").mkdir()
+    (context / "file").write_text("content")
+    (context / "Dockerfile").write_text("FROM scratch\nCOPY file /dir/file\n")
+    head = "apiVersion: trimtab/v1\nkind: Image\nmetadata: {name: made}\n"
+    engine.write("made.yaml", f"{head}spec: {{build: {{context: {context}}}}}\n")
+    engine.ok("apply", "--set", "made", "made.yaml")
+    (facts,) = json.loads(engine.ok("image", "inspect", "made").out)
+    spoil(layer_file(engine, facts))
+    said = engine.run("system", "fsck", "--repair")
+    assert said.code == 1 and "! Image/made cannot be mended: it was built here; `trimtab apply` of" in said.out
+    engine.ok("apply", "--set", "made", "made.yaml")
+    (anew,) = json.loads(engine.ok("image", "inspect", "made").out)
+    assert layer_file(engine, anew).read_text() == "content"
+    assert engine.run("system", "fsck").code == 0
+
+
 def test_checking_leaves_nothing_behind(engine: Engine) -> None:
     before = sorted(path.name for path in engine.layout.layers.iterdir())
     engine.ok("system", "fsck")
