@@ -18,6 +18,7 @@ from reconciler.desired import Desired
 from reconciler.engine import Engine
 from reconciler.external import exists_on_disk, own_objects
 from reconciler.fitness import notes_on_host_paths, refuse_unfit
+from reconciler.losses import DATA_LOST, loses_data, notes_on_losses
 from reconciler.observe import observe
 from reconciler.perform import perform
 from reconciler.perform.context import Context
@@ -100,7 +101,8 @@ def prepare(engine: Engine, asked: Asked, progress: Report = ignore) -> Prepared
     pruned = prune(resolved.desired, records, inventory, asked.set, asked.pruning)
     made = plan(resolved.desired, observed, pruned.delete)
     refuse_unfit(made, resolved.desired)
-    notes = (*notes_on_host_paths(made, resolved.desired), *kept_notes(pruned, records, asked.set))
+    losses = notes_on_losses(engine.database, made)
+    notes = (*losses, *notes_on_host_paths(made, resolved.desired), *kept_notes(pruned, records, asked.set))
     made = replace(made, notes=(*made.notes, *notes))
     context = Context(
         engine=engine,
@@ -200,6 +202,8 @@ def recorded(database: Database, watch: Watch) -> Watch:
     def record(action: Action, outcome: Outcome | None) -> None:
         if outcome is not None and (events := list(_events(outcome))):
             with suppress(RetryLater):
+                if outcome.ok and loses_data(database, action):
+                    events.insert(0, Event(time.time(), str(action.key), "Warning", "DataLost", DATA_LOST))
                 record_events(database, events)
         watch(action, outcome)
 

@@ -11,7 +11,10 @@ from typing import Any
 
 import pytest
 
+from reconciler.actions import Action, Change, Effect, Verb
 from reconciler.engine import open_engine
+from reconciler.losses import DATA_LOST, loses_data
+from reconciler.store.events import Event, read_events, record_events
 from reconciler.store.records import read_records
 from runtime.kernel.process import send_signal
 from runtime.process import client
@@ -52,6 +55,26 @@ def test_a_removed_live_directory_is_made_again_and_its_container_runs_however_o
         assert run(shop, "db", "/bin/echo", "alive") == "alive\n"
         until(lambda gone=before.monitor_pid: not Path(f"/proc/{gone}").exists())  # type: ignore[misc]
         assert client.is_attended(shop.layout, shop.process("db")), "the old monitor took the new one's socket"
+
+
+def test_a_volume_whose_data_is_gone_comes_back_empty_and_says_so(shop: Machine) -> None:
+    shutil.rmtree(shop.layout.volumes / "data")
+    plan = shop.diff(text(shop))
+    assert [note.describe() for note in plan.notes] == [f"Volume/data {DATA_LOST}"]
+    shop.converge(text(shop))
+    with open_engine(shop.layout) as engine:
+        events = [(event.type, event.reason, event.message) for event in read_events(engine.database, "Volume/data")]
+    assert ("Warning", "DataLost", DATA_LOST) in events
+    assert shop.diff(text(shop)).notes == () and shop.process("db").phase is Phase.RUNNING
+
+
+def test_a_volume_that_never_was_has_lost_nothing(shop: Machine) -> None:
+    action = Action(Verb.UPDATE, Key(Kind.VOLUME, "new"), "", (Change(("data",), None, "present", Effect.LIVE),))
+    with open_engine(shop.layout) as engine:
+        record_events(engine.database, [Event(0.0, "Volume/new", "Warning", "Failed", "no quota")])
+        assert not loses_data(engine.database, action)
+        record_events(engine.database, [Event(0.0, "Volume/new", "Normal", "Created", "does not exist")])
+        assert loses_data(engine.database, action)
 
 
 def test_a_removed_socket_of_a_monitor_shows_and_is_made_again(shop: Machine) -> None:
