@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
+from reconciler.accounts import refuse_unknown_accounts
 from reconciler.actions import Action, Plan, Verb
 from reconciler.apply import NOT_MADE_ANEW, Outcome, Result, Stop, Watch, apply, never, waited_for
 from reconciler.claims import declared_elsewhere, refuse_claimed
@@ -101,6 +102,7 @@ def prepare(engine: Engine, asked: Asked, progress: Report = ignore) -> Prepared
     pruned = prune(resolved.desired, records, inventory, asked.set, asked.pruning)
     made = plan(resolved.desired, observed, pruned.delete)
     refuse_unfit(made, resolved.desired)
+    refuse_unknown_accounts(engine.layout, made, resolved.desired, {**others, **resolved.declared})
     losses = notes_on_losses(engine.database, made)
     notes = (*losses, *notes_on_host_paths(made, resolved.desired), *kept_notes(pruned, records, asked.set))
     made = replace(made, notes=(*made.notes, *notes))

@@ -83,6 +83,14 @@ def make_bundle(context: Context, want: Desired) -> None:
     write_config(bundle, config(spec, materials))
 
 
+def look_up_user(context: Context, want: Desired) -> None:
+    """Raises Refused where the image, as it is now, has no such user or group; RetryLater where it is not there."""
+    spec = declared_spec(context, want)
+    image = image_of(context, want, image_key(spec.image, spec, context.declared))
+    layers = layer_directories(context.engine.layout, image)
+    resolve_user(layers, spec.user or image.config.user, spec.group_add)
+
+
 def _make_upper(upper: Path, layer: Path) -> None:
     """The writable layer. Overlay shows its own owner and mode at `/`: they are those of the image's highest layer."""
     if upper.exists():

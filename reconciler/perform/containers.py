@@ -14,7 +14,7 @@ from reconciler.desired import Desired, Observed
 from reconciler.kinds.container import LIVING
 from reconciler.observe.containers import init_word
 from reconciler.perform import plugging, shared_memory
-from reconciler.perform.bundles import declared_spec, make_bundle, read_config
+from reconciler.perform.bundles import declared_spec, look_up_user, make_bundle, read_config
 from reconciler.perform.context import Context
 from reconciler.perform.etc import write_etc
 from reconciler.perform.limits import ensure_limits, ensure_oom_score, told
@@ -138,6 +138,9 @@ def _settle(context: Context, want: Desired) -> None:
 def remove(context: Context, key: Key, have: Observed | None, action: Action) -> None:
     """Stop it, then take away what is its alone: names, ports, cgroup, writable layer, logs. Never a volume's files."""
     layout, name = context.engine.layout, key.name
+    if action.replaces:
+        # a successor that could not be made ends nothing
+        look_up_user(context, context.desired[key])
     stop(context, name, have)
     plugging.withdraw(layout, name, have)
     client.delete(layout, name, force=True)

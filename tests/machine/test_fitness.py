@@ -92,6 +92,36 @@ def test_a_mount_that_fits_nothing_names_its_entry(machine: Machine) -> None:
     assert error.endswith("a file can only be mounted over a file, a directory over a directory")
 
 
+@pytest.mark.parametrize(
+    ("field", "path", "said"),
+    [
+        ("user: nobodyhere", "user", "the image has no user 'nobodyhere'; write a number, or add the user"),
+        ("user: 0:nogroup-here", "user", "the image has no group 'nogroup-here'; write a number, or add the group"),
+        ("group_add: [5, strangers]", "group_add[1]", "the image has no group 'strangers'; write a number, or"),
+    ],
+)
+def test_a_user_that_the_image_has_not_takes_nothing_away(field: str, path: str, said: str, machine: Machine) -> None:
+    machine.converge(web(machine, "stop_grace_period: 0s"))
+    before = machine.process("web").pid
+    text = web(machine, "stop_grace_period: 0s", field)
+    with pytest.raises(Invalid) as refusal:
+        machine.apply(text)
+    (problem,) = refusal.value.problems
+    assert f"Container/web spec.{path}: {said}" in str(problem)
+    assert (problem.place.file, problem.place.line) == ("shop.yaml", text.count("\n"))
+    assert machine.process("web").pid == before
+
+
+def test_a_user_that_an_image_has_not_that_comes_first_takes_nothing_away(machine: Machine) -> None:
+    machine.converge(web(machine, "stop_grace_period: 0s"))
+    before = machine.process("web").pid
+    text = web(machine, "stop_grace_period: 0s", "user: nobodyhere")
+    outcomes = machine.apply(text.replace("{PATH: /bin}", "{PATH: /bin, NEW: image}"))
+    (error,) = [outcome.error for outcome in outcomes if outcome.error]
+    assert "the image has no user 'nobodyhere'" in str(error)
+    assert machine.process("web").pid == before
+
+
 def test_what_runs_already_is_not_asked_again(machine: Machine, tmp_path: Path) -> None:
     profile = tmp_path / "profile.json"
     profile.write_text('{"defaultAction": "SCMP_ACT_ALLOW"}')
