@@ -63,7 +63,7 @@ spec:
 
 
 SERVED = (
-    document("Network", "front", enable_ipv6=True)
+    document("Network", "front", ipam={"config": [{"subnet": "10.77.0.0/24"}, {"subnet": "fd77::/64"}]})
     + document(
         "Service",
         "web",
@@ -198,10 +198,12 @@ def test_a_virtual_address_taken_from_its_bridge_comes_back(served: Machine, ver
 
 
 def test_a_service_answers_on_a_network_that_was_made_anew_for_its_manifest(served: Machine) -> None:
-    changed = SERVED.replace('"enable_ipv6": true', '"enable_ipv6": true, "internal": true')
-    assert changed != SERVED
+    reserved = SERVED.replace('"10.77.0.0/24"', '"10.77.0.0/24", "aux_addresses": {"printer": "10.77.0.99"}')
+    assert "± Network/front" in told(served.diff(served.image + reserved))[0]
     addresses = virtual_addresses(served)
-    served.converge(served.image + changed)
+    assert all(outcome.ok for outcome in served.apply(served.image + reserved))
+    left = served.diff(served.image + reserved)
+    assert Key(Kind.SERVICE, "web") not in {action.key for action in left.effective}, told(left)
     assert virtual_addresses(served) == addresses
     expect_service_answers(served)
 
