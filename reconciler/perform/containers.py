@@ -109,7 +109,8 @@ def _change(context: Context, want: Desired, have: Observed | None, process: Pro
         write_etc(context, want, declared_spec(context, want))
     if "other_endpoints" in touched:
         plugging.unplug_stray(context, want, process)
-    if "names" in touched or asked.get("names") != want.facts["names"]:
+    # a network that was made anew has forgotten who is on it
+    if touched & {"names", "endpoints"} or asked.get("names") != want.facts["names"]:
         plugging.name(context, want, have)
     if "published" in touched or asked.get("published") != want.facts["published"]:
         plugging.expose(context, want, have)

@@ -590,6 +590,18 @@ def test_a_network_of_another_subnet_takes_its_containers_along(town: Town) -> N
     assert town.at("mover").ask(OUTSIDE, 7780) == f"{town.outside.name} {UPLINK}"
 
 
+def test_a_network_made_anew_with_its_subnet_knows_its_containers(town: Town) -> None:
+    machine = town.machine
+
+    def text(**more: Any) -> str:
+        network = document("Network", "anew", ipam=pools({"subnet": "10.93.0.0/24", **more}))
+        return machine.image + network + container("asker", networks=["anew"]) + container("asked", networks=["anew"])
+
+    machine.converge(text())
+    machine.converge(text(aux_addresses={"spare": "10.93.0.99"}))
+    assert town.address("asked") in lookup(town, "asker", "asked")
+
+
 def test_a_network_of_another_set_is_used_as_external(town: Town) -> None:
     machine = town.machine
     guest = document("Network", "front", external=True) + container("guest", networks=["front"])
