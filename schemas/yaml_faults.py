@@ -51,6 +51,8 @@ def explain_error(file: str, text: str, error: yaml.MarkedYAMLError) -> Problem:
         return _bad_character(place, lines[line][column : column + 1])
     if "tab character" in words:
         return _bad_character(place, "\t")
+    if "nesting depth" in words:  # newer libyaml's own limit, met before ours
+        return Problem(place, "", "", "is nested too many levels deep", "flatten it")
     remedy = next((remedy for sign, remedy in _REMEDIES if sign in words), OTHERWISE)
     if error.context and error.context_mark and error.context_mark.line != line:
         words += f", {error.context} that begins on line {error.context_mark.line + 1}"
