@@ -48,7 +48,12 @@ spec: {image: busybox, command: [sleep, "1000"], env_file: [some.env], environme
 
 
 def steady(said: Said) -> Said:
-    return Said(said.code, CHANGING.sub("#", said.out), CHANGING.sub("#", said.err))
+    """What was said with one sign for all that changes, and without the padding that its width asked for."""
+    return Said(said.code, even(said.out), even(said.err))
+
+
+def even(text: str) -> str:
+    return re.sub(r" {2,}", "  ", CHANGING.sub("#", text))
 
 
 READING = [
