@@ -131,10 +131,12 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Actions in an order that respects `after`; unchanged objects stand explicitly. `notes` are for the reader."""
+    """Actions in an order that respects `after`; unchanged objects stand explicitly. `notes` are for the reader;
+    `orphans`: what the set owns, the manifests no longer declare, and nobody asked to delete."""
 
     actions: tuple[Action, ...]
     notes: tuple[Note, ...] = ()
+    orphans: tuple[Key, ...] = ()
 
     @property
     def effective(self) -> tuple[Action, ...]:

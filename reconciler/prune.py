@@ -7,7 +7,7 @@ reference, the network `default`) and stays for another set is that set's from t
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from reconciler.actions import Note
@@ -20,6 +20,8 @@ from schemas.names import Key
 
 PROTECTION = "trimtab/prune"
 ASKED_FOR = "deletion was asked for"
+MOST_TOLD = 5
+"""Orphans that are told by their names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,38 @@ def prune(
             if _reason(key, None, desired, inventory, pruning) is not None
         ),
     )
+
+
+def orphans(
+    desired: Mapping[Key, Desired],
+    records: Mapping[Key, Record],
+    inventory: Mapping[Key, Entry],
+    set_name: str,
+    pruning: Pruning,
+) -> tuple[Key, ...]:
+    """What somebody wrote once, the manifests no longer hold, and `--prune` would take away; none where it is given.
+
+    Neither replicas, which go with their Service, nor what was only implied.
+    """
+    if pruning.enabled or pruning.only is not None:
+        return ()
+    would = prune(desired, records, inventory, set_name, Pruning(enabled=True, allow_empty=True))
+    return tuple(
+        sorted(
+            key
+            for key in would.delete
+            if key in inventory and not is_implied(key, inventory[key].manifest)
+            if records[key].owner is None
+        )
+    )
+
+
+def orphans_told(keys: Sequence[Key], set_name: str) -> str:
+    """One line for all of them, and the remedy."""
+    shown = ", ".join(map(str, keys[:MOST_TOLD]))
+    more = f" and {len(keys) - MOST_TOLD} more" if len(keys) > MOST_TOLD else ""
+    stay, them = ("stays", "it") if len(keys) == 1 else ("stay", "them")
+    return f"{shown}{more} of the set {set_name} {stay}, no longer in the manifests; --prune deletes {them}"
 
 
 def kept_notes(pruned: Pruned, records: Mapping[Key, Record], set_name: str) -> Iterable[Note]:

@@ -26,7 +26,7 @@ from reconciler.perform.context import Context
 from reconciler.perform.images import collect_unused
 from reconciler.plan import plan
 from reconciler.preflight import refuse_conflicts
-from reconciler.prune import NO_PRUNING, Pruned, Pruning, kept_notes, prune
+from reconciler.prune import NO_PRUNING, Pruned, Pruning, kept_notes, orphans, prune
 from reconciler.registries import read_registries
 from reconciler.resolve import resolve
 from reconciler.resolve.allot import with_bridges
@@ -105,7 +105,8 @@ def prepare(engine: Engine, asked: Asked, progress: Report = ignore) -> Prepared
     refuse_unknown_accounts(engine.layout, made, resolved.desired, {**others, **resolved.declared})
     losses = notes_on_losses(engine.database, made)
     notes = (*losses, *notes_on_host_paths(made, resolved.desired), *kept_notes(pruned, records, asked.set))
-    made = replace(made, notes=(*made.notes, *notes))
+    left = orphans(resolved.desired, records, inventory, asked.set, asked.pruning)
+    made = replace(made, notes=(*made.notes, *notes), orphans=left)
     context = Context(
         engine=engine,
         set=asked.set,

@@ -9,16 +9,18 @@ from dataclasses import dataclass
 
 import click
 
+from reconciler.actions import Note
 from reconciler.apply import Outcome, Result, Stop, never
 from reconciler.cli.interrupt import INTERRUPTED, interruptible
 from reconciler.cli.live import display
 from reconciler.cli.quantities import objects_are
-from reconciler.cli.render import place_text
+from reconciler.cli.render import note_rows, place_text
 from reconciler.cli.show import show_plan
 from reconciler.cli.tell import is_first_half, why
 from reconciler.cli.volume_remove import data_elsewhere
 from reconciler.engine import open_engine
 from reconciler.lock import engine_lock
+from reconciler.prune import orphans_told
 from reconciler.reconcile import Asked, Prepared, carry_out, prepare
 from reconciler.settle import STEADY_SECONDS, unsettled
 from runtime.layout import Layout
@@ -82,13 +84,15 @@ def _sum_up(prepared: Prepared, outcomes: Sequence[Outcome], waiting: dict[str, 
             click.secho(f"! {key} {amiss}{places[key]}", fg="red", err=True)
         for note in prepared.plan.notes if not prepared.plan.empty else ():
             click.secho(f"note: {note.describe()}", fg="cyan", err=True)
-        for line in kept_data(prepared, outcomes):
-            click.secho(f"note: {line}", fg="cyan", err=True)
+        for note in kept_data(prepared, outcomes):
+            click.secho(f"note: {note.describe()}", fg="cyan", err=True)
+        if prepared.plan.orphans:
+            click.secho(f"note: {orphans_told(prepared.plan.orphans, prepared.asked.set)}", fg="cyan", err=True)
         click.echo(summary(outcomes))
     return 1 if failed or waiting else 0
 
 
-def kept_data(prepared: Prepared, outcomes: Sequence[Outcome]) -> Iterator[str]:
+def kept_data(prepared: Prepared, outcomes: Sequence[Outcome]) -> Iterator[Note]:
     """A sentence for each volume that was deleted and whose files stay, and where."""
     layout = prepared.context.engine.layout
     for outcome in outcomes:
@@ -99,7 +103,7 @@ def kept_data(prepared: Prepared, outcomes: Sequence[Outcome]) -> Iterator[str]:
         if volume is not None and not volume.registered:
             elsewhere = data_elsewhere(volume)
             remedy = "" if elsewhere else f"; `trimtab volume rm {key.name}` deletes that too"
-            yield f"{key} is deleted, its data is kept in {elsewhere or volume.path}{remedy}"
+            yield Note(key, f"is deleted, its data is kept in {elsewhere or volume.path}{remedy}")
 
 
 def summary(outcomes: Sequence[Outcome]) -> str:
@@ -131,4 +135,6 @@ def _document(prepared: Prepared, outcomes: Sequence[Outcome], waiting: dict[str
         "set": prepared.asked.set,
         "outcomes": rows,
         "notReady": waiting,
+        "notes": note_rows((*prepared.plan.notes, *kept_data(prepared, outcomes))),
+        "orphans": [str(key) for key in prepared.plan.orphans],
     }

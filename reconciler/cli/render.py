@@ -1,17 +1,18 @@
 """A plan as text or JSON, the same for `diff` and `apply --dry-run`.
 
 The JSON is `trimtab/v1` `Plan`: {"apiVersion", "kind", "set", "actions": [{"action", "object", "reason", "place",
-"after", "changes": [{"field", "old", "new", "effect", "cause", "place"}]}], "notes": [{"object", "text"}], "summary":
-{"create": n, …}}, documented in docs/diff.md. Secret values never show. Nothing is decided here.
+"after", "changes": [{"field", "old", "new", "effect", "cause", "place"}]}], "notes": [{"object", "text"}], "orphans":
+[object], "summary": {"create": n, …}}, documented in docs/diff.md. Secret values never show. Nothing is decided here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from reconciler.actions import Action, Change, Plan, Verb
+from reconciler.actions import Action, Change, Note, Plan, Verb
 from reconciler.cli.quantities import objects_are
+from reconciler.prune import orphans_told
 from schemas.errors import Place
 from schemas.names import API_VERSION
 
@@ -19,7 +20,7 @@ COLOURS = {"+": "green", "~": "yellow", "±": "magenta", "-": "red"}
 SECRET = "(secret)"
 
 
-def plan_lines(plan: Plan) -> Iterator[tuple[str, str | None]]:
+def plan_lines(plan: Plan, set_name: str) -> Iterator[tuple[str, str | None]]:
     """Lines and their colour: each object's sentence, then its fields, then one summary."""
     for action in plan.effective:
         if action.replaces and action.verb is Verb.DELETE:
@@ -31,6 +32,8 @@ def plan_lines(plan: Plan) -> Iterator[tuple[str, str | None]]:
             yield f"    {change_line(change)}", None
     for note in plan.notes:
         yield f"note: {note.describe()}", "cyan"
+    if plan.orphans:
+        yield f"note: {orphans_told(plan.orphans, set_name)}", "cyan"
     yield summary(plan), None
 
 
@@ -64,9 +67,15 @@ def plan_document(plan: Plan, set_name: str) -> dict[str, Any]:
         "kind": "Plan",
         "set": set_name,
         "actions": [_action(action) for action in plan.actions],
-        "notes": [{"object": str(note.key), "text": note.text} for note in plan.notes],
+        "notes": note_rows(plan.notes),
+        "orphans": [str(key) for key in plan.orphans],
         "summary": dict(plan.counts()),
     }
+
+
+def note_rows(notes: Iterable[Note]) -> list[dict[str, str]]:
+    """The field `notes` of plans and outcomes."""
+    return [{"object": str(note.key), "text": note.text} for note in notes]
 
 
 def _action(action: Action) -> dict[str, Any]:

@@ -16,5 +16,5 @@ def show_plan(plan: Plan, set_name: str, output: str) -> None:
 
         click.echo(json.dumps(plan_document(plan, set_name), indent=2, ensure_ascii=False))
         return
-    for line, colour in plan_lines(plan):
+    for line, colour in plan_lines(plan, set_name):
         click.secho(line, fg=colour)

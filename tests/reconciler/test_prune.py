@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from reconciler.claims import declared_elsewhere, refuse_claimed
-from reconciler.prune import Pruned, Pruning, kept_notes, prune
+from reconciler.prune import PROTECTION, Pruned, Pruning, kept_notes, orphans, orphans_told, prune
 from reconciler.store.inventory import Entry
 from reconciler.store.records import Record
 from schemas.errors import Invalid, Refused
@@ -107,3 +107,28 @@ def test_other_sets_objects_are_known_with_where_they_came_from() -> None:
     known = declared_elsewhere({FRONT: entry(FRONT)}, "mine")
     assert known[FRONT].origin.file == "shop.yaml" and known[FRONT].origin.set == "shop"
     assert str(known[FRONT].place(("spec", "ports", 0))) == "shop.yaml:12:1"
+
+
+def test_without_prune_what_somebody_wrote_once_is_an_orphan() -> None:
+    records = {WEB: record(WEB), DB: record(DB, "other"), FRONT: record(FRONT)}
+    inventory = {WEB: entry(WEB), DB: entry(DB, "other"), FRONT: entry(FRONT, annotations={PROTECTION: "disabled"})}
+    assert orphans({}, records, inventory, "shop", Pruning()) == (WEB,)
+    assert orphans({}, records, inventory, "shop", EVERYTHING) == ()
+
+
+def test_neither_replicas_nor_what_was_only_implied_are_orphans() -> None:
+    service, default = Key(Kind.SERVICE, "web"), Key(Kind.NETWORK, "default")
+    replica = record(Key(Kind.CONTAINER, "web-1"), owner=service)
+    implied = Entry(default, "shop", "shop.yaml", 12, "", {"metadata": {"name": "default"}, "spec": {}})
+    records = {service: record(service), replica.key: replica, default: record(default)}
+    assert orphans({}, records, {service: entry(service), default: implied}, "shop", Pruning()) == (service,)
+
+
+def test_orphans_are_told_in_one_line_with_the_remedy() -> None:
+    assert orphans_told([WEB], "shop") == (
+        "Container/web of the set shop stays, no longer in the manifests; --prune deletes it"
+    )
+    many = [Key(Kind.CONTAINER, f"web-{number}") for number in range(7)]
+    assert orphans_told(many, "shop").endswith(
+        "Container/web-4 and 2 more of the set shop stay, no longer in the manifests; --prune deletes them"
+    )
