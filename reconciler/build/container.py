@@ -6,13 +6,16 @@ Read from its bundle, so that it is what the container runs, and not what its ma
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from reconciler.build.trees import empty_tree, opened
 from reconciler.perform.bundles import read_config
 from runtime.images.changes import Change, read_changes
 from runtime.images.record import ImageRecord
 from runtime.images.store import layer_directories, list_images
+from runtime.images.tarwriter import write_opened_tree
 from runtime.layout import Layout
 from schemas.errors import Refused
 from schemas.names import Key, Kind
@@ -35,6 +38,14 @@ class Standing:
             raise Refused(
                 f"{error.filename} is missing", object=f"Container/{self.name}", step="read changes"
             ) from error
+
+    def export(self, layout: Layout, sink: Callable[[bytes], object]) -> None:
+        """All its files as a tar, as its processes see them; of what is mounted in it only the places.
+
+        The same bytes for the same files. Raises Refused, RetryLater (a file changed meanwhile), OSError.
+        """
+        with opened((self.upper, *self.layers), empty_tree(layout)) as top:
+            write_opened_tree(top, sink)
 
 
 def read_standing(layout: Layout, name: str) -> Standing:

@@ -176,6 +176,20 @@ def save(layout: Layout, name: str, file: str, form: str) -> None:
     write(layout, name, file, form)
 
 
+@command.command(short_help="Write a container's file system as a tar.")
+@click.argument("container", shell_complete=complete_names("Container"))
+@click.option("--output", "file", default="-", metavar="FILE|-", help="Write it there [standard output].")
+@click.pass_obj
+def export(layout: Layout, container: str, file: str) -> None:
+    """Write the files of a container as a tar, as its processes see them: the image's, and what it has changed.
+
+    What is mounted in it (volumes, tmpfs, secrets) is not part of it. `trimtab image import` makes an image of it.
+    """
+    from reconciler.cli.image_save import export as write
+
+    write(layout, container, file)
+
+
 @command.command("import", short_help="Make an image of a tar of a root file system.")
 @click.argument("name")
 @click.argument("file", metavar="TAR|-")

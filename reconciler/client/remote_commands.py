@@ -13,7 +13,7 @@ READERS = frozenset(
         "exec",
         *("suspend", "resume", "wait"),
         *("diff", "validate", "get", "describe", "logs", "events", "history", "why"),
-        *("image ls", "image pull", "image inspect", "image load", "image save", "image import"),
+        *("image ls", "image pull", "image inspect", "image load", "image save", "image export", "image import"),
         *("image push", "image copy", "image commit", "image tag", "image history", "image diff"),
         *("system info", "system check", "system df", "system fsck", "volume ls", "volume inspect"),
     }

@@ -97,7 +97,7 @@ def _lay_out(archive: str, directory: str) -> None:
 def output_of(words: Sequence[str], parameters: Mapping[str, object]) -> Iterator[Taken]:
     """What the command writes: a file that is there whole or not at all. Raises OSError."""
     file = parameters.get("file")
-    saves = command_name(words) == "image save" and isinstance(file, str) and file != "-"
+    saves = command_name(words) in ("image save", "image export") and isinstance(file, str) and file != "-"
     taken = Taken(str(file), is_layout=parameters.get("form") == "oci-layout") if saves else Taken()
     try:
         yield taken

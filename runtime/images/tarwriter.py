@@ -75,12 +75,16 @@ def write_tree(root: str | os.PathLike[str], sink: Callable[[bytes], None]) -> N
     """The directory `root` and all in it. Raises Refused, RetryLater (it changed meanwhile), OSError."""
     fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        found = os.fstat(fd)
-        writer = TreeWriter(sink, found.st_dev)
-        writer.directory(fd, b"./", found, 0)
-        sink(end())
+        write_opened_tree(fd, sink)
     finally:
         os.close(fd)
+
+
+def write_opened_tree(fd: int, sink: Callable[[bytes], object]) -> None:
+    """As `write_tree`, of a directory that is open: one that is mounted nowhere has no name."""
+    found = os.fstat(fd)
+    TreeWriter(sink, found.st_dev).directory(fd, b"./", found, 0)
+    sink(end())
 
 
 class TreeWriter:
@@ -89,7 +93,7 @@ class TreeWriter:
     `newest`: no time is written that is later, in seconds since the epoch.
     """
 
-    def __init__(self, sink: Callable[[bytes], None], device: int, newest: int | None = None) -> None:
+    def __init__(self, sink: Callable[[bytes], object], device: int, newest: int | None = None) -> None:
         self._sink = sink
         self._device = device
         self._newest = newest

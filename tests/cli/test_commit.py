@@ -184,3 +184,27 @@ def test_a_tag_is_one_more_name_and_is_used_without_a_registry(engine: Engine) -
     assert engine.ok("image", "ls", "-o", "name").lines == ["busybox"]
     said = engine.run("image", "tag", "busybox", f"x@sha256:{'0' * 64}")
     assert said.code == 2 and "names a digest" in said.err
+
+
+def test_an_exported_container_is_its_image_with_what_it_changed_and_nothing_that_was_mounted(engine: Engine) -> None:
+    engine.ok("exec", "work", "sh", "-ec", DEEDS)
+    engine.ok("image", "export", "work", "--output", "work.tar")
+    with tarfile.open(engine.base / "work.tar") as archive:
+        members = {member.name.removeprefix("./"): member for member in archive}
+        assert {"bin/busybox", "etc/new", "turned/kept", "data", "scratch"} <= members.keys()
+        assert not {"gone", "gone/old", "turned/old", "data/file", "scratch/private"} & members.keys()
+        assert archive.extractfile(members["etc/passwd"]).read() == b"changed\n"  # type: ignore[union-attr]
+    assert members["made"].mode == 0o1777 and (members["made/link"].issym() and members["made/twin"].islnk())
+    assert (members["made/deep/file"].uid, members["made/deep/file"].gid) == (7, 8)
+    streamed = subprocess.run(
+        engine.command("image", "export", "work"), capture_output=True, check=True, cwd=engine.base
+    )
+    assert streamed.stdout == (engine.base / "work.tar").read_bytes()
+    engine.ok("image", "import", "again", "work.tar", "-e", "PATH=/bin")
+    assert run_of(engine, "again", "cat", "/etc/new", "/turned/kept") == "new\nkept\n"
+
+
+def test_a_container_that_is_not_there_is_not_exported(engine: Engine) -> None:
+    said = engine.run("image", "export", "nobody", "--output", "nobody.tar")
+    assert said.code == 2 and "nobody" in said.err
+    assert not list(engine.base.glob("*nobody*"))
