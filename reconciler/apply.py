@@ -7,7 +7,7 @@ boundary between actions is told to `watch`, so that a display can show it and a
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -15,6 +15,7 @@ from graphlib import TopologicalSorter
 
 from reconciler.actions import Action, Plan, Step, Verb
 from schemas.errors import TrimtabError
+from schemas.names import Key
 
 
 class Result(StrEnum):
@@ -29,7 +30,8 @@ class Result(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one action. `seconds` of wall time; `error` when failed; `waits_for` when skipped for that.
+    """What became of one action. `seconds` of wall time; `error` when failed; `waits_for` when skipped for that: the
+    step that failed first, and `cause` its error.
 
     `gone`: what it was to replace is deleted, and this creation did not come about.
     """
@@ -40,10 +42,16 @@ class Outcome:
     error: Exception | None = None
     waits_for: Step | None = None
     gone: bool = False
+    cause: Exception | None = None
 
     @property
     def ok(self) -> bool:
         return self.result not in (Result.FAILED, Result.SKIPPED)
+
+    @property
+    def never_began(self) -> bool:
+        """Whether it is the second half of a replacement whose first half did not come about, and is told."""
+        return self.action.replaces and self.action.verb is Verb.CREATE and not self.ok and not self.gone
 
 
 Perform = Callable[[Action], None]
@@ -67,7 +75,33 @@ def waited_for(outcome: Outcome) -> str:
     """Why an action was skipped, in words."""
     if outcome.waits_for is None:
         return "no action begins any more"
-    return f"{outcome.waits_for} did not succeed"
+    needed = outcome.waits_for
+    failed = "whose deletion failed" if needed.verb is Verb.DELETE else "which failed"
+    why = reason_of(outcome.cause, needed.key).partition("\n")[0] if outcome.cause is not None else ""
+    return f"waits for {needed.key}, {failed}: {why}".removesuffix(": ")
+
+
+def reason_of(error: Exception, key: Key) -> str:
+    """The error without the object's name, which stands before it already."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    return str(error).removeprefix(str(key)).removeprefix(":").lstrip()
+
+
+def counted(outcomes: Iterable[Outcome]) -> Mapping[Result, int]:
+    """How many objects came to what: a replacement once, unless it deleted and did not make anew."""
+    made = list(outcomes)
+    gone = {each.action.key for each in made if each.gone}
+    counts = dict.fromkeys(Result, 0)
+    for each in made:
+        if not each.never_began and (not is_first_half(each) or each.action.key in gone):
+            counts[each.result] += 1
+    return {result: count for result, count in counts.items() if count}
+
+
+def is_first_half(outcome: Outcome) -> bool:
+    """The deletion of a replacement that went well: its creation is told."""
+    return outcome.action.replaces and outcome.action.verb is Verb.DELETE and outcome.ok
 
 
 def never() -> bool:
@@ -112,7 +146,7 @@ def _run(plan: Plan, pool: ThreadPoolExecutor, perform: Perform, watch: Watch, s
         for step in order.get_ready():
             failed = _failed_need(actions[step], done)
             if failed is not None or (step not in due and stop()):
-                yield finish(Outcome(actions[step], Result.SKIPPED, waits_for=failed))
+                yield finish(_skipped(actions[step], failed))
                 continue
             if step.verb is Verb.DELETE and actions[step].replaces:
                 due |= _needed(Step(Verb.CREATE, step.key), actions)
@@ -141,8 +175,19 @@ def _is_gone(outcome: Outcome, done: Mapping[Step, Outcome]) -> bool:
     return deletion is not None and deletion.ok
 
 
-def _failed_need(action: Action, done: dict[Step, Outcome]) -> Step | None:
-    return next((step for step in action.after if step in done and not done[step].ok), None)
+def _failed_need(action: Action, done: Mapping[Step, Outcome]) -> Outcome | None:
+    """Of what had to succeed before and did not; the failed before the skipped."""
+    amiss = [done[step] for step in action.after if step in done and not done[step].ok]
+    return min(amiss, key=lambda each: each.result is Result.SKIPPED and each.waits_for is None, default=None)
+
+
+def _skipped(action: Action, failed: Outcome | None) -> Outcome:
+    """For what failed first, however long the chain from there; interrupted where nothing did."""
+    if failed is None or (failed.result is Result.SKIPPED and failed.waits_for is None):
+        return Outcome(action, Result.SKIPPED)
+    if failed.result is Result.SKIPPED:
+        return Outcome(action, Result.SKIPPED, waits_for=failed.waits_for, cause=failed.cause)
+    return Outcome(action, Result.SKIPPED, waits_for=failed.action.step, cause=failed.error)
 
 
 def _perform(action: Action, perform: Perform, stop: Stop) -> Outcome:

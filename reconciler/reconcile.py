@@ -13,12 +13,13 @@ from dataclasses import dataclass, replace
 
 from reconciler.accounts import refuse_unknown_accounts
 from reconciler.actions import Action, Plan, Verb
-from reconciler.apply import NOT_MADE_ANEW, Outcome, Result, Stop, Watch, apply, never, waited_for
+from reconciler.apply import NOT_MADE_ANEW, Outcome, Result, Stop, Watch, apply, counted, never, waited_for
 from reconciler.claims import declared_elsewhere, refuse_claimed
 from reconciler.desired import Desired
 from reconciler.engine import Engine
 from reconciler.external import exists_on_disk, own_objects
 from reconciler.fitness import notes_on_host_paths, refuse_unfit
+from reconciler.images.notes import notes_on_registries
 from reconciler.losses import DATA_LOST, loses_data, notes_on_losses
 from reconciler.observe import observe
 from reconciler.perform import perform
@@ -104,7 +105,12 @@ def prepare(engine: Engine, asked: Asked, progress: Report = ignore) -> Prepared
     refuse_unfit(made, resolved.desired)
     refuse_unknown_accounts(engine.layout, made, resolved.desired, {**others, **resolved.declared})
     losses = notes_on_losses(engine.database, made)
-    notes = (*losses, *notes_on_host_paths(made, resolved.desired), *kept_notes(pruned, records, asked.set))
+    notes = (
+        *losses,
+        *notes_on_host_paths(made, resolved.desired),
+        *kept_notes(pruned, records, asked.set),
+        *notes_on_registries(observed),
+    )
     left = orphans(resolved.desired, records, inventory, asked.set, asked.pruning)
     made = replace(made, notes=(*made.notes, *notes), orphans=left)
     context = Context(
@@ -233,17 +239,21 @@ def _events(outcome: Outcome) -> Iterator[Event]:
     action = outcome.action
     if outcome.gone:
         yield Event(time.time(), str(action.key), "Normal", "Deleted", f"{NOT_MADE_ANEW} ({action.reason})")
-    if outcome.result is Result.UNCHANGED or (action.replaces and outcome.result is Result.DELETED):
+    if (
+        outcome.result is Result.UNCHANGED
+        or outcome.never_began
+        or (action.replaces and outcome.result is Result.DELETED)
+    ):
         return
     if outcome.ok:
         yield Event(time.time(), str(action.key), "Normal", outcome.result.value.capitalize(), action.reason)
         return
-    why = f"{action.describe()}: {outcome.error or waited_for(outcome)}"
+    error = outcome.error
+    where = f" ({error.place})" if isinstance(error, TrimtabError) and error.place is not None else ""
+    why = f"{action.describe()}: {error or waited_for(outcome)}{where}"
     yield Event(time.time(), str(action.key), "Warning", outcome.result.value.capitalize(), why)
 
 
 def _summary(outcomes: Sequence[Outcome]) -> str:
-    counts: dict[str, int] = {}
-    for outcome in outcomes:
-        counts[outcome.result.value] = counts.get(outcome.result.value, 0) + 1
+    counts = {result.value: count for result, count in counted(outcomes).items()}
     return ", ".join(f"{count} {result}" for result, count in sorted(counts.items()))

@@ -14,6 +14,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from schemas.field_path import Path
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Place:
@@ -28,7 +30,10 @@ class Place:
 
 
 class TrimtabError(Exception):
-    """What went wrong, with the object it befell, the step, the path, the errno and what to do about it."""
+    """What went wrong, with the object it befell, the step, the path, the errno and what to do about it.
+
+    `field`: of the object's manifest that it is about, where that is known; `place`: where the manifest says it.
+    """
 
     def __init__(
         self,
@@ -39,6 +44,7 @@ class TrimtabError(Exception):
         path: str = "",
         errno: int | None = None,
         hint: str = "",
+        field: Path = (),
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -47,6 +53,8 @@ class TrimtabError(Exception):
         self.path = path
         self.errno = errno
         self.hint = hint
+        self.field = field
+        self.place: Place | None = None
 
     def __str__(self) -> str:
         head = " ".join(part for part in (self.object, self.step) if part)

@@ -94,7 +94,8 @@ def seccomp(spec: ContainerSpec) -> dict[str, Any] | None:
     try:
         profile: dict[str, Any] = json.loads(Path(chosen).read_text())
     except (OSError, ValueError) as error:
-        raise Refused(f"cannot read the seccomp profile: {error}", step="seccomp", path=chosen) from error
+        why, field = f"cannot read the seccomp profile: {error}", ("spec", "security_opt")
+        raise Refused(why, step="seccomp", path=chosen, field=field) from error
     return profile
 
 
@@ -107,8 +108,8 @@ def device_rules(spec: ContainerSpec) -> list[dict[str, Any]]:
     for kind, major, minor in DEFAULT_DEVICES:
         rule: dict[str, Any] = {"allow": True, "type": kind, "major": major, "access": "rwm"}
         rules.append(rule if minor is None else {**rule, "minor": minor})
-    for device in spec.devices:
-        for node in _nodes(device.source, device.target):
+    for index, device in enumerate(spec.devices):
+        for node in _nodes(index, device.source, device.target):
             numbers = {key: node[key] for key in ("type", "major", "minor")}
             rules.append({"allow": True, "access": device.permissions} | numbers)
     return rules + [_rule(text) for text in spec.device_cgroup_rules]
@@ -117,8 +118,8 @@ def device_rules(spec: ContainerSpec) -> list[dict[str, Any]]:
 def device_nodes(spec: ContainerSpec) -> list[dict[str, Any]]:
     """The nodes that the manifest names; for a privileged container every one of the host's. Raises Refused."""
     found = {node["path"]: node for node in (_every_node() if spec.privileged else ())}
-    for device in spec.devices:
-        found |= {node["path"]: node for node in _nodes(device.source, device.target)}
+    for index, device in enumerate(spec.devices):
+        found |= {node["path"]: node for node in _nodes(index, device.source, device.target)}
     return list(found.values())
 
 
@@ -131,26 +132,30 @@ def _every_node() -> Iterator[dict[str, Any]]:
                 yield node
 
 
-def _nodes(source: str, target: str) -> list[dict[str, Any]]:
-    """A device, or all of a directory (Docker's `--device /dev/snd`). Raises Refused."""
-    path = Path(source)
-    if path.is_dir():
-        below = ((each, each.relative_to(path)) for each in sorted(path.rglob("*")) if not each.is_symlink())
-        found = [node for each, name in below if (node := _node(each, f"{target}/{name}")) is not None]
-    else:
-        found = [node] if (node := _node(path, target)) is not None else []
+def _nodes(index: int, source: str, target: str) -> list[dict[str, Any]]:
+    """A device, or all of a directory (Docker's `--device /dev/snd`). Raises Refused, naming the entry `index`."""
+    field, path = ("spec", "devices", index), Path(source)
+    try:
+        found = _nodes_at(path, target)
+    except OSError as error:
+        said = error.strerror or str(error)
+        raise Refused(said, step="find the device", path=str(path), errno=error.errno, field=field) from error
     if not found:
-        raise Refused("is no device, and holds none", step="find the device", path=source)
+        raise Refused("is no device, and holds none", step="find the device", path=source, field=field)
     return found
 
 
+def _nodes_at(path: Path, target: str) -> list[dict[str, Any]]:
+    """Raises OSError."""
+    if path.is_dir():
+        below = ((each, each.relative_to(path)) for each in sorted(path.rglob("*")) if not each.is_symlink())
+        return [node for each, name in below if (node := _node(each, f"{target}/{name}")) is not None]
+    return [node] if (node := _node(path, target)) is not None else []
+
+
 def _node(source: Path, target: str) -> dict[str, Any] | None:
-    try:
-        found = source.stat()
-    except OSError as error:
-        raise Refused(
-            error.strerror or str(error), step="find the device", path=str(source), errno=error.errno
-        ) from error
+    """None for what is no device. Raises OSError."""
+    found = source.stat()
     if not (stat.S_ISCHR(found.st_mode) or stat.S_ISBLK(found.st_mode)):
         return None
     return {

@@ -44,9 +44,8 @@ def arguments(spec: ContainerSpec, image: ImageConfig) -> list[str]:
     else:
         found = [*image.entrypoint, *(spec.command if spec.command is not None else image.cmd)]
     if not found:
-        raise Refused(
-            "neither the manifest nor the image says what to run", step="find the command", hint="add spec.command"
-        )
+        message = "neither the manifest nor the image says what to run"
+        raise Refused(message, step="find the command", hint="add spec.command", field=("spec", "command"))
     return found
 
 

@@ -40,7 +40,7 @@ def resolve_user(layers: Sequence[Path], user: str, extra_groups: Sequence[str] 
     if group:
         gid = _group(groups, group)
     member_of = [int(row[2]) for row in groups if login and login in row[3].split(",")] if not group else []
-    extra = [_group(groups, name) for name in extra_groups]
+    extra = [_group(groups, name, ("spec", "group_add", index)) for index, name in enumerate(extra_groups)]
     return User(uid, gid, tuple(dict.fromkeys(member_of + extra)), home)
 
 
@@ -54,13 +54,14 @@ def _account(passwd: list[list[str]], name: str) -> tuple[int, int, str, str]:
     raise Refused(f"the image has no user {name!r}", step="find the user", hint="write a number, or add the user")
 
 
-def _group(groups: list[list[str]], name: str) -> int:
+def _group(groups: list[list[str]], name: str, field: tuple[str | int, ...] = ()) -> int:
     if name.isdigit():
         return int(name)
     for row in groups:
         if row[0] == name:
             return int(row[2])
-    raise Refused(f"the image has no group {name!r}", step="find the group", hint="write a number, or add the group")
+    hint = "write a number, or add the group"
+    raise Refused(f"the image has no group {name!r}", step="find the group", hint=hint, field=field)
 
 
 def _rows(layers: Sequence[Path], file: str) -> Iterator[list[str]]:

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 import click
 
 from reconciler.actions import Note
-from reconciler.apply import Outcome, Result, Stop, never
+from reconciler.apply import Outcome, Result, Stop, counted, never
 from reconciler.cli.interrupt import INTERRUPTED, interruptible
 from reconciler.cli.live import display
 from reconciler.cli.quantities import objects_are
 from reconciler.cli.render import note_rows, place_text
 from reconciler.cli.show import show_plan
-from reconciler.cli.tell import is_first_half, why
+from reconciler.cli.tell import place_of, why
 from reconciler.cli.volume_remove import data_elsewhere
 from reconciler.engine import open_engine
 from reconciler.lock import engine_lock
@@ -25,6 +25,8 @@ from reconciler.reconcile import Asked, Prepared, carry_out, prepare
 from reconciler.settle import STEADY_SECONDS, unsettled
 from runtime.layout import Layout
 from runtime.volumes.volume import read_volume
+from schemas.errors import TrimtabError
+from schemas.field_path import format_path
 from schemas.names import Kind
 
 
@@ -110,10 +112,7 @@ def summary(outcomes: Sequence[Outcome]) -> str:
     """`Applied: 3 created, 2 unchanged.`, or that there was nothing to do."""
     if all(outcome.result is Result.UNCHANGED for outcome in outcomes):
         return f"Nothing to do: {objects_are(len(outcomes))} as declared."
-    gone = {outcome.action.key for outcome in outcomes if outcome.gone}
-    counted = [each for each in outcomes if not is_first_half(each) or each.action.key in gone]
-    counts = {result: sum(1 for outcome in counted if outcome.result is result) for result in Result}
-    return "Applied: " + ", ".join(f"{count} {result}" for result, count in counts.items() if count) + "."
+    return "Applied: " + ", ".join(f"{count} {result}" for result, count in counted(outcomes).items()) + "."
 
 
 def _document(prepared: Prepared, outcomes: Sequence[Outcome], waiting: dict[str, str]) -> dict[str, object]:
@@ -126,6 +125,8 @@ def _document(prepared: Prepared, outcomes: Sequence[Outcome], waiting: dict[str
             "milliseconds": round(outcome.seconds * 1000, 1),
             "place": str(outcome.action.place) if outcome.action.place else None,
             "error": why(outcome) or None,
+            "field": format_path(outcome.error.field) or None if isinstance(outcome.error, TrimtabError) else None,
+            "fieldPlace": str(where) if (where := place_of(outcome)) else None,
         }
         for outcome in outcomes
     ]

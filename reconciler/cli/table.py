@@ -8,9 +8,11 @@ GAP = "  "
 NOTHING = "-"
 
 
-def printable(text: str) -> str:
-    """On one line, control characters replaced: a name or a message must not move the cursor."""
-    return "".join(letter if letter.isprintable() else "�" for letter in " ".join(text.split("\n"))).strip()
+def printable(text: str, *, indented: bool = False) -> str:
+    """On one line, control characters replaced: a name or a message must not move the cursor. `indented`: blanks before
+    it mean something."""
+    shown = "".join(letter if letter.isprintable() else "�" for letter in " ".join(text.split("\n")))
+    return shown.rstrip() if indented else shown.strip()
 
 
 def table_lines(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from reconciler.actions import Verb
-from reconciler.apply import NOT_MADE_ANEW, Outcome, Result, waited_for
+from reconciler.apply import NOT_MADE_ANEW, Outcome, Result, is_first_half, reason_of, waited_for
 from reconciler.cli.render import COLOURS, place_text
 from reconciler.cli.table import printable
+from schemas.errors import Place
 
 
 def told(outcome: Outcome) -> tuple[str, str, bool] | None:
@@ -17,24 +17,26 @@ def told(outcome: Outcome) -> tuple[str, str, bool] | None:
         return None
     if outcome.ok:
         return f"{printable(action.describe())}  ({outcome.seconds * 1000:.0f} ms)", COLOURS[action.symbol], False
-    where = place_text(action.place)
+    if outcome.never_began:
+        return None
     gone = f"; {NOT_MADE_ANEW}" if outcome.gone else ""
     if outcome.result is Result.SKIPPED:
-        return f"! {action.key} skipped: {waited_for(outcome)}{gone}{where}", "yellow", False
-    return f"! {action.key} {action.verb} failed: {printable(why(outcome))}{gone}{where}", "red", True
+        waits = printable(waited_for(outcome))
+        return f"! {action.key} skipped: {waits}{gone}{place_text(action.place)}", "yellow", False
+    first, *more = why(outcome).splitlines() or [""]
+    where = f"  ({place})" if (place := place_of(outcome)) else place_text(action.place)
+    below = "".join(f"\n    {printable(line, indented=True)}" for line in more)
+    return f"! {action.key} {action.verb} failed: {printable(first)}{gone}{where}{below}", "red", True
 
 
 def why(outcome: Outcome) -> str:
     """The error without the object's name, which the line names already; empty where nothing failed."""
-    error = outcome.error
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
-    return str(error or "").removeprefix(str(outcome.action.key)).removeprefix(":").lstrip()
+    return reason_of(outcome.error, outcome.action.key) if outcome.error is not None else ""
 
 
-def is_first_half(outcome: Outcome) -> bool:
-    """The deletion of a replacement that went well: its creation is told."""
-    return outcome.action.replaces and outcome.action.verb is Verb.DELETE and outcome.ok
+def place_of(outcome: Outcome) -> Place | None:
+    """Where the field stands that the failure is about; None where nobody knows."""
+    return getattr(outcome.error, "place", None)
 
 
 def tell(outcome: Outcome) -> None:

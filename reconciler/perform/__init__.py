@@ -7,11 +7,13 @@ steps leaves something the next pass finds by name and finishes.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 
 from reconciler.actions import Action, Verb
 from reconciler.desired import Desired, Observed
 from reconciler.perform import containers, contents, images, networks, services, sources, volumes
 from reconciler.perform.context import Context
+from reconciler.perform.placing import located
 from reconciler.store.inventory import forget
 from reconciler.store.records import Record, remove_record, write_record
 from schemas.names import Key, Kind
@@ -46,7 +48,8 @@ def perform(context: Context, action: Action) -> None:
     key = action.key
     have = context.observed.get(key)
     if action.verb is Verb.DELETE:
-        REMOVE[key.kind](context, key, have, action)
+        with located(context.desired[key]) if action.replaces else nullcontext():
+            REMOVE[key.kind](context, key, have, action)
         with context.engine.database.begin():
             remove_record(context.engine.database, key)
             if not action.replaces:
@@ -54,7 +57,8 @@ def perform(context: Context, action: Action) -> None:
         return
     want = context.desired[key]
     record(context, want)
-    ENSURE[key.kind](context, want, None if action.replaces else have, action)
+    with located(want):
+        ENSURE[key.kind](context, want, None if action.replaces else have, action)
 
 
 def record(context: Context, want: Desired) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from reconciler.bundle.config import Materials, config
 from reconciler.bundle.mounts import Sources
-from reconciler.bundle.user import resolve_user
+from reconciler.bundle.user import User, resolve_user
 from reconciler.desired import Desired
 from reconciler.perform.context import Context
 from reconciler.perform.devices import make_nodes
@@ -20,8 +20,10 @@ from reconciler.perform.grants import project_grants
 from reconciler.perform.hooks import departure_hooks, departure_words, new_incarnation
 from reconciler.perform.mount_sources import image_of, image_volumes, mount_sources
 from reconciler.perform.namespaces import entered
+from reconciler.perform.placing import about, written
 from reconciler.perform.shared_memory import shared_memory
 from reconciler.resolve.expand import container_spec, image_key
+from runtime.images.record import ImageRecord
 from runtime.images.store import layer_directories
 from runtime.kernel import apparmor
 from schemas.container import ContainerSpec
@@ -71,7 +73,7 @@ def make_bundle(context: Context, want: Desired) -> None:
         image_digest=image.digest,
         layers=layers,
         environment=context.environments.get(_declared_key(want), {}),
-        user=resolve_user(layers, spec.user or image.config.user, spec.group_add),
+        user=_user(want, spec, image, layers),
         sources=sources,
         limits=want.facts["limits"],
         apparmor=_profile(want, spec),
@@ -88,7 +90,13 @@ def look_up_user(context: Context, want: Desired) -> None:
     spec = declared_spec(context, want)
     image = image_of(context, want, image_key(spec.image, spec, context.declared))
     layers = layer_directories(context.engine.layout, image)
-    resolve_user(layers, spec.user or image.config.user, spec.group_add)
+    _user(want, spec, image, layers)
+
+
+def _user(want: Desired, spec: ContainerSpec, image: ImageRecord, layers: tuple[Path, ...]) -> User:
+    """Raises Refused for a name that the image does not know."""
+    with about(*written(want, "user", "image")):
+        return resolve_user(layers, spec.user or image.config.user, spec.group_add)
 
 
 def _make_upper(upper: Path, layer: Path) -> None:
@@ -116,6 +124,7 @@ def _profile(want: Desired, spec: ContainerSpec) -> str | None:
             f"the profile {chosen} {why}",
             object=str(want.key),
             step="spec.security_opt apparmor",
+            field=("spec", "security_opt"),
             hint="load it with apparmor_parser, or leave it out",
         )
     return chosen
@@ -130,7 +139,10 @@ def _default_profile() -> str | None:
         return apparmor.ensure_default_profile()
     except OSError as error:
         raise Refused(
-            error.strerror or str(error), step="apparmor", hint="or write security_opt: [apparmor=unconfined]"
+            error.strerror or str(error),
+            step="apparmor",
+            hint="or write security_opt: [apparmor=unconfined]",
+            field=("spec", "security_opt"),
         ) from error
 
 

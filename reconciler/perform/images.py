@@ -14,10 +14,13 @@ from reconciler.caller import caller
 from reconciler.desired import Desired, Observed
 from reconciler.perform.bundles import read_config
 from reconciler.perform.context import Context
+from reconciler.perform.placing import about
 from reconciler.wanted.images import image_wanted
 from runtime.images.collect import collect
 from runtime.images.ensure import ensure_image
 from runtime.images.progress import Progress, Step
+from runtime.images.pushed import forget_pushed
+from runtime.images.record import ImageRecord
 from runtime.images.store import remove_image
 from runtime.layout import Layout
 from runtime.volumes.secrets import read_secret_content
@@ -29,6 +32,8 @@ from schemas.names import Key, Kind
 if TYPE_CHECKING:
     from reconciler.build.wanted import Told
 
+SOURCES = ("build", "ref", "archive", "rootfs")
+"""Fields of which an Image has one."""
 SHOWN_LINES = 20
 """Of the output before a step failed."""
 
@@ -38,14 +43,22 @@ def ensure(context: Context, want: Desired, have: Observed | None, action: Actio
     assert want.declared is not None
     spec = want.declared.spec
     assert isinstance(spec, ImageSpec)
+    with about("spec", next(name for name in SOURCES if getattr(spec, name) is not None)):
+        image = _bring(context, want.key.name, spec)
+    if spec.push is not None:
+        from reconciler.images.pushing import push_tags  # only where something is pushed
+
+        with about("spec", "push"):
+            push_tags(context.engine.layout, spec.push, image, context.registries, context.progress)
+
+
+def _bring(context: Context, name: str, spec: ImageSpec) -> ImageRecord:
     if spec.build is not None:
-        _build(context, want.key.name, spec.build)
-        return
-    wanted = image_wanted(want.key.name, spec)
-    ensure_image(context.engine.layout, wanted, context.registries, context.progress)
+        return _build(context, name, spec.build)
+    return ensure_image(context.engine.layout, image_wanted(name, spec), context.registries, context.progress)
 
 
-def _build(context: Context, name: str, spec: BuildSpec) -> None:
+def _build(context: Context, name: str, spec: BuildSpec) -> ImageRecord:
     """Output of a RUN that failed is shown with the failure: nobody watches a manifest's build. Raises Refused."""
     from reconciler.build.build import build  # it makes containers, as this package does; and few build anything
     from reconciler.wanted.builds import build_wanted
@@ -61,7 +74,7 @@ def _build(context: Context, name: str, spec: BuildSpec) -> None:
             context.progress(Progress(name, Step.BUILD, told.text))
 
     try:
-        build(context.engine.layout, wanted, tell, context.progress)
+        return build(context.engine.layout, wanted, tell, context.progress).record
     except Invalid as error:
         said = "\n".join(str(problem) for problem in error.problems)
         lines = "".join(f"\n  | {line}" for line in heard)
@@ -93,4 +106,5 @@ def standing_layers(layout: Layout) -> Iterator[str]:
 def remove(context: Context, key: Key, have: Observed | None, action: Action) -> None:
     """Its record alone; `collect_unused` frees the rest. Idempotent."""
     remove_image(context.engine.layout, key.name)
+    forget_pushed(context.engine.layout, key.name)
     files_path(context.engine.layout, key.name).unlink(missing_ok=True)

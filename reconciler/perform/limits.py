@@ -9,10 +9,12 @@ from contextlib import contextmanager
 
 from reconciler.desired import Desired
 from reconciler.perform.context import Context
+from reconciler.perform.placing import written
 from runtime.kernel import cgroup
 from runtime.kernel.prctl import set_oom_score_adj
 from runtime.process.failure import ProcessFailed
 from schemas.errors import Refused
+from schemas.field_path import Path, format_path
 
 FIELDS = (
     (r"memory\.(memsw|swap\.)", "mem_limit and memswap_limit"),
@@ -40,7 +42,6 @@ STEPS = {
     "device": "devices",
     "cwd": "working_dir",
     "user": "user",
-    "exec": "command",
 }
 """Step of making a container -> field of the manifest it is about."""
 
@@ -58,20 +59,37 @@ def told(want: Desired) -> Iterator[None]:
         if error.step == "cgroup":
             file = f": {error.path}" if error.path.startswith("/sys/") else ""
             raise refusal(want, f"{error.message}{file}", error.errno) from error
-        where = f"spec.{STEPS[error.step]}" if error.step in STEPS else _mounted_by(want, error) or error.step
+        field = _field_of(want, error)
         raise Refused(
-            error.message, object=str(want.key), step=where, path=error.path, errno=error.errno, hint=_remedy(error)
+            error.message,
+            object=str(want.key),
+            step=format_path(field) or error.step,
+            path=error.path,
+            errno=error.errno,
+            hint=_remedy(error),
+            field=field,
         ) from error
 
 
-def _mounted_by(want: Desired, error: ProcessFailed) -> str:
-    """The entry of the manifest that mounts something where mounting failed; empty where none does."""
+def _field_of(want: Desired, error: ProcessFailed) -> Path:
+    """What of the manifest the step is about; nothing where that cannot be told."""
     spec = want.declared.spec if want.declared is not None else None
-    for field in ("volumes", "tmpfs") if error.step == "mount" else ():
+    if error.step == "exec":
+        return written(want, "entrypoint", "command", "image")
+    if error.step == "mount":
+        return _mounted_by(spec, error.path)
+    if error.step == "sysctl" and error.path in getattr(spec, "sysctls", {}):
+        return "spec", "sysctls", error.path
+    return ("spec", STEPS[error.step]) if error.step in STEPS else ()
+
+
+def _mounted_by(spec: object, target: str) -> Path:
+    """The entry that mounts something where mounting failed."""
+    for field in ("volumes", "tmpfs"):
         for index, entry in enumerate(getattr(spec, field, ())):
-            if entry.target == error.path:
-                return f"spec.{field}[{index}]"
-    return ""
+            if entry.target == target:
+                return "spec", field, index
+    return ()
 
 
 def _remedy(error: ProcessFailed) -> str:
@@ -82,6 +100,13 @@ def _remedy(error: ProcessFailed) -> str:
     if error.step == "sysctl" and error.errno == errno.ENOENT and error.path.startswith("net.core"):
         # older kernels keep net.core.* from networks that belong to a user namespace
         return "this kernel has it only for containers without users of their own: userns_mode: host, or leave it out"
+    if error.step == "clone" and error.errno == errno.EPERM:
+        # clone(2): CLONE_NEWUSER by a caller in a chroot
+        return (
+            "`trimtab system check` tells whether user namespaces can be made here; in a chroot the kernel makes none"
+        )
+    if error.step == "sysctl" and error.errno == errno.ENOENT:
+        return "this kernel has no such setting in a container's namespaces"
     if error.step == "id map":
         return "keep the engine's directories (--root) on ext4, xfs or btrfs, or write userns_mode: host"
     return ""
@@ -94,7 +119,8 @@ def refusal(want: Desired, message: str, number: int | None) -> Refused:
     field = next((fields for pattern, fields in FIELDS if re.search(pattern, names)), "")
     hint = "see `trimtab system check` for what this machine can limit; leave it out, or write another value"
     step = f"spec.{field}" if field else "cgroup"
-    return Refused(message, object=str(want.key), step=step, errno=number, hint=hint)
+    path = ("spec", field.partition(" ")[0]) if field else ()
+    return Refused(message, object=str(want.key), step=step, errno=number, hint=hint, field=path)
 
 
 def ensure_limits(context: Context, want: Desired) -> None:
@@ -124,6 +150,7 @@ def ensure_oom_score(context: Context, want: Desired) -> None:
                 error.strerror or str(error),
                 object=str(want.key),
                 step="spec.oom_score_adj",
+                field=("spec", "oom_score_adj"),
                 errno=error.errno,
                 hint=hint,
             ) from error

@@ -11,6 +11,7 @@ from reconciler.bundle.mounts import Source
 from reconciler.bundle.subtree import layers_below
 from reconciler.desired import Desired
 from reconciler.perform.context import Context
+from reconciler.perform.placing import about
 from reconciler.resolve.expand import image_key
 from runtime.images.record import ImageRecord
 from runtime.images.store import layer_directories, read_image
@@ -42,14 +43,27 @@ def mount_sources(
 ) -> Mapping[str, Source]:
     """Target -> what is mounted there. `id_base`: the host's id of the container's root. Raises Refused, RetryLater."""
     found: dict[str, Source] = {}
-    for mount in spec.volumes:
-        if mount.type == "volume":
-            found[mount.target] = _volume_source(context.engine.layout, want.key.name, mount, layers, id_base)
-        elif mount.type == "bind":
-            found[mount.target] = Source(_bind_source(want, mount))
-        elif mount.type == "image":
-            found[mount.target] = _image_source(context, want, spec, mount)
+    for index, mount in enumerate(spec.volumes):
+        with about("spec", "volumes", index):
+            source = _source(context, want, spec, mount, layers, id_base)
+        if source is not None:
+            found[mount.target] = source
     return found
+
+
+def _source(
+    context: Context, want: Desired, spec: ContainerSpec, mount: Mount, layers: tuple[Path, ...], id_base: int
+) -> Source | None:
+    """None for a mount that has no host path, as a tmpfs."""
+    match mount.type:
+        case "volume":
+            return _volume_source(context.engine.layout, want.key.name, mount, layers, id_base)
+        case "bind":
+            return Source(_bind_source(want, mount))
+        case "image":
+            return _image_source(context, want, spec, mount)
+        case _:
+            return None
 
 
 def _volume_source(layout: Layout, container: str, mount: Mount, layers: tuple[Path, ...], id_base: int) -> Source:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from reconciler.desired import Desired
 from reconciler.perform.context import Context
+from reconciler.perform.placing import about
 from reconciler.resolve.containers import joined
 from runtime.process import client
 from runtime.process.records import ProcessRecord
@@ -39,7 +40,8 @@ def entered(context: Context, want: Desired, spec: ContainerSpec) -> Entered:
         peer = joined(getattr(spec, name))
         if peer is None:
             continue
-        process = _process(context, want, peer)
+        with about("spec", name):
+            process = _process(context, want, peer)
         paths[kind] = Path(f"/proc/{process.pid}/ns/{file}")
         user = Path(f"/proc/{process.pid}/ns/user")
         if not os.path.samestat(user.stat(), Path("/proc/self/ns/user").stat()):

@@ -9,6 +9,7 @@ from reconciler.desired import Desired, Observed
 from reconciler.perform.bundles import declared_spec
 from reconciler.perform.context import Context
 from reconciler.perform.hooks import incarnation, mark_reachable
+from reconciler.perform.placing import about
 from reconciler.wanted.networks import endpoint_wanted, is_own_bridge, publications
 from runtime.layout import Layout
 from runtime.network.dns.records import ensure_records, remove_records
@@ -23,7 +24,8 @@ def plug(context: Context, want: Desired, process: ProcessRecord) -> None:
     sysctls = declared_spec(context, want).sysctls
     for network, facts in want.facts["endpoints"].items():
         wanted = endpoint_wanted(context.network(network), want.key.name, facts, sysctls)
-        ensure_endpoint(context.engine.layout, wanted, process.pid, process.start_time)
+        with about("spec", "networks", network):
+            ensure_endpoint(context.engine.layout, wanted, process.pid, process.start_time)
 
 
 def unplug_stray(context: Context, want: Desired, process: ProcessRecord) -> None:
@@ -71,7 +73,8 @@ def expose(context: Context, want: Desired, have: Observed | None) -> None:
     wanted = list(publications(owner, want.facts["published"], incarnation(layout, owner)))
     unpublish(layout, owner, keep=wanted)
     if wanted:
-        publish(layout, wanted)
+        with about("spec", "ports"):
+            publish(layout, wanted)
 
 
 def withdraw(layout: Layout, owner: str, have: Observed | None) -> None:

@@ -30,6 +30,7 @@ def shared_memory(context: Context, want: Desired, spec: ContainerSpec, id_base:
                 f"the ipc namespace of {peer} is private",
                 object=str(want.key),
                 step="spec.ipc",
+                field=("spec", "ipc"),
                 hint="write ipc: shareable there",
             )
         return _place(layout, peer.name)

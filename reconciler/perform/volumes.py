@@ -5,6 +5,7 @@ from __future__ import annotations
 from reconciler.actions import Action
 from reconciler.desired import Desired, Observed
 from reconciler.perform.context import Context
+from reconciler.perform.placing import about
 from reconciler.wanted.volumes import volume_wanted
 from runtime.volumes.volume import ensure_volume, remove_volume
 from schemas.names import Key
@@ -16,7 +17,8 @@ def ensure(context: Context, want: Desired, have: Observed | None, action: Actio
     assert want.declared is not None
     spec = want.declared.spec
     assert isinstance(spec, VolumeSpec)
-    ensure_volume(context.engine.layout, volume_wanted(want.key.name, spec))
+    with about("spec", "driver_opts" if spec.driver_opts is not None else "size"):
+        ensure_volume(context.engine.layout, volume_wanted(want.key.name, spec))
 
 
 def remove(context: Context, key: Key, have: Observed | None, action: Action) -> None:

@@ -11,6 +11,7 @@ from reconciler.health import HealthStatus
 from reconciler.perform.awaiting_health import await_health
 from reconciler.perform.bundles import declared_spec
 from reconciler.perform.context import Context
+from reconciler.perform.placing import about
 from runtime.process import client
 from runtime.process.failure import NotRunning
 from runtime.process.records import ExitRecord, Phase
@@ -33,7 +34,8 @@ def wait_for_dependencies(context: Context, want: Desired) -> None:
     for name, dependency in declared_spec(context, want).depends_on.items():
         for container in containers_called(context, name):
             try:
-                WAITS[dependency.condition](context, want, container)
+                with about("spec", "depends_on", name):
+                    WAITS[dependency.condition](context, want, container)
             except TrimtabError:
                 if dependency.required:
                     raise

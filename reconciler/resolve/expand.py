@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from reconciler.resolve.modes import effective_spec
 from schemas.container import ContainerSpec, ContainerTemplate
-from schemas.envelope import Declared, Metadata, Origin
+from schemas.envelope import Declared, Metadata
 from schemas.errors import Invalid, Refused
 from schemas.field_path import Path
 from schemas.image import ImageSpec
@@ -127,17 +127,19 @@ def implied(instances: Iterable[Instance], known: Mapping[Key, Declared]) -> dic
     """Images named by reference and the default network, where used and not declared."""
     made: dict[Key, Declared] = {}
     for instance in instances:
-        origin = instance.declared.origin
-        for key, spec in _image_specs(instance):
+        author = instance.declared
+        for key, spec, path in _image_specs(instance):
             if key not in known:
-                made[key] = _implicit(key, _joint(made.get(key), spec), made[key].origin if key in made else origin)
+                earlier = made.get(key)
+                joint = _joint(earlier, spec)
+                made[key] = replace(earlier, spec=joint) if earlier else _implicit(key, joint, author, path)
         if uses_default_network(instance.spec) and DEFAULT_NETWORK not in known:
-            made.setdefault(DEFAULT_NETWORK, _implicit(DEFAULT_NETWORK, NetworkSpec(), origin))
+            made.setdefault(DEFAULT_NETWORK, _implicit(DEFAULT_NETWORK, NetworkSpec(), author))
     if DEFAULT_NETWORK not in known:
         # a Service is on its networks whether it has replicas or not
         for service in (item for item in known.values() if item.key.kind is Kind.SERVICE):
             if uses_default_network(container_spec(service, known)):
-                made.setdefault(DEFAULT_NETWORK, _implicit(DEFAULT_NETWORK, NetworkSpec(), service.origin))
+                made.setdefault(DEFAULT_NETWORK, _implicit(DEFAULT_NETWORK, NetworkSpec(), service))
     return made
 
 
@@ -149,13 +151,14 @@ def is_implied(key: Key, manifest: Mapping[str, Any]) -> bool:
     return key.kind is Kind.IMAGE and "ref" in spec and key.name == implicit_name(spec["ref"], spec.get("platform"))
 
 
-def _image_specs(instance: Instance) -> Iterator[tuple[Key, ImageSpec]]:
-    """Each image of the container, as if it were declared."""
+def _image_specs(instance: Instance) -> Iterator[tuple[Key, ImageSpec, Path]]:
+    """Each image of the container, as if it were declared, and the field that names it."""
     spec = instance.spec
-    yield instance.image, _image_spec(spec.image, spec)
-    sources = {mount.target: mount.source for mount in spec.volumes if mount.type == "image"}
-    for target, key in instance.mounted_images.items():
-        yield key, _image_spec(sources[target] or "", spec)
+    yield instance.image, _image_spec(spec.image, spec), ("spec", "image")
+    for index, mount in enumerate(spec.volumes):
+        if mount.target in instance.mounted_images and mount.type == "image":
+            path = ("spec", "volumes", index, "source")
+            yield instance.mounted_images[mount.target], _image_spec(mount.source or "", spec), path
 
 
 def _image_spec(reference: str, spec: ContainerTemplate) -> ImageSpec:
@@ -176,8 +179,11 @@ def uses_default_network(spec: ContainerTemplate) -> bool:
     return not spec.networks and spec.network_mode in (None, "bridge")
 
 
-def _implicit(key: Key, spec: ImageSpec | NetworkSpec, origin: Origin) -> Declared:
-    return Declared(key, Metadata(key.name), spec, origin)
+def _implicit(key: Key, spec: ImageSpec | NetworkSpec, author: Declared, path: Path = ()) -> Declared:
+    """At the place where its author named it."""
+    place = author.place(path)
+    origin = replace(author.origin, line=place.line)
+    return Declared(key, Metadata(key.name), spec, origin, spot=(place.line - 1, place.column - 1, None))
 
 
 def attached_networks(spec: ContainerTemplate) -> list[str]:

@@ -160,6 +160,8 @@ def test_a_failed_action_names_its_place_once_and_no_more(engine: Engine, busybo
     (failed,) = [each for each in said.err.splitlines() if each.startswith("!")]
     assert said.code == 1
     assert failed.startswith("! Container/web create failed: spec.command: ")
-    assert failed.endswith(f"(a.yaml:{line})")
+    assert failed.endswith(f"(a.yaml:{line + 3}:24)")
     assert failed.count("Container/web") == 1
-    assert f"! Container/after skipped: create Container/web did not succeed  (a.yaml:{line + 5})" in said.lines
+    (skipped,) = [each for each in said.lines if each.startswith("!")]
+    assert skipped.startswith("! Container/after skipped: waits for Container/web, which failed: spec.command: ")
+    assert skipped.endswith(f"  (a.yaml:{line + 5})")

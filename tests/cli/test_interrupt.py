@@ -6,12 +6,13 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from reconciler.actions import Action, Plan, Step, Verb
-from reconciler.apply import NOT_MADE_ANEW, Result, Stopped, apply
+from reconciler.apply import NOT_MADE_ANEW, Result, Stopped, apply, waited_for
 from reconciler.cli.acting import summary
 from reconciler.cli.interrupt import interruptible
 from reconciler.cli.tell import told
@@ -19,7 +20,7 @@ from reconciler.reconcile import recorded
 from reconciler.store.database import Database
 from reconciler.store.events import read_events
 from runtime.process import client
-from schemas.errors import RetryLater
+from schemas.errors import Refused, RetryLater
 from schemas.names import Key, Kind
 from tests.cli.engine import Engine, Running
 from tests.cli.test_logs import until
@@ -98,6 +99,42 @@ def test_a_replacement_that_has_begun_is_finished_with_all_that_it_needs() -> No
     assert done == [old.step, need.step, new.step]
     assert [each.result for each in outcomes if each.action.key == SECOND] == [Result.SKIPPED, Result.SKIPPED]
     assert not any(outcome.gone for outcome in outcomes)
+    assert summary(outcomes) == "Applied: 1 created, 1 replaced, 1 skipped."
+
+
+@pytest.mark.parametrize("what_fails", ["the image", "the deletion"])
+def test_a_replacement_that_never_began_is_told_and_counted_once(what_fails: str, tmp_path: Path) -> None:
+    image = Action(Verb.CREATE, Key(Kind.IMAGE, "new"), "does not exist")
+    old, new = replaced(FIRST, image.step)
+    old = replace(old, after=(image.step,))
+
+    def perform(action: Action) -> None:
+        if action in ((image,) if what_fails == "the image" else (old,)):
+            raise Refused("it cannot be had")
+
+    database = Database(tmp_path / "store")
+    outcomes = apply(Plan((image, old, new)), perform, recorded(database, lambda *_: None), 1)
+    lines = [line[0] for outcome in outcomes if (line := told(outcome)) is not None and str(FIRST) in line[0]]
+    if what_fails == "the image":
+        assert lines == ["! Container/first skipped: waits for Image/new, which failed: it cannot be had"]
+        assert summary(outcomes) == "Applied: 1 failed, 1 skipped."
+    else:
+        assert lines == ["! Container/first delete failed: it cannot be had"]
+        assert summary(outcomes) == "Applied: 1 created, 1 failed."
+    assert len(list(read_events(database, str(FIRST)))) == 1
+    database.close()
+
+
+def test_what_waits_at_the_end_of_a_chain_names_what_failed_first() -> None:
+    end = Action(Verb.CREATE, Key(Kind.CONTAINER, "end"), "does not exist", after=(Step(Verb.CREATE, SECOND),))
+
+    def perform(action: Action) -> None:
+        raise Refused(f"{action.key.name} cannot be had")
+
+    outcomes = apply(Plan((chain().actions[0], chain().actions[2], end)), perform, lambda *_: None, 1)
+    assert {waited_for(each) for each in outcomes if each.result is Result.SKIPPED} == {
+        "waits for Container/first, which failed: first cannot be had"
+    }
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from reconciler.cli.live import Plain, Silent, display, step_text
 from reconciler.cli.tell import told
 from runtime.images.progress import Progress
 from runtime.images.progress import Step as ImageStep
-from schemas.errors import Refused
+from schemas.errors import Place, Refused
 from schemas.names import Key, Kind
 from tests.cli.conftest import shop_manifest
 from tests.cli.engine import Engine
@@ -35,8 +35,25 @@ def test_an_action_that_ended_is_one_line() -> None:
 def test_a_failure_and_what_waited_for_it_say_why() -> None:
     failed = told(Outcome(CREATE, Result.FAILED, error=Refused("no such image", hint="pull it")))
     assert failed == ("! Container/web create failed: no such image; pull it", "red", True)
-    skipped = told(Outcome(CREATE, Result.SKIPPED, waits_for=Step(Verb.CREATE, Key(Kind.IMAGE, "nginx"))))
-    assert skipped == ("! Container/web skipped: create Image/nginx did not succeed", "yellow", False)
+    cause = Refused("no manifest\nof that tag", object="Image/nginx", step="pull")
+    waits = Outcome(CREATE, Result.SKIPPED, waits_for=Step(Verb.CREATE, Key(Kind.IMAGE, "nginx")), cause=cause)
+    assert told(waits) == (
+        "! Container/web skipped: waits for Image/nginx, which failed: pull: no manifest",
+        "yellow",
+        False,
+    )
+
+
+def test_a_failure_of_several_lines_stays_so_below_its_place() -> None:
+    error = Refused("COPY: missing\n  COPY missing /\n  \x1b^", step="build", object="Container/web")
+    error.place = Place("web.yaml", 3, 5)
+    line = told(Outcome(CREATE, Result.FAILED, error=error))
+    assert line is not None
+    assert line[0].splitlines() == [
+        "! Container/web create failed: build: COPY: missing  (web.yaml:3:5)",
+        "      COPY missing /",
+        "      �^",
+    ]
 
 
 def test_the_first_half_of_a_replacement_needs_no_line() -> None:
