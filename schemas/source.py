@@ -13,9 +13,10 @@ from pydantic import ConfigDict, model_validator
 from schemas.faults import Fault, refuse
 from schemas.field import Spec, live, part
 from schemas.paths import FilePath, Subpath
-from schemas.plain_types import Flag, Name, Names, Seconds, read_line
+from schemas.plain_types import Flag, Name, Names, Seconds, one_of, read_line
 from schemas.spelling import Spelling, exactly_one, not_together, pattern
 from schemas.versions import read_range
+from schemas.windows import read_windows
 
 SCHEMES = ("https", "http", "ssh", "git", "file")
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -74,10 +75,20 @@ def read_semver(value: Any) -> str:
     return text
 
 
+def read_window(value: Any) -> str:
+    """One or several maintenance windows, as they are written. Raises ValueError with the remedy."""
+    text = read_line(value)
+    if not read_windows(text):
+        raise ValueError("names no time; write it as Mon-Fri 02:00-04:30, or 22:00-06:00")
+    return text
+
+
 _URL = {"type": "string", "pattern": r"^(https?|ssh|git|file)://|^[A-Za-z0-9_.][A-Za-z0-9_.@-]*:[^/:]|^\.{0,2}/|\$"}
 GitUrl = Annotated[str, Spelling(read_git_url, "URL", _URL, final=True)]
 Ref = Annotated[str, Spelling(read_ref, "name", {"type": "string", "minLength": 1}, final=True)]
 Commit = Annotated[str, Spelling(read_commit, "commit", pattern("[0-9a-fA-F]{40}|[0-9a-fA-F]{64}"), final=True)]
+SelfHeal = Annotated[str, one_of("on", "off", "window")]
+Windows = Annotated[str, Spelling(read_window, "windows", {"type": "string", "minLength": 1}, final=True)]
 Semver = Annotated[str, Spelling(read_semver, "range of versions", {"type": ["string", "number"]}, final=True)]
 
 
@@ -164,6 +175,10 @@ class SourceSpec(Spec):
     set: Annotated[Name | None, live("Set its objects belong to.", default="the source's name")] = None
     prune: Annotated[Flag, live("Remove what it no longer declares.")] = True
     suspend: Annotated[Flag, live("Leave everything as it is until this is false again.")] = False
+    self_heal: Annotated[SelfHeal | None, live("Whether drift of its set is repaired.", default="the daemon's")] = None
+    window: Annotated[
+        Windows | None, live("When `self_heal: window` repairs drift, at local time.", default="the daemon's")
+    ] = None
     depends_on: Annotated[Names, live("Sources that must be ready before it.")] = ()
     decrypt: Annotated[Held | None, live("Age keys for what SOPS has encrypted.", default="none")] = None
     webhook: Annotated[Held | None, live("Secret of the webhook that says: look now.", default="no webhook")] = None
@@ -183,6 +198,8 @@ def source_faults(spec: SourceSpec) -> list[Fault]:
         faults.append((("git",), "cannot stand beside directory; keep one of them"))
     if spec.interval is not None and spec.interval < LEAST_INTERVAL:
         faults.append((("interval",), "is too short; write at least 1s"))
+    if spec.self_heal == "window" and spec.window is None:
+        faults.append((("self_heal",), "names no window; write one as in window: Mon-Fri 02:00-04:30"))
     if spec.timeout == 0:
         faults.append((("timeout",), "leaves no time at all; write one as in 5m"))
     return faults

@@ -43,11 +43,17 @@ def status_seen(engine: Engine, seen: Seen, told: Mapping[str, Any] | None) -> S
     ready = before.condition("Ready") if before is not None else None
     if before is not None and ready is not None and ready.status == "False" and ready.reason in PATIENT:
         return before
-    found = _situation(engine, seen)
+    found = _situation(engine, seen, _held(before))
     return status_of(found, time.time() if before is not None else NOBODY_WATCHED, before)
 
 
-def _situation(engine: Engine, seen: Seen) -> Situation:
+def _held(before: Status | None) -> str:
+    """Why the loop does nothing about what differs, where it said so."""
+    told = before.condition("Reconciling") if before is not None else None
+    return told.message if told is not None and told.reason == "Held" else ""
+
+
+def _situation(engine: Engine, seen: Seen, held: str) -> Situation:
     is_container = seen.key.kind is Kind.CONTAINER
     probed = health_of(engine, seen.key.name) if is_container else None
     generation = seen.entry.generation if seen.entry is not None else 1
@@ -59,4 +65,5 @@ def _situation(engine: Engine, seen: Seen) -> Situation:
         process=seen.facts.get("process"),
         wanted_process=str(seen.spec.get("state", "running")) if is_container else None,
         probed=probed.value if probed is not None else "",
+        held=held,
     )

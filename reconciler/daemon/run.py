@@ -24,7 +24,7 @@ from reconciler.daemon import log, notify
 from reconciler.daemon.meters import Meters
 from reconciler.daemon.settings import Settings
 from reconciler.daemon.single import only_daemon
-from reconciler.daemon.worker import Worker
+from reconciler.daemon.worker import VISITORS, Worker
 from reconciler.engine import Engine, open_engine
 from reconciler.freeing import Marks
 from reconciler.lock import is_held_here
@@ -44,7 +44,9 @@ from schemas.errors import Refused, TrimtabError
 
 STATUS = "keeping the machine as declared"
 STORE_SECONDS = 0.5
-FIXED = ("listen", "group", "tls_ca", "tls_certificate", "tls_key", "insecure_tcp")
+OTHERS = 12
+"""Threads beside those of clients, passes and health checks."""
+FIXED = ("listen", "group", "tls_ca", "tls_certificate", "tls_key", "insecure_tcp", "probes")
 """Settings that a reload leaves as they are."""
 LOG = log.logger("daemon")
 Reread = Callable[[], Settings]
@@ -78,7 +80,7 @@ class Daemon:
         self._engine = engine
         self._settings = settings
         self._reread = reread
-        self._worker = Worker()
+        self._worker = Worker(VISITORS + settings.passes + settings.probes + OTHERS)
         self._meters = Meters(lambda: self._loop.waiting, lambda: len(self._loop.wanted.desired))
         self._loop = Loop(engine, self._worker, loop_settings(settings), self._tell, lambda: self._worker.is_stopping)
         self._roster = Roster(
@@ -128,7 +130,10 @@ class Daemon:
         """What a source offers, made so."""
         try:
             return await self._worker.write(
-                apply_offer, self._engine, offer, self._tell_action, stop=lambda: self._worker.is_stopping
+                apply_offer,
+                *(self._engine, offer, self._tell_action),
+                parallel=self._settings.parallel,
+                stop=lambda: self._worker.is_stopping,
             )
         finally:
             self._loop.asked_changed()
@@ -214,6 +219,8 @@ def loop_settings(settings: Settings) -> LoopSettings:
     return LoopSettings(
         resync=settings.resync,
         parallel=settings.parallel,
+        passes=settings.passes,
+        probes=settings.probes,
         self_heal=settings.self_heal,
         window=settings.window,
     )

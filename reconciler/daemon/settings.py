@@ -9,14 +9,15 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
 from yaml import YAMLError
 
 from schemas.errors import Refused
 from schemas.units import read_seconds
+from schemas.windows import read_windows
 
 SYSTEM_FILE = Path("/etc/trimtab/daemon.yaml")
 
@@ -34,8 +35,10 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     resync: float = Field(60.0, ge=1, description="Everything is looked at that often.")
     parallel: int = Field(4, ge=1, le=64, description="Actions of one pass at once.")
+    passes: int = Field(4, ge=1, le=64, description="Passes at once, over different objects.")
+    probes: int = Field(16, ge=1, le=1024, description="Health checks at once; after a new start.")
     self_heal: Literal["on", "off", "window"] = Field("on", description="Whether drift is repaired, or in `window`.")
-    window: str = Field("", description="When, as `Mon-Fri 02:00-04:30`.")
+    window: str = Field("", description="When, as `Mon-Fri 02:00-04:30`, at local time.")
     poll: float = Field(60.0, ge=1, description="A git repository is asked that often.")
     debounce: float = Field(0.05, ge=0, le=10, description="A directory is read after it was quiet for so long.")
     prune: bool = Field(False, description="Delete what a source's set owns and its manifests no longer have.")
@@ -53,6 +56,24 @@ class Settings(BaseSettings):
     @classmethod
     def _seconds(cls, value: Any) -> Any:
         return read_seconds(value) if isinstance(value, str) else value
+
+    @field_validator("self_heal", mode="before")
+    @classmethod
+    def _word(cls, value: Any) -> Any:
+        # the file is read as YAML 1.1, where on and off are no words
+        return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
+
+    @field_validator("window")
+    @classmethod
+    def _windows(cls, value: str) -> str:
+        read_windows(value)
+        return value
+
+    @model_validator(mode="after")
+    def _has_window(self) -> Self:
+        if self.self_heal == "window" and not self.window:
+            raise ValueError("self_heal: window has no window; write one as in window: Mon-Fri 02:00-04:30")
+        return self
 
     @classmethod
     def settings_customise_sources(

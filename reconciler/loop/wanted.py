@@ -10,6 +10,7 @@ from reconciler.desired import Desired
 from reconciler.engine import Engine
 from reconciler.intent import Declarations, Intent, intend
 from reconciler.resolve.world import Leases
+from reconciler.sources.followed import told_of_sets
 from reconciler.store.inventory import Entry, asked_version, read_inventory
 from reconciler.store.leases import read_leases
 from reconciler.store.records import read_records
@@ -30,7 +31,7 @@ class Wanted:
     """Who needs an object, whichever set it is of."""
     faults: Mapping[str, TrimtabError] = field(default_factory=dict)
     steering: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """What was said of objects (`Container/db`) and sets (`set/shop`) beside their manifests."""
+    """What was said of objects (`Container/db`) and sets (`set/shop`) beside their manifests, by hand or by Sources."""
     restarts: Mapping[str, int] = field(default_factory=dict)
     """In a row, by container, as they were stored last."""
     leases: Leases | None = None
@@ -70,9 +71,17 @@ def read_wanted(engine: Engine, declarations: Declarations) -> Wanted:
     return replace(
         joined,
         asked=asked,
-        steering=read_standing(engine.database, Topic.STEERING),
+        steering=_steering(told_of_sets(declared.values()), read_standing(engine.database, Topic.STEERING)),
         restarts=read_standing(engine.database, Topic.RESTARTS),
     )
+
+
+def _steering(
+    by_sources: Mapping[str, Mapping[str, Any]], by_hand: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Mapping[str, Any]]:
+    """By scope. Of two words on one thing, what was said by hand counts."""
+    scopes = by_sources.keys() | by_hand.keys()
+    return {scope: {**by_sources.get(scope, {}), **by_hand.get(scope, {})} for scope in scopes}
 
 
 def data_version(engine: Engine) -> int:

@@ -213,6 +213,7 @@ def test_settings_come_from_the_command_line_the_environment_and_a_file(solo: En
         *('"console"', "120.0"),
         *("10.0", '"adm"'),
     )
+    assert (values["passes"], values["probes"], values["parallel"]) == ("4", "16", "4")
     wrong = solo.write("wrong.yaml", "logg: json\nresync: 0\n")
     said = solo.run("daemon", "--config", wrong)
     assert said.code == 2 and "logg" in said.err and "resync" in said.err

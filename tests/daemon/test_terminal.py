@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 import pytest
 
-from reconciler.cli.entry import FIRST, MORE
+from reconciler.cli.commands import FIRST, MORE
 from reconciler.client.remote_commands import HERE, NOWHERE, READERS, WRITERS
 from tests.cli.conftest import shop_manifest
 from tests.cli.engine import Engine, making_engine, plain_environment

@@ -25,6 +25,7 @@ from tests.machine.machine import Machine, until
 
 pytestmark = pytest.mark.kernel
 
+DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 DB = Key(Kind.CONTAINER, "db")
 QUICK = LoopSettings(store_poll=0.05)
 
@@ -132,3 +133,36 @@ def test_status_tells_that_a_policy_waits_and_that_it_has_given_up(machine: Mach
         assert found.condition("Ready").message == "gave up after 1 restarts in a row"
     with driven(machine.layout, QUICK) as again:
         assert again.actions() == []
+
+
+def source_of(machine: Machine, **fields: str) -> None:
+    """A Source object that feeds the machine's set, applied by hand."""
+    spec = {"directory": "/nowhere", "set": "shop", **fields}
+    text = f'{{"apiVersion": "trimtab/v1", "kind": "Source", "metadata": {{"name": "src"}}, "spec": {dumps(spec)}}}'
+    machine.converge(text, set_name="boot")
+
+
+def test_a_source_says_whether_drift_of_its_set_is_repaired(machine: Machine) -> None:
+    machine.converge(machine.image + container("db", mem_limit="64m"))
+    source_of(machine, self_heal="off")
+    with driven(machine.layout, QUICK) as loop:
+        cgroup.write_limits(machine.layout.cgroup("db"), {"memory": {"limit": 32 << 20}})
+        until(lambda: status(machine).condition("Reconciling").message == "self_heal is off")
+        loop.settle()
+        assert status(machine).sync is Sync.OUT_OF_SYNC
+        assert limit(machine) == 32 << 20 and loop.actions() == []
+        source_of(machine, self_heal="on")
+        until(lambda: limit(machine) == 64 << 20)
+
+
+def test_drift_of_a_set_waits_for_the_maintenance_window_of_its_source(machine: Machine) -> None:
+    machine.converge(machine.image + container("db", mem_limit="64m"))
+    tomorrow = time.localtime(time.time() + 2 * 24 * 3600)
+    source_of(machine, self_heal="window", window=f"{DAYS[tomorrow.tm_wday]} 00:00-23:59")
+    with driven(machine.layout, QUICK) as loop:
+        cgroup.write_limits(machine.layout.cgroup("db"), {"memory": {"limit": 32 << 20}})
+        until(lambda: "waits for the window" in status(machine).condition("Reconciling").message)
+        loop.settle()
+        assert limit(machine) == 32 << 20 and loop.actions() == []
+        source_of(machine, self_heal="window", window="00:00-23:59, 23:00-01:00")
+        until(lambda: limit(machine) == 64 << 20)
