@@ -59,7 +59,10 @@ class Directory:
         """The file's text without the last newline, or None where this kernel has no such file."""
         try:
             return read_file(f"{self.path}/{name}")
-        except FileNotFoundError:
+        except OSError as error:
+            # ENODEV: the cgroup was removed between open and read
+            if error.errno not in (errno.ENOENT, errno.ENODEV):
+                raise
             return None
 
     def number(self, name: str) -> int | None:
