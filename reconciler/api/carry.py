@@ -8,7 +8,7 @@ import click
 
 from reconciler.api.outgoing import VisitorLeft
 from reconciler.caller import Caller, work_for
-from reconciler.cli.entry import cli, guarded
+from reconciler.cli.commands import cli, guarded
 from reconciler.client.remote_commands import is_remote
 from runtime.layout import Layout
 from schemas.errors import Refused

@@ -8,7 +8,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from socket import socket
-from typing import BinaryIO
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import BinaryIO
 
 MOST_HEADERS = 1 << 16
 CHUNK = 1 << 16

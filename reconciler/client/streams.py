@@ -6,9 +6,12 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, BinaryIO
 
 from reconciler.client.remote_commands import command_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, BinaryIO
 
 READING = frozenset({"image load", "image import"})
 

@@ -8,7 +8,6 @@ import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from socket import socket
-from typing import Any, BinaryIO
 
 from reconciler.client.dial import Unreachable, dial
 from reconciler.client.errand import add_named, document, wanted_files
@@ -17,6 +16,10 @@ from reconciler.client.host import Host
 from reconciler.client.http import Answer, BadAnswer, Problem, request, send_chunks
 from reconciler.client.remote_commands import is_writer
 from reconciler.client.streams import Taken, input_of, output_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, BinaryIO
 
 MISDIRECTED = 421
 INTERRUPTED = 130

@@ -8,7 +8,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from reconciler.cli.entry import FIRST, MORE, cli
+from reconciler.cli.commands import FIRST, MORE, cli
 from tests.cli.engine import Engine
 
 NAMES = [*FIRST, *MORE]

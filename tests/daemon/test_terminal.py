@@ -62,7 +62,7 @@ def test_ctrl_c_lets_what_is_under_way_finish_and_skips_the_rest(served: Engine)
 @pytest.mark.parametrize("words", [["diff", "--set", "x", "many.yaml"], ["get"], ["apply", "--dry-run", "many.yaml"]])
 def test_a_command_that_a_daemon_carries_out_imports_nothing_heavy(served: Engine, words: list[str]) -> None:
     places = ["--root", str(served.layout.root), "--run", str(served.layout.run)]
-    watch = WATCH.replace("'rich'", "'rich', 'hashlib', 'http.client', 'ssl', 'dataclasses'")
+    watch = WATCH.replace("'rich'", "'rich', 'hashlib', 'http.client', 'ssl', 'dataclasses', 'click', 'typing'")
     done = subprocess.run(
         [sys.executable, "-c", watch, *places, *words],
         env=plain_environment(),

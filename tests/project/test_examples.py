@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import pytest
 
-from reconciler.cli.entry import FIRST, MORE, cli
+from reconciler.cli.commands import FIRST, MORE, cli
 from schemas.check import check
 from schemas.load import Text, load
 
