@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from runtime.process import standby
 from runtime.process.records import Phase
 from tests.machine.answering import NAMES, SHOP, dns, expect_answers, helpers, kill, open_shop
 from tests.machine.machine import Machine, until
@@ -47,6 +48,8 @@ def inits(machine: Machine) -> list[int]:
 
 def waiting_inits(machine: Machine) -> list[int]:
     """Made in advance, for the next container."""
+    if not standby.can_wait():
+        pytest.skip("about cgroup v1: on v2 an init is born in its container's cgroup, so none waits")
     until(lambda: bool(called(machine, "trimtab-init")))
     return called(machine, "trimtab-init")
 
