@@ -55,6 +55,11 @@ class Layout:
         return self.root / "state.db"
 
     @property
+    def registry(self) -> Path:
+        """What the registry's repositories hold: SQLite; the bytes are blobs."""
+        return self.root / "registry.db"
+
+    @property
     def lock(self) -> Path:
         return self.root / "lock"
 

@@ -24,13 +24,14 @@ NOWHERE = frozenset(
     {
         *("explain", "schema", "completion", "version", "daemon", "status"),
         *("context create", "context use", "context ls", "context rm"),
+        *("registry serve", "registry passwd"),
         *("system install", "system uninstall", "system certs", "system dial-stdio"),
     }
 )
 """They touch no engine, or choose its host themselves."""
 HERE = frozenset({"image build", "image login", "image logout"})
 """On this machine's engine alone, until a daemon does them."""
-GROUPS = frozenset({"image", "system", "volume", "context"})
+GROUPS = frozenset({"image", "system", "volume", "context", "registry"})
 WHOLE_ENVIRONMENT = frozenset({"rollback"})
 """Commands about manifests that only the daemon has: which variables they name is not known here."""
 

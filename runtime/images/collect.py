@@ -1,7 +1,8 @@
 """Removes blobs and layers that nothing names: mark and sweep. And what killed makers left.
 
 Called by the reconciler, when the disk fills or somebody asks. Marks what image records name, what leases of work in
-flight name, and what the caller says containers stand on; removes the rest. Decides nothing about records.
+flight name, what the registry's repositories hold, and what the caller says containers stand on; removes the rest.
+Decides nothing about records.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.images.blobs import BlobStore
+from runtime.images.hosted.kept import hosted
 from runtime.images.layers import BROKEN, PARTIAL, layer_path, list_layers, read_layer
 from runtime.images.leases import leased, store_lock
 from runtime.images.locks import is_same_file, lock
@@ -68,7 +70,7 @@ def unneeded(layout: Layout, in_use: Collection[str], going: Collection[str] = (
     """What `collect` would remove, the largest first; `going`: names of images that are counted as gone."""
     store = BlobStore(layout)
     staying = (record for record in list_images(layout) if record.name not in going)
-    kept = leased(layout).union(in_use, *(named_digests(record) for record in staying))
+    kept = leased(layout).union(in_use, hosted(layout), *(named_digests(record) for record in staying))
     blobs = [Unneeded("blob", each, store.size(each) or 0) for each in store.digests() if each not in kept]
     layers = [
         Unneeded("layer", digest, record.bytes if (record := read_layer(layout, digest)) else 0)
@@ -79,7 +81,7 @@ def unneeded(layout: Layout, in_use: Collection[str], going: Collection[str] = (
 
 
 def collect(layout: Layout, in_use: Collection[str]) -> Collected:
-    """Remove what neither a record, nor a lease, nor `in_use` (diffIDs that containers stand on) names.
+    """Remove what no record, lease or repository, nor `in_use` (diffIDs that containers stand on) names.
 
     Raises Refused when a record cannot be read: what it names is unknown, so nothing is removed.
     """
@@ -93,7 +95,7 @@ def collect(layout: Layout, in_use: Collection[str]) -> Collected:
         )
     store = BlobStore(layout)
     with store_lock(layout, shared=False):
-        kept = leased(layout).union(in_use, *(named_digests(record) for record in list_images(layout)))
+        kept = leased(layout).union(in_use, hosted(layout), *(named_digests(record) for record in list_images(layout)))
         blobs = [digest for digest in store.digests() if digest not in kept]
         layers = [digest for digest in list_layers(layout) if digest not in kept]
         size = sum(store.size(digest) or 0 for digest in blobs)
@@ -131,7 +133,7 @@ def tidy(layout: Layout, in_use: Collection[str]) -> None:
 def disk_usage(layout: Layout, in_use: Collection[str]) -> DiskUsage:
     """What blobs and layers take, without reading them."""
     store = BlobStore(layout)
-    kept = frozenset(in_use).union(*(named_digests(record) for record in list_images(layout)))
+    kept = frozenset(in_use).union(hosted(layout), *(named_digests(record) for record in list_images(layout)))
     blobs = {digest: store.size(digest) or 0 for digest in store.digests()}
     layers = {digest: record.bytes for digest in list_layers(layout) if (record := read_layer(layout, digest))}
     partials = 0

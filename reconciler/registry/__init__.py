@@ -1,0 +1,1 @@
+"""A registry of this engine: distribution-spec 1.1 over its blob store, or a mirror of another one."""

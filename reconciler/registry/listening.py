@@ -1,0 +1,87 @@
+"""Where the registry is heard: one TCP address, this machine's own unless told otherwise, else with TLS."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from contextlib import AsyncExitStack
+
+from aiohttp import web
+
+from reconciler.api.sockets import BACKLOG, tcp_listener
+from reconciler.registry.access import Access
+from reconciler.registry.application import application
+from reconciler.registry.served import Served
+from reconciler.registry.settings import PORT, Settings
+from runtime.images.registry.transport import is_loopback
+from schemas.errors import Refused
+
+LINE_BYTES = 8190
+"""Of a request line and of a header; more is answered with 400."""
+
+
+async def listen(stack: AsyncExitStack, served: Served) -> str:
+    """The address. Raises Refused for one that cannot be had, or that would be open to more than was said."""
+    settings = served.settings
+    require_closed(settings)
+    access = Access(settings.htpasswd, settings.anonymous)
+    runner = web.AppRunner(
+        application(served, access),
+        access_log=None,
+        keepalive_timeout=settings.stall_seconds,
+        lingering_time=1.0,
+        max_line_size=LINE_BYTES,
+        max_field_size=LINE_BYTES,
+        shutdown_timeout=1.0,
+    )
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    listener = tcp_listener(settings.host, settings.port)
+    # a client that takes nothing of what it asked for; connections inherit it
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(settings.stall_seconds * 1000))
+    context = tls_context(settings)
+    await web.SockSite(runner, listener, ssl_context=context, backlog=BACKLOG).start()
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"{'https' if context else 'http'}://{host}:{listener.getsockname()[1]}"
+
+
+def read_listen(text: str) -> tuple[str, int]:
+    """`HOST:PORT`, `HOST`, `[::1]:PORT`, `:PORT` (this machine alone). Raises Refused."""
+    host, colon, port = text.rpartition(":")
+    if not colon or text.endswith("]"):
+        host, port = text, str(PORT)
+    if not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise Refused("write HOST:PORT", step="listen", path=text)
+    return host.strip("[]") or "127.0.0.1", int(port)
+
+
+def require_closed(settings: Settings) -> None:
+    """Raises Refused: plain HTTP, or a registry without passwords, that others than this machine can reach."""
+    place = f"{settings.host}:{settings.port}"
+    if is_loopback(settings.host):
+        return
+    if settings.tls_certificate is None and not settings.insecure:
+        hint = "`trimtab system certs` makes certificates; --insecure lets it be plain HTTP"
+        raise Refused("others can reach this address: it needs TLS", step="listen", path=place, hint=hint)
+    if settings.htpasswd is None and settings.tls_ca is None and not settings.anonymous:
+        hint = "give --htpasswd (`trimtab registry passwd` writes one), --tls-ca, or --anonymous"
+        raise Refused("others can reach this address: it needs passwords", step="listen", path=place, hint=hint)
+
+
+def tls_context(settings: Settings) -> ssl.SSLContext | None:
+    """None: plain HTTP. Raises Refused for certificates that cannot be used."""
+    if settings.tls_certificate is None or settings.tls_key is None:
+        if settings.tls_certificate or settings.tls_key or settings.tls_ca:
+            raise Refused("--tls-certificate and --tls-key belong together", step="listen")
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(settings.tls_certificate, settings.tls_key)
+        if settings.tls_ca is not None:
+            context.load_verify_locations(settings.tls_ca)
+            context.verify_mode = ssl.CERT_REQUIRED
+    except OSError as error:
+        place = str(settings.tls_certificate)
+        raise Refused(f"the certificates cannot be used: {error}", step="listen", path=place) from error
+    return context
