@@ -248,10 +248,15 @@ def _events(outcome: Outcome) -> Iterator[Event]:
     if outcome.ok:
         yield Event(time.time(), str(action.key), "Normal", outcome.result.value.capitalize(), action.reason)
         return
-    error = outcome.error
-    where = f" ({error.place})" if isinstance(error, TrimtabError) and error.place is not None else ""
-    why = f"{action.describe()}: {error or waited_for(outcome)}{where}"
+    why = f"{action.describe()}: {_placed(outcome.error) if outcome.error is not None else waited_for(outcome)}"
     yield Event(time.time(), str(action.key), "Warning", outcome.result.value.capitalize(), why)
+
+
+def _placed(error: Exception) -> str:
+    """The error, with the place of the field that it is about behind its first line."""
+    place = error.place if isinstance(error, TrimtabError) else None
+    first, end, rest = str(error).partition("\n")
+    return f"{first} ({place}){end}{rest}" if place is not None else str(error)
 
 
 def _summary(outcomes: Sequence[Outcome]) -> str:

@@ -16,9 +16,9 @@ from reconciler.actions import Effect
 from reconciler.cli.columns import Row, origin_text
 from reconciler.cli.describing import find_key
 from reconciler.cli.getting import look_at
+from reconciler.cli.left_to_do import Left, left_to_do
 from reconciler.cli.quantities import age_text, time_text
 from reconciler.cli.selection import Selection
-from reconciler.cli.standing import Health
 from reconciler.cli.table import printable
 from reconciler.diff import diff_fields
 from reconciler.engine import open_engine
@@ -30,7 +30,6 @@ from runtime.layout import Layout
 from schemas.names import Key
 
 DEEDS = 20
-WELL = (Health.HEALTHY, Health.SUSPENDED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +43,12 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Why:
-    """An object, the chain that led to it, oldest first, and what it waits for."""
+    """An object, the chain that led to it, oldest first, and what is left to do."""
 
     row: Row
     owner: Row | None
     chain: Sequence[Reason]
-    waits_for: Sequence[str]
+    left: Left
     pinned: str
 
 
@@ -68,29 +67,21 @@ def _find(layout: Layout, name: str) -> Why:
         key = find_key(engine, name)
         (row,) = look_at(engine, Selection(keys=(key,)))
         owner = row.seen.record.owner if row.seen.record is not None else None
-        keys = _known((owner, *row.seen.needs))
-        around = {each.seen.key: each for each in look_at(engine, Selection(keys=keys))}
+        owners = look_at(engine, Selection(keys=(owner,))) if owner is not None else []
         asked_for = owner or key
         chain = [
             *_requests(read_revisions(engine.database, row.seen.set), asked_for),
             *(Reason(e.at, f"{e.reason}: {e.message}") for e in read_events(engine.database, str(key), last=DEEDS)),
         ]
         pin = read_pin(engine.database, row.seen.set)
+        left = left_to_do(engine, row)
     return Why(
         row,
-        around.get(owner) if owner is not None else None,
+        owners[0] if owners else None,
         sorted(chain, key=lambda reason: reason.at),
-        [f"{need}: {each.standing.status}" for need, each in around.items() if _holds_up(each, owner)],
+        left,
         f"rolled back to revision {pin.revision}: {pin.commit} is not applied again" if pin is not None else "",
     )
-
-
-def _known(keys: Sequence[Key | None]) -> tuple[Key, ...]:
-    return tuple(dict.fromkeys(key for key in keys if key is not None))
-
-
-def _holds_up(needed: Row, owner: Key | None) -> bool:
-    return needed.seen.key != owner and needed.standing.health not in WELL
 
 
 def _requests(revisions: Sequence[Revision], key: Key) -> Iterator[Reason]:
@@ -134,15 +125,20 @@ def _lines(found: Why) -> Iterator[str]:
 
 
 def _left(found: Why) -> Iterator[str]:
-    differences = found.row.seen.differences
-    if not differences and not found.waits_for:
+    differences, left = found.row.seen.differences, found.left
+    if not differences and not left.actions and not left.waits_for:
         yield "Nothing is left to do."
     if differences:
         yield "Still differs (`trimtab apply` mends it):"
         yield from (f"  {change.describe()}" for change in differences)
-    if found.waits_for:
+    elif left.actions:
+        yield "Still to be done (`trimtab apply` tries again):"
+        yield from (f"  {printable(action.describe())}" for action in left.actions)
+    if left.failure and (differences or left.actions):
+        yield f"The last try failed: {printable(left.failure)}"
+    if left.waits_for:
         yield "Waits for:"
-        yield from (f"  {printable(each)}" for each in found.waits_for)
+        yield from (f"  {printable(each)}" for each in left.waits_for)
 
 
 def _document(found: Why) -> dict[str, Any]:
@@ -160,5 +156,7 @@ def _document(found: Why) -> dict[str, Any]:
         "pinned": found.pinned or None,
         "chain": [{"time": time_text(r.at), "revision": r.revision, "text": r.text} for r in found.chain],
         "differences": [change.describe() for change in seen.differences],
-        "waitsFor": list(found.waits_for),
+        "pending": [action.describe() for action in found.left.actions],
+        "failure": found.left.failure or None,
+        "waitsFor": list(found.left.waits_for),
     }

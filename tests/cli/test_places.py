@@ -69,5 +69,13 @@ def test_a_build_that_fails_is_told_on_lines_of_its_own_and_once(engine: Engine)
     number = next(index for index, line in enumerate(failed) if line.startswith("! Image/web create failed: "))
     assert failed[number].endswith(f"({path}:3:5)") and "Dockerfile:2:1" in failed[number]
     assert failed[number + 1].strip() == "COPY missing.txt /"
+    why = engine.ok("why", "container/web").out
+    assert "Nothing is left to do" not in why
+    (waits,) = why.partition("Waits for:\n")[2].splitlines()
+    assert waits.startswith("  Image/web: missing; failed: spec.build: Dockerfile:2:1 COPY: missing.txt is not there")
+    assert json.loads(engine.ok("why", "container/web", "-o", "json").out)["pending"] == [
+        "+ Container/web create: does not exist"
+    ]
+    assert "The last try failed: spec.build: Dockerfile:2:1" in engine.ok("why", "image/web").out
     (skipped,) = [line for line in said.lines if line.startswith("!")]
     assert skipped.startswith("! Container/web skipped: waits for Image/web, which failed: spec.build: Dockerfile:2:1 ")
