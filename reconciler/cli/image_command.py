@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from reconciler.cli.completing import complete_names
+from reconciler.cli.image_manifest_command import COMMANDS
 
 if TYPE_CHECKING:
     from runtime.layout import Layout
@@ -137,12 +138,13 @@ def diff(layout: Layout, old: str, new: str) -> None:
 
 @command.command(short_help="Take images away that nothing uses.")
 @click.argument("names", nargs=-1, required=True, metavar="NAME|REFERENCE...", shell_complete=complete_names("Image"))
+@click.option("-f", "--force", is_flag=True, help="Though something uses it: what runs keeps its files.")
 @click.pass_obj
-def rm(layout: Layout, names: tuple[str, ...]) -> None:
+def rm(layout: Layout, names: tuple[str, ...], force: bool) -> None:
     """Take images away, and what of their layers and blobs nothing else needs. One that is used is refused."""
     from reconciler.cli.image_remove import remove
 
-    remove(layout, names)
+    remove(layout, names, force=force)
 
 
 @command.command(short_help="Load images from an archive.")
@@ -291,3 +293,7 @@ def commit(
     from reconciler.cli.image_commit import commit as make
 
     click.echo(make(layout, container, name, (author, message), changes, pause=pause, quiet=quiet).name)
+
+
+for each in COMMANDS:
+    command.add_command(each)

@@ -31,7 +31,8 @@ class Need:
 class Described:
     media_type: str
     needs: tuple[Need, ...] = ()
-    """Without foreign layers, which are kept elsewhere."""
+    foreign: tuple[Need, ...] = ()
+    """Layers that are kept elsewhere."""
     subject: str = ""
     artifact_type: str = ""
     annotations: dict[str, str] = field(default_factory=dict)
@@ -47,6 +48,7 @@ def describe(content: bytes, said: str) -> Described:
     return Described(
         media_type=kind,
         needs=tuple({need.digest: need for need in _needs(document, kind)}.values()),
+        foreign=tuple(_need(layer) for layer in document.children("layers") if _is_foreign(layer)),
         subject=read_descriptor(subject).digest if subject else "",
         artifact_type=_artifact_type(document, kind),
         annotations=document.texts("annotations"),

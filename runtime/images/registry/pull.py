@@ -125,17 +125,19 @@ async def ensure_blobs(manifest: Manifest, search: Search, told: Listeners) -> N
 
         async def ensure_layer(layer: Descriptor) -> None:
             async with slots:
-                await _ensure_blob(layer, "layer", search, told, writers)
+                await ensure_blob(layer, "layer", search, told, writers)
             if told.on_layer is not None:
                 await in_thread(listeners, told.on_layer, layer)
 
-        await _ensure_blob(manifest.config, "config", search, told, writers)
+        await ensure_blob(manifest.config, "config", search, told, writers)
         if told.on_manifest is not None:
             await in_thread(listeners, told.on_manifest, manifest)
         await all_of(*map(ensure_layer, sorted(layers, key=lambda layer: -layer.size)))
 
 
-async def _ensure_blob(blob: Descriptor, kind: str, search: Search, told: Listeners, pool: Executor) -> None:
+async def ensure_blob(blob: Descriptor, kind: str, search: Search, told: Listeners, pool: Executor) -> None:
+    """One blob. Raises Refused, RetryLater."""
+
     def report(done: int) -> None:
         told.progress(Progress(search.errand.image, Step.PULL, blob.digest, done, blob.size))
 

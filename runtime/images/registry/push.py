@@ -3,7 +3,7 @@
 Called by the command line and the reconciler, from any thread that runs no event loop. Nothing is unpacked. The
 manifest goes last, so that a broken push leaves nothing under the tag.
 
-Source: distribution-spec 1.1, "Pushing"; referrers and deletion are not here.
+Source: distribution-spec 1.1, "Pushing"; deletion is not here.
 """
 
 from __future__ import annotations
@@ -14,13 +14,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from runtime.images.blobs import BlobStore
-from runtime.images.oci import MAX_MANIFEST, Descriptor, Index, Manifest, read_manifest
+from runtime.images.digests import digest_of
+from runtime.images.documents import canonical_json, read_document, without_empty
+from runtime.images.hosted.described import Described, Need, describe
+from runtime.images.oci import MAX_MANIFEST, OCI_INDEX, Descriptor
 from runtime.images.progress import Progress, Report, Step
 from runtime.images.registry.client import Client
 from runtime.images.registry.endpoints import registry_endpoint
 from runtime.images.registry.failures import Errand
 from runtime.images.registry.manifests import Search
-from runtime.images.registry.pull import Listeners, all_of, clients_of, ensure_blobs
+from runtime.images.registry.pull import Listeners, all_of, clients_of, ensure_blob
+from runtime.images.registry.referrers import referrers_tag, tagged_list
 from runtime.images.registry.retry import persist
 from runtime.images.registry.settings import RegistrySettings
 from runtime.images.registry.transport import Transport, connected
@@ -29,6 +33,8 @@ from schemas.errors import Refused, TrimtabError
 from schemas.reference import Reference
 
 ACTIONS = "pull,push"
+_DEPTH = 3
+"""An index may name indexes; no honest image goes deeper."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +70,19 @@ def copy(
     async def work(transport: Transport) -> str:
         search = Search(store, clients_of(source, transport), settings, Errand(str(source), "pull manifest"))
         fetched = await search.document(source.pin)
-        for manifest in await _manifests(search, fetched.digest):
-            await ensure_blobs(manifest, search, Listeners(progress))
-        known = {blob.digest: (source.path,) for blob in _blobs(store, fetched.digest)}
-        elsewhere = known if source.domain == target.domain else {}
-        return await _push(store, PushWanted(target, fetched.digest, elsewhere), transport, progress)
+        await bring_all(search, fetched.digest, progress)
+        return await push_from(store, source, target, fetched.digest, transport, progress)
 
     return asyncio.run(_within(settings, work, target))
+
+
+async def push_from(
+    store: BlobStore, source: Reference, target: Reference, digest: str, transport: Transport, progress: Report
+) -> str:
+    """Push what was brought from `source`: what the same registry has there is mounted. Raises Refused, RetryLater."""
+    known = {blob.digest: (source.path,) for blob in _blobs(store, digest)}
+    elsewhere = known if source.domain == target.domain else {}
+    return await _push(store, PushWanted(target, digest, elsewhere), transport, progress)
 
 
 async def _within(settings: RegistrySettings, work: Callable[[Transport], Awaitable[str]], reference: Reference) -> str:
@@ -82,16 +94,22 @@ async def _within(settings: RegistrySettings, work: Callable[[Transport], Awaita
         raise
 
 
-async def _manifests(search: Search, digest: str) -> list[Manifest]:
-    """Every image of an index, each brought; or the one image."""
-    document = read_manifest(search.store.read(digest, MAX_MANIFEST))
-    if isinstance(document, Manifest):
-        return [document]
-    found = []
-    for entry in document.manifests:
-        await search.document(entry.digest)
-        found += await _manifests(search, entry.digest)
-    return found
+async def bring_all(search: Search, digest: str, progress: Report) -> None:
+    """Manifests and blobs that the manifest or index `digest` of the store needs. Raises Refused, RetryLater."""
+    for level in range(_DEPTH):
+        indexes = [document for _, document in _documents(search.store, digest, level)]
+        for need in [need for document in indexes for need in document.needs if need.is_manifest]:
+            await search.document(need.digest)
+    slots = asyncio.Semaphore(search.settings.parallel_layers)
+    told = Listeners(progress)
+    with ThreadPoolExecutor(search.settings.parallel_layers, "trimtab-blob") as writers:
+
+        async def ensure(need: Need) -> None:
+            async with slots:
+                await ensure_blob(Descriptor("", need.digest, need.size), "blob", search, told, writers)
+
+        needs = {need.digest: need for _, document in _documents(search.store, digest) for need in _own(document)}
+        await all_of(*map(ensure, sorted(needs.values(), key=lambda need: -need.size)))
 
 
 async def _push(store: BlobStore, wanted: PushWanted, transport: Transport, progress: Report) -> str:
@@ -103,7 +121,8 @@ async def _push(store: BlobStore, wanted: PushWanted, transport: Transport, prog
     documents = _documents(store, wanted.digest)
     for digest, document in documents:
         name = (reference.tag or digest) if digest == wanted.digest else digest
-        await _put_manifest(client, name, document, store.read(digest, MAX_MANIFEST), errand, settings)
+        content = store.read(digest, MAX_MANIFEST)
+        await put_manifest(client, name, document.media_type, content, errand, settings)
     return wanted.digest
 
 
@@ -132,32 +151,62 @@ async def _push_blobs(
 
 
 def _blobs(store: BlobStore, digest: str) -> list[Descriptor]:
-    """Configs and layers that the manifest or index needs, each once, the largest first."""
-    manifests = [document for _, document in _documents(store, digest) if isinstance(document, Manifest)]
-    found = {blob.digest: blob for manifest in manifests for blob in (manifest.config, *manifest.layers)}
+    """What the manifest or index needs of blobs, each once, the largest first; foreign layers where they are here."""
+    documents = [document for _, document in _documents(store, digest)]
+    foreign = [need for document in documents for need in document.foreign if store.has(need.digest, need.size)]
+    own = [need for document in documents for need in _own(document)]
+    found = {need.digest: Descriptor("", need.digest, need.size) for need in (*own, *foreign)}
     return sorted(found.values(), key=lambda blob: -blob.size)
 
 
-def _documents(store: BlobStore, digest: str) -> list[tuple[str, Manifest | Index]]:
-    """The manifest, or the index after everything it names."""
+def _own(document: Described) -> list[Need]:
+    return [need for need in document.needs if not need.is_manifest]
+
+
+def _documents(store: BlobStore, digest: str, depth: int = _DEPTH) -> list[tuple[str, Described]]:
+    """The manifest, or the index after everything it names, down to `depth` indexes."""
     try:
-        document = read_manifest(store.read(digest, MAX_MANIFEST))
+        document = describe(store.read(digest, MAX_MANIFEST), "")
     except FileNotFoundError as error:
         raise Refused(
             f"{digest} is not on this machine", step="push", hint="pull it first, for every platform"
         ) from error
-    entries = document.manifests if isinstance(document, Index) else ()
-    below = [each for entry in entries for each in _documents(store, entry.digest)]
+    entries = [need.digest for need in document.needs if need.is_manifest] if depth else []
+    below = [each for entry in entries for each in _documents(store, entry, depth - 1)]
     return [*below, (digest, document)]
 
 
-async def _put_manifest(
-    client: Client, name: str, document: Manifest | Index, content: bytes, errand: Errand, settings: RegistrySettings
+async def put_manifest(
+    client: Client, name: str, media_type: str, content: bytes, errand: Errand, settings: RegistrySettings
 ) -> None:
-    headers = {"Content-Type": document.media_type}
+    """Give it the name, a tag or its digest. A registry that does not list referrers itself gets the list as well.
 
-    async def attempt() -> None:
-        async with await client.ask("PUT", f"manifests/{name}", errand, headers, (200, 201, 202), content):
-            pass
+    Raises Refused, RetryLater.
+    """
+    subject = describe(content, media_type).subject
 
-    await persist(attempt, settings)
+    async def attempt() -> bool:
+        headers = {"Content-Type": media_type}
+        async with await client.ask("PUT", f"manifests/{name}", errand, headers, (200, 201, 202), content) as response:
+            return "OCI-Subject" in response.headers
+
+    if not await persist(attempt, settings) and subject:
+        await _list_by_tag(client, subject, media_type, content, errand, settings)
+
+
+async def _list_by_tag(
+    client: Client, subject: str, media_type: str, content: bytes, errand: Errand, settings: RegistrySettings
+) -> None:
+    """distribution-spec 1.1, "Pushing Manifests with Subject"."""
+    there = await tagged_list(client, subject, errand, settings)
+    entries = (
+        [dict(each.fields) for each in read_document(there.content, "list").children("manifests")] if there else []
+    )
+    made = describe(content, media_type)
+    digest = digest_of(content)
+    if any(entry.get("digest") == digest for entry in entries):
+        return
+    entry: dict[str, object] = {"mediaType": media_type, "digest": digest, "size": len(content)}
+    entry |= without_empty({"artifactType": made.artifact_type, "annotations": made.annotations})
+    listed = canonical_json({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [*entries, entry]})
+    await put_manifest(client, referrers_tag(subject), OCI_INDEX, listed, errand, settings)
