@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from runtime.images.blobs import BlobStore
+from runtime.images.blobs import BlobStore, partial_name
 from runtime.images.registry.pull import resolve
 from runtime.images.registry.settings import RegistrySettings
 from schemas.errors import Refused, RetryLater
@@ -59,7 +59,7 @@ def test_a_body_without_end_is_cut_at_the_size_announced(
     fake.script(sample.largest, endless)
     with pytest.raises(Refused, match="longer than the"):
         pull_from(fake.host, "app:latest")
-    assert list(store.partials()) == []
+    assert partial_name(sample.largest) not in {path.name for path in store.partials()}
 
 
 @pytest.mark.parametrize("whole", [True, False])
