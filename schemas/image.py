@@ -1,6 +1,6 @@
 """What an Image manifest may say: where an image comes from, and which one of several.
 
-Exactly one of `ref`, `archive`, `rootfs`, `build`.
+Exactly one of `ref`, `archive`, `rootfs`, `build`, `commit`.
 
 Source: Compose Specification, services, image, platform, pull_policy; image-spec, config.
 """
@@ -13,6 +13,8 @@ from schemas.build import Build
 from schemas.faults import Fault, refuse
 from schemas.field import Spec, live, part, replace
 from schemas.healthcheck import Healthcheck
+from schemas.image_commit import CommitSpec
+from schemas.image_push import Push
 from schemas.image_words import ImageReference, Platform, PullPolicy
 from schemas.kernel_words import Signal
 from schemas.paths import ContainerPath, FilePath, read_target
@@ -21,7 +23,7 @@ from schemas.port import ExposedPorts
 from schemas.process_fields import Command, Environment, User
 from schemas.spelling import INTO_BAG, SORTED, exactly_one, not_together
 
-ORIGINS = ("ref", "archive", "rootfs", "build")
+ORIGINS = ("ref", "archive", "rootfs", "build", "commit")
 Targets = Annotated[
     tuple[str, ...], words(read_target, "list of path in the container", {"type": "string"}), INTO_BAG, SORTED
 ]
@@ -49,8 +51,9 @@ class ImageSpec(Spec):
         json_schema_extra={
             **exactly_one(*ORIGINS),
             "allOf": [
-                *not_together("config", "ref", "archive", "build"),
-                *not_together("pull_policy", "archive", "rootfs", "build"),
+                *not_together("config", "ref", "archive", "build", "commit"),
+                *not_together("pull_policy", "archive", "rootfs", "build", "commit"),
+                *not_together("platform", "commit"),
             ],
         }
     )
@@ -61,11 +64,13 @@ class ImageSpec(Spec):
     ] = None
     rootfs: Annotated[FilePath | None, replace("Directory, or tar file, of a root file system.")] = None
     build: Annotated[Build | None, replace("A Dockerfile, and what it is built with.")] = None
+    commit: Annotated[CommitSpec | None, replace("A container whose changes become an image.")] = None
     config: Annotated[ImageConfig | None, replace("With rootfs: what its containers run.")] = None
     pull_policy: Annotated[PullPolicy | None, live("With ref: when to ask the registry again.", default="missing")] = (
         None
     )
     platform: Annotated[Platform | None, replace("Which image of several platforms.", default="the host's")] = None
+    push: Annotated[Push | None, live("References it is pushed as once it is made.")] = None
 
     @model_validator(mode="after")
     def _one_origin(self) -> Self:
@@ -78,10 +83,12 @@ def image_faults(spec: ImageSpec) -> list[Fault]:
     given = [origin for origin in ORIGINS if getattr(spec, origin) is not None]
     faults: list[Fault] = []
     if not given:
-        faults.append(((), "does not say where it comes from; write one of ref, archive, rootfs, build"))
+        faults.append(((), "does not say where it comes from; write one of ref, archive, rootfs, build, commit"))
     faults += [((origin,), f"cannot stand beside {given[0]}; keep one of them") for origin in given[1:]]
     if spec.config is not None and spec.rootfs is None:
         faults.append((("config",), "belongs to rootfs; other images bring their own, leave it out"))
     if spec.pull_policy is not None and spec.ref is None:
         faults.append((("pull_policy",), "belongs to ref; leave it out"))
+    if spec.platform is not None and spec.commit is not None:
+        faults.append((("platform",), "is the container's; leave it out"))
     return faults

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from schemas.container import ContainerTemplate
 from schemas.envelope import Declared
 from schemas.field_path import Path
+from schemas.image import ImageSpec
 from schemas.names import Kind
 from schemas.source import Held, SourceSpec
 
@@ -35,9 +36,12 @@ def mentions_of(declared: Declared) -> Iterator[Mention]:
     """Everything that the spec names, in the order of its chapters."""
     spec = declared.spec
     if isinstance(spec, ContainerTemplate):
-        yield Mention(("spec", "image"), (Kind.IMAGE,), spec.image)
+        yield Mention(("spec", "image"), (Kind.IMAGE,), spec.image, before=True)
         yield from _storage(spec)
         yield from _peers(spec)
+    elif isinstance(spec, ImageSpec):
+        if spec.commit is not None:
+            yield Mention(("spec", "commit", "container"), (Kind.CONTAINER,), spec.commit.container, before=True)
     elif isinstance(spec, SourceSpec):
         if spec.git is not None and spec.git.secret is not None:
             yield Mention(("spec", "git", "secret"), (Kind.SECRET,), spec.git.secret)

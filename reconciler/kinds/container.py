@@ -11,6 +11,7 @@ from typing import Any
 
 from reconciler.actions import Action, Change, Effect, Verb
 from reconciler.desired import Desired, Observed
+from reconciler.kinds.image import makes_another
 from reconciler.kinds.rules import Rules
 from schemas.names import Key, Kind
 
@@ -69,7 +70,7 @@ def _restarts_along(want: Desired, key: Key) -> bool:
 
 def _image_changes(key: Key, action: Action) -> tuple[Change, ...]:
     """A changed source makes another image; a repaired or missing one is the same, mounted anew."""
-    changed = [change for change in action.changes if change.path[0] in ("spec", "source")]
+    changed = [change for change in action.changes if makes_another(change)]
     if changed:
         return (Change(("image",), key.name, f"{key.name} ({changed[0].describe()})", Effect.REPLACE),)
     if action.verb is Verb.CREATE:
@@ -113,6 +114,7 @@ RULES = Rules(
         "other_endpoints": Effect.LIVE,
         "published": Effect.LIVE,
         "names": Effect.LIVE,
+        "resolver": Effect.LIVE,
         "user_namespace": Effect.RESTART,
     },
     follow=follow,

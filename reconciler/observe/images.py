@@ -34,10 +34,27 @@ def read(engine: Engine, record: Record, shared: Shared) -> Mapping[str, Any]:
         return {"content": "missing", "source": "unchanged"}
     broken = damage(engine.layout, have)
     spec = ImageSpec.model_validate(record.fields["spec"])
+    source = _source(engine, record, spec, have)
+    return {"content": broken or "intact", "source": source, **_pushed(engine, spec, have)}
+
+
+def _source(engine: Engine, record: Record, spec: ImageSpec, have: ImageRecord) -> str:
     if spec.build is not None:
-        return {"content": broken or "intact", "source": _build_state(engine, record.key.name, spec.build, have)}
-    is_current = _is_current(engine, record, spec, have)
-    return {"content": broken or "intact", "source": "unchanged" if is_current else "changed"}
+        return _build_state(engine, record.key.name, spec.build, have)
+    if spec.commit is not None:
+        from reconciler.images.committing import wish_of  # only where something is committed
+
+        return "unchanged" if have.wanted == wish_of(spec.commit) else "changed"
+    return "unchanged" if _is_current(engine, record, spec, have) else "changed"
+
+
+def _pushed(engine: Engine, spec: ImageSpec, have: ImageRecord) -> dict[str, Any]:
+    if spec.push is None:
+        return {}
+    from reconciler.images.pushing import observed_facts  # only where something is pushed
+
+    facts, unknown = observed_facts(engine.layout, spec.push, have, _impatient(read_registries(engine.layout)))
+    return {"pushed": facts, "unknown": unknown}
 
 
 def _build_state(engine: Engine, name: str, spec: BuildSpec, have: ImageRecord) -> str:

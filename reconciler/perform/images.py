@@ -27,12 +27,13 @@ from runtime.volumes.secrets import read_secret_content
 from schemas.build import BuildSpec
 from schemas.errors import Invalid, Refused
 from schemas.image import ImageSpec
+from schemas.image_commit import CommitSpec
 from schemas.names import Key, Kind
 
 if TYPE_CHECKING:
     from reconciler.build.wanted import Told
 
-SOURCES = ("build", "ref", "archive", "rootfs")
+SOURCES = ("build", "commit", "ref", "archive", "rootfs")
 """Fields of which an Image has one."""
 SHOWN_LINES = 20
 """Of the output before a step failed."""
@@ -55,6 +56,8 @@ def ensure(context: Context, want: Desired, have: Observed | None, action: Actio
 def _bring(context: Context, name: str, spec: ImageSpec) -> ImageRecord:
     if spec.build is not None:
         return _build(context, name, spec.build)
+    if spec.commit is not None:
+        return _commit(context, name, spec.commit)
     return ensure_image(context.engine.layout, image_wanted(name, spec), context.registries, context.progress)
 
 
@@ -79,6 +82,16 @@ def _build(context: Context, name: str, spec: BuildSpec) -> ImageRecord:
         said = "\n".join(str(problem) for problem in error.problems)
         lines = "".join(f"\n  | {line}" for line in heard)
         raise Refused(f"{said}{lines}", object=f"Image/{name}", step="build") from error
+
+
+def _commit(context: Context, name: str, spec: CommitSpec) -> ImageRecord:
+    from reconciler.images.committing import ensure_committed
+
+    try:
+        return ensure_committed(context.engine.layout, name, spec, context.progress)
+    except Invalid as error:
+        said = "\n".join(str(problem) for problem in error.problems)
+        raise Refused(said, object=f"Image/{name}", step="commit") from error
 
 
 def _secret(context: Context, name: str) -> bytes | None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -50,6 +50,8 @@ class CommitWanted:
     message: str = ""
     created: float | None = None
     tags: tuple[str, ...] = ()
+    wish: str = ""
+    """Digest of what a manifest asks for, which the record keeps; empty for a commit by hand."""
 
 
 def commit(layout: Layout, wanted: CommitWanted, *, progress: Report = ignore) -> ImageRecord:
@@ -63,6 +65,7 @@ def commit(layout: Layout, wanted: CommitWanted, *, progress: Report = ignore) -
         changes = read_changes(wanted.upper, layer_directories(layout, wanted.base), wanted.mounted)
         found = _add(making, wanted, base, changes)
         record = record_of(making, found, "")
+        record = replace(record, wanted=wanted.wish or record.wanted)
         write_image(layout, record)
         return record
 

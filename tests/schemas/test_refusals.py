@@ -295,7 +295,7 @@ def test_every_contradiction_is_told_at_once() -> None:
             {"build": {"context": ".", "dockerfile": "a", "dockerfile_inline": "FROM scratch"}},
             "spec.build.dockerfile_inline: cannot stand beside dockerfile; keep one of them",
         ),
-        (Kind.IMAGE, {}, "spec: does not say where it comes from; write one of ref, archive, rootfs, build"),
+        (Kind.IMAGE, {}, "spec: does not say where it comes from; write one of ref, archive, rootfs, build, commit"),
         (Kind.IMAGE, {"ref": "a", "rootfs": "./b"}, "spec.rootfs: cannot stand beside ref; keep one of them"),
         (
             Kind.NETWORK,
