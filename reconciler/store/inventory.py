@@ -10,6 +10,7 @@ from typing import Any
 from reconciler.store.database import Database
 from schemas.names import Key, Kind
 
+_ROW = "kind, name, set_name, file, line, commit_id, manifest"
 _DROP_EMPTY_SETS = "DELETE FROM sets WHERE name NOT IN (SELECT set_name FROM inventory)"
 
 
@@ -51,8 +52,16 @@ def _entry(row: tuple[str, str, str, str, int, str, str, int, float, float]) -> 
 
 
 def record_set(database: Database, name: str, source: str, entries: Iterable[Entry], now: float) -> None:
-    """Add or refresh a set's entries in one transaction; removes none. A changed manifest raises the generation."""
+    """Add or refresh a set's entries in one transaction; removes none. A changed manifest raises the generation.
+
+    What stands there already is not written again: then there is no disk to wait for, and nothing to be noticed.
+    """
+    rows = [_row(name, entry) for entry in entries]
     with database.begin() as connection:
+        known = set(connection.execute(f"SELECT {_ROW} FROM inventory WHERE set_name=?", (name,)))
+        new = [(*row, now, now) for row in rows if row not in known]
+        if not new and connection.execute("SELECT 1 FROM sets WHERE name=? AND source=?", (name, source)).fetchone():
+            return
         connection.execute(
             "INSERT INTO sets VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET source=excluded.source, "
             "applied_at=excluded.applied_at",
@@ -66,14 +75,14 @@ def record_set(database: Database, name: str, source: str, entries: Iterable[Ent
             "IS NOT json_extract(excluded.manifest, '$.spec')), "
             "changed_at=CASE WHEN inventory.manifest = excluded.manifest THEN inventory.changed_at "
             "ELSE excluded.changed_at END",
-            [
-                (
-                    *(entry.key.kind.value, entry.key.name, name, entry.file, entry.line, entry.commit),
-                    *(json.dumps(entry.manifest, sort_keys=True), now, now),
-                )
-                for entry in entries
-            ],
+            new,
         )
+
+
+def _row(set_name: str, entry: Entry) -> tuple[str, str, str, str, int, str, str]:
+    """As `_ROW` names its columns."""
+    manifest = json.dumps(entry.manifest, sort_keys=True)
+    return (*_columns(entry.key), set_name, entry.file, entry.line, entry.commit, manifest)
 
 
 def hand_over(database: Database, handed: Mapping[Key, Key]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from reconciler.engine import open_engine
 from reconciler.store.database import Database
 from reconciler.store.events import Event, read_events, record_events
+from reconciler.store.inventory import Entry, read_inventory, record_set
 from reconciler.store.records import Record, read_records, write_record
 from runtime.layout import Layout
 from schemas.errors import Refused, RetryLater
@@ -37,6 +39,23 @@ def test_an_object_that_is_changed_stays_as_old_as_it_is(database: Database) -> 
     write_record(database, Record(WEB, {"a": 2}, {"b": 3}, made_at=200.0))
     kept = read_records(database)[WEB]
     assert (kept.fields, kept.asked, kept.made_at) == ({"a": 2}, {"b": 3}, 100.0)
+
+
+def test_what_is_asked_for_again_is_not_written_again(database: Database) -> None:
+    asked = Entry(WEB, "shop", "shop.yaml", 3, "", {"kind": "Container", "spec": {"image": "web"}})
+    record_set(database, "shop", "shop.yaml", [asked], 100.0)
+    with closing(Database(database.path)) as other:
+        before = data_version(other)
+        record_set(database, "shop", "shop.yaml", [asked], 200.0)
+        assert data_version(other) == before
+        record_set(database, "shop", "shop.yaml", [replace(asked, line=4)], 300.0)
+        assert data_version(other) != before
+    kept = read_inventory(database)[WEB]
+    assert (kept.line, kept.generation, kept.changed_at) == (4, 1, 100.0)
+
+
+def data_version(database: Database) -> int:
+    return int(database.connection.execute("PRAGMA data_version").fetchone()[0])
 
 
 def test_an_event_is_there_for_others_before_anything_is_closed(database: Database) -> None:
