@@ -15,13 +15,16 @@ from reconciler.apply import Outcome, Stop, Watch, apply, never
 from reconciler.desired import Desired, Observed
 from reconciler.engine import Engine
 from reconciler.intent import Intent
-from reconciler.observe import FEW, observe
+from reconciler.observe import observe
 from reconciler.perform import perform
 from reconciler.plan import NOTHING, Urged, plan
 from reconciler.reconcile import NETWORKED, recorded
 from reconciler.store.records import read_records_of
 from runtime.network.netlink import import_codecs
 from schemas.names import Key, Kind
+
+FEW = 30
+"""Users of a network up to which they are looked at with it."""
 
 Hold = Callable[[Mapping[Key, Observed]], Mapping[Key, Observed]]
 """What was observed, with what is to be left alone for now marked as such."""

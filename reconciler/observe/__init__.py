@@ -18,8 +18,9 @@ from schemas.names import Key, Kind
 
 Read = Callable[[Engine, Record, Shared], Mapping[str, Any]]
 
-FEW = 30
-"""Objects up to which single questions to the kernel are cheaper than reading all it has."""
+FEW = 128
+"""Objects up to which single questions to the kernel cost less than reading all it has, or not much more: parts of a
+resync beside a thousand containers are as large as the loop makes them, and each would read them all."""
 
 READERS: Mapping[Kind, Read] = {
     Kind.IMAGE: images.read,

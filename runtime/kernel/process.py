@@ -17,6 +17,7 @@ from runtime.kernel import libc
 PIDFD_GET_INFO = 0xC040FF0B
 PIDFD_INFO_EXIT = 1 << 3
 
+LINE_BYTES = 4096
 MAX_DESCRIPTOR = 0xFFFFFFFF
 
 _close_range = libc.system_call(436, ctypes.c_uint, ctypes.c_uint, ctypes.c_uint)
@@ -25,8 +26,7 @@ _close_range = libc.system_call(436, ctypes.c_uint, ctypes.c_uint, ctypes.c_uint
 def start_time(pid: int) -> int | None:
     """Clock ticks from boot to the start of `pid`; None where there is no such process or only its zombie."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            text = file.read()
+        text = _read(f"/proc/{pid}/stat")
     except (FileNotFoundError, ProcessLookupError):
         return None
     # the command's name stands in brackets and may hold anything, brackets too
@@ -34,6 +34,15 @@ def start_time(pid: int) -> int | None:
     if fields[0] in {b"Z", b"X"}:
         return None
     return int(fields[19])
+
+
+def _read(path: str) -> bytes:
+    """A file of proc(5) of one line. A buffered file costs three times as much, and each container is asked so."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, LINE_BYTES)
+    finally:
+        os.close(descriptor)
 
 
 def is_alive(pid: int, started: int) -> bool:

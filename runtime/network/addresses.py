@@ -8,10 +8,11 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_interface, ip_network
 
 from runtime.network import netlink
-from runtime.network.records import Address, Interface, Route
+from runtime.network.records import Address, Interface, Route, Subnet
 
 _ADDRESS = struct.Struct("=BBBBI")
 """`struct ifaddrmsg`: family, prefix length, flags, scope, index."""
@@ -26,6 +27,8 @@ _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_MULTIPATH, _RTA_VIA = 1, 4
 _RT_TABLE_MAIN, _RTN_UNICAST, _RTM_F_CLONED = 254, 1, 0x200
 _TYPES: dict[int, type[IPv4Address] | type[IPv6Address]] = {socket.AF_INET: IPv4Address, socket.AF_INET6: IPv6Address}
 Attributes = Mapping[int, bytes]
+KNOWN_VALUES = 4096
+"""Addresses whose records are kept: a resync meets the same again, and making one costs more than to ask for it."""
 
 
 def read_addresses(opened: socket.socket, index: int) -> frozenset[Interface]:
@@ -42,7 +45,7 @@ def all_addresses(opened: socket.socket, index: int = 0) -> dict[int, frozenset[
             continue
         attributes = dict(netlink.attributes_of(body[_ADDRESS.size :]))
         raw = attributes.get(_IFA_LOCAL) or attributes[_IFA_ADDRESS]
-        address = ip_interface((_TYPES[family](raw), length))
+        address = _interface(family, raw, length)
         # a link-local address that somebody gave counts as any other
         if attributes.get(_IFA_PROTO) != _OF_THE_KERNEL:
             found.setdefault(link, set()).add(address)
@@ -61,11 +64,21 @@ def read_routes(opened: socket.socket, names: Mapping[int, str], *, every_table:
         if family not in _TYPES or kind != _RTN_UNICAST or flags & _RTM_F_CLONED:
             continue
         attributes = dict(netlink.attributes_of(body[_ROUTE.size :]))
-        subnet = ip_network((_address(family, attributes.get(_RTA_DST)) or _TYPES[family](0), length))
+        subnet = _subnet(family, attributes.get(_RTA_DST), length)
         if not subnet.is_link_local and not subnet.is_multicast:
             metric = netlink.number_of(attributes.get(_RTA_PRIORITY))
             found += [Route(subnet, via, names.get(link, ""), metric) for via, link in _hops(family, attributes)]
     return found
+
+
+@lru_cache(KNOWN_VALUES)
+def _interface(family: int, raw: bytes, length: int) -> Interface:
+    return ip_interface((_TYPES[family](raw), length))
+
+
+@lru_cache(KNOWN_VALUES)
+def _subnet(family: int, raw: bytes | None, length: int) -> Subnet:
+    return ip_network((_address(family, raw) or _TYPES[family](0), length))
 
 
 def _hops(family: int, attributes: Attributes) -> Iterator[tuple[Address | None, int]]:
@@ -88,5 +101,6 @@ def _via(family: int, attributes: Attributes) -> Address | None:
     return _address(family, attributes.get(_RTA_GATEWAY))
 
 
+@lru_cache(KNOWN_VALUES)
 def _address(family: int, raw: bytes | None) -> Address | None:
     return _TYPES[family](raw) if raw else None

@@ -16,7 +16,6 @@ from pathlib import Path
 from runtime.network import netlink
 from runtime.network.addresses import read_routes
 from runtime.network.border import border
-from runtime.network.links import all_links
 from runtime.network.records import Address, Listener, Protocol, Route
 
 _SOCK_DIAG = 4
@@ -37,8 +36,7 @@ _KINDS = (
 def read_host_routes() -> tuple[Route, ...]:
     """Every unicast route of every table, default routes included. Raises Refused, RetryLater."""
     with netlink.route_socket() as opened:
-        names = {link.index: link.name for link in all_links(opened)}
-        return tuple(read_routes(opened, names, every_table=True))
+        return tuple(read_routes(opened, dict(socket.if_nameindex()), every_table=True))
 
 
 @border("host")

@@ -13,7 +13,7 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +30,7 @@ _SOL_NETLINK, _CAP_ACK, _EXT_ACK, _STRICT = 270, 10, 11, 12
 _NLM_F_DUMP_INTR, _NLM_F_ACK_TLVS = 0x10, 0x200
 _NLMSGERR_ATTR_MSG = 1
 _HEADER = struct.Struct("=IHHII")
+_ATTRIBUTE = struct.Struct("=HH").unpack_from
 _NLA_TYPE_MASK = 0x3FFF
 _BUFFER_BYTES = 1 << 18
 _DUMP_ATTEMPTS = 5
@@ -170,11 +171,23 @@ def dump(opened: socket.socket, kind: int, body: bytes) -> list[bytes]:
 
 def attributes_of(data: bytes) -> Iterator[tuple[int, bytes]]:
     """Type and value of each attribute."""
-    offset = 0
-    while offset + 4 <= len(data):
-        length, kind = struct.unpack_from("=HH", data, offset)
+    offset, end = 0, len(data) - 4
+    while offset <= end:
+        length, kind = _ATTRIBUTE(data, offset)
         yield kind & _NLA_TYPE_MASK, data[offset + 4 : offset + length]
-        offset += max((length + 3) & ~3, 4)
+        offset += (length + 3) & ~3 or 4
+
+
+def picked(data: bytes, wanted: Container[int], offset: int = 0) -> dict[int, bytes]:
+    """Of the attributes from `offset` on those of the wanted types: of a link's forty most are looked at by nobody."""
+    found: dict[int, bytes] = {}
+    end = len(data) - 4
+    while offset <= end:
+        length, kind = _ATTRIBUTE(data, offset)
+        if kind in wanted:
+            found[kind] = data[offset + 4 : offset + length]
+        offset += (length + 3) & ~3 or 4
+    return found
 
 
 def attribute(kind: int, value: bytes) -> bytes:
