@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reconciler.addresses import Pool, mac_of
+from reconciler.kinds.network import WIRED
 from schemas.attachment import Attachment
 from schemas.container import ContainerTemplate
 from schemas.network import NetworkSpec, has_own_macs
@@ -84,16 +85,31 @@ def _further(address: str) -> str:
     return f"{ip}/{prefix}"
 
 
-def name_facts(names: Sequence[str], spec: ContainerTemplate, joined: Sequence[Joined]) -> dict[str, Any]:
-    """Network -> the names the container answers to there, and its addresses. Only bridges have our name server."""
+def name_facts(
+    names: Sequence[str], service: str | None, spec: ContainerTemplate, joined: Sequence[Joined]
+) -> dict[str, Any]:
+    """Network -> the names the container answers to there, and its addresses.
+
+    Of `service`, whose replica it is, too where no virtual address can stand in front of the replicas.
+    """
     return {
         each.name: {
-            "names": sorted({*names, *_attachment(spec, each.name).aliases}),
+            "names": sorted({*names, *_attachment(spec, each.name).aliases, *_name_of_service(service, each)}),
             "addresses": sorted(bare(address) for address in each.given.values()),
         }
         for each in joined
-        if each.given and each.spec.driver == "bridge"
+        if each.given and each.spec.driver in ("bridge", *WIRED)
     }
+
+
+def _name_of_service(service: str | None, joined: Joined) -> tuple[str, ...]:
+    return (service,) if service is not None and joined.spec.driver in WIRED else ()
+
+
+def asks_within(joined: Sequence[Joined]) -> bool:
+    """Whether the container reaches no address of the host's: then names are answered in its own network namespace."""
+    attached = [each.spec.driver for each in joined if each.given]
+    return bool(attached) and all(driver in WIRED for driver in attached)
 
 
 def bare(address: str) -> str:

@@ -14,6 +14,9 @@ from schemas.envelope import Declared
 from schemas.names import Kind
 from schemas.network import NetworkSpec
 
+WIRED = ("macvlan", "ipvlan")
+"""Drivers that put containers on the wire of a link of the host, where they do not meet the host itself."""
+
 RULES = Rules(
     Kind.NETWORK,
     effects={"link": Effect.LIVE, "firewall": Effect.LIVE, "dns": Effect.LIVE},
@@ -34,6 +37,8 @@ def desire(item: Declared, pools: Sequence[Pool]) -> Desired:
 
 def facts(spec: NetworkSpec, pools: Sequence[Pool]) -> dict[str, Any]:
     """What kernel and DNS must show. macvlan and ipvlan have no link of their own on the host."""
+    if spec.driver in WIRED:
+        return {"dns": "answering"}
     if spec.driver != "bridge":
         return {}
     link: dict[str, Any] = {

@@ -44,6 +44,7 @@ def read(engine: Engine, record: Record, shared: Shared) -> Mapping[str, Any]:
         **_endpoints(engine, process.pid, record.asked.get("endpoints", {}), shared),
         "published": _publications(record, shared),
         "names": read_names(engine, name, record.asked.get("names", {})),
+        **_resolver(record, process, shared),
         "user_namespace": _id_base(process.pid),
         "oom_score_adj": _oom_score(process.pid),
     }
@@ -177,6 +178,14 @@ def _published(publication: Publication) -> tuple[str, str]:
     host = str(publication.host_address or everywhere)
     at = f"{publication.protocol} {join(host, publication.host_port)}"
     return at, join(str(publication.address), publication.container_port)
+
+
+def _resolver(record: Record, process: ProcessRecord, shared: Shared) -> Mapping[str, str]:
+    """Whether the DNS server answers within the process's own network namespace, where that was asked for."""
+    if "resolver" not in record.asked:
+        return {}
+    answered = shared.dns.inside.get(record.key.name) == (process.pid, process.start_time)
+    return {"resolver": "answering" if answered else "not answering"}
 
 
 def _id_base(pid: int) -> int | None:

@@ -8,6 +8,7 @@ from typing import Any
 from reconciler.engine import Engine
 from reconciler.observe.shared import Shared
 from reconciler.store.records import Record
+from runtime.network.dns.records import is_known
 from runtime.network.network import read_network
 
 
@@ -16,6 +17,8 @@ def read(engine: Engine, record: Record, shared: Shared) -> Mapping[str, Any]:
     if not record.asked:
         return {}
     name = record.key.name
+    if "link" not in record.asked:
+        return {"dns": _dns_beside(engine, name, shared)}
     bridge = read_network(engine.layout, name)
     if bridge is None:
         return {"link": None, "firewall": _firewall(name, shared), "dns": _dns(record, shared)}
@@ -36,6 +39,13 @@ def _firewall(name: str, shared: Shared) -> Mapping[str, Any] | None:
         "masquerade": rules.masquerade,
         "subnets": sorted(str(subnet) for subnet in rules.subnets),
     }
+
+
+def _dns_beside(engine: Engine, name: str, shared: Shared) -> str:
+    """Of a network that has no gateway on this host: its containers are answered within their own namespaces."""
+    if not shared.dns.alive:
+        return "stopped"
+    return "answering" if is_known(engine.layout, name) else "not known"
 
 
 def _dns(record: Record, shared: Shared) -> str:

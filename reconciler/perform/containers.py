@@ -86,7 +86,7 @@ def _start(context: Context, want: Desired, have: Observed | None) -> None:
     process = client.read_process(layout, name)
     assert process is not None
     plugging.plug(context, want, process)
-    plugging.name(context, want, have)
+    plugging.name(context, want, have, process)
     plugging.expose(context, want, have)
     if want.facts["process"] != "created":
         client.start(layout, name)
@@ -110,8 +110,10 @@ def _change(context: Context, want: Desired, have: Observed | None, process: Pro
     if "other_endpoints" in touched:
         plugging.unplug_stray(context, want, process)
     # a network that was made anew has forgotten who is on it
-    if touched & {"names", "endpoints"} or asked.get("names") != want.facts["names"]:
-        plugging.name(context, want, have)
+    if touched & {"names", "endpoints", "resolver"} or asked.get("names") != want.facts["names"]:
+        plugging.name(context, want, have, process)
+    if asked.get("resolver") != want.facts.get("resolver"):
+        write_etc(context, want, declared_spec(context, want))
     if "published" in touched or asked.get("published") != want.facts["published"]:
         plugging.expose(context, want, have)
 

@@ -12,6 +12,7 @@ from reconciler.desired import Desired
 from reconciler.kinds.endpoints import bare
 from reconciler.perform.context import Context
 from reconciler.resolve.containers import joined
+from runtime.network.dns.record_files import INSIDE_ADDRESS
 from runtime.network.records import Driver
 from schemas.container import ContainerSpec
 
@@ -86,12 +87,12 @@ def _gateway(context: Context, want: Desired) -> str:
 
 
 def _resolv(context: Context, want: Desired, spec: ContainerSpec) -> str:
-    """The engine's own server at the gateway of each bridge, which forwards to `dns`; elsewhere what `dns` or the host
-    names."""
+    """The engine's own server, which forwards to `dns`: at the gateway of each bridge; without a bridge, within the
+    container's own network namespace."""
     bridges = [name for name in want.facts["endpoints"] if context.network(name).driver is Driver.BRIDGE]
     servers = [str(pool.gateway) for name in bridges for pool in context.pools.get(name, ())]
-    if not servers and want.facts["endpoints"]:
-        servers = list(spec.dns) or [server for server in host_words("nameserver") if not _is_loopback(server)]
+    if "resolver" in want.facts:
+        servers = [INSIDE_ADDRESS]
     return _resolv_text(spec, servers or list(spec.dns), spec.dns_opt or ("ndots:0",))
 
 
@@ -117,7 +118,3 @@ def host_words(keyword: str) -> list[str]:
     lines = [line.split() for line in _host_file(str(RESOLV)).splitlines()]
     found = [words[1:] for words in lines if words and words[0] == keyword]
     return [word for words in (found if keyword == "nameserver" else found[-1:]) for word in words]
-
-
-def _is_loopback(server: str) -> bool:
-    return server.startswith("127.") or server == "::1"

@@ -26,7 +26,9 @@ def ensure(context: Context, want: Desired, have: Observed | None, action: Actio
         server = pool.submit(ensure_dns, layout)
         ensure_network(layout, wanted)
     server.result()
-    ensure_listen(layout, name, want.facts["link"]["addresses"], internal=wanted.internal)
+    addresses = want.facts["link"]["addresses"] if "link" in want.facts else ()
+    subnets = () if addresses else [str(pool.subnet) for pool in wanted.pools]
+    ensure_listen(layout, name, addresses, internal=wanted.internal, subnets=subnets)
 
 
 def remove(context: Context, key: Key, have: Observed | None, action: Action) -> None:

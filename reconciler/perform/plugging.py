@@ -12,6 +12,7 @@ from reconciler.perform.hooks import incarnation, mark_reachable
 from reconciler.perform.placing import about
 from reconciler.wanted.networks import endpoint_wanted, is_own_bridge, publications
 from runtime.layout import Layout
+from runtime.network.dns.inside import ensure_inside, remove_inside
 from runtime.network.dns.records import ensure_records, remove_records
 from runtime.network.endpoint import ensure_endpoint, remove_endpoint
 from runtime.network.firewall.publications import publish, unpublish
@@ -48,8 +49,9 @@ def unplug(process: ProcessRecord, want: Desired, have: Observed | None) -> None
             remove_endpoint(facts["interface"], process.pid, process.start_time)
 
 
-def name(context: Context, want: Desired, have: Observed | None) -> None:
-    """Its DNS records in each of its networks; those of networks that it left go."""
+def name(context: Context, want: Desired, have: Observed | None, process: ProcessRecord) -> None:
+    """Its DNS records in each of its networks; those of networks that it left go. Where it cannot reach the host, it is
+    answered within its own network namespace."""
     layout, owner = context.engine.layout, want.key.name
     for network in have.asked.get("names", {}) if have is not None else ():
         if network not in want.facts["names"]:
@@ -57,6 +59,10 @@ def name(context: Context, want: Desired, have: Observed | None) -> None:
     resolvers = declared_spec(context, want).dns
     for network, facts in want.facts["names"].items():
         ensure_records(layout, network, owner, _own_first(owner, facts), facts["addresses"], resolvers)
+    if "resolver" in want.facts:
+        ensure_inside(layout, owner, process.pid, process.start_time, resolvers)
+    else:
+        remove_inside(layout, owner)
 
 
 def _own_first(owner: str, facts: Mapping[str, Any]) -> list[str]:
@@ -81,5 +87,6 @@ def withdraw(layout: Layout, owner: str, have: Observed | None) -> None:
     """Names and ports of a container that has no process any more. None is no error."""
     for network in have.asked.get("names", {}) if have is not None else ():
         remove_records(layout, network, owner)
+    remove_inside(layout, owner)
     if have is None or have.asked.get("published"):
         unpublish(layout, owner)

@@ -6,7 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from reconciler.desired import Desired
-from reconciler.kinds.endpoints import Joined, endpoint_facts, host_addresses, name_facts, port_facts, ways_out
+from reconciler.kinds.endpoints import (
+    Joined,
+    asks_within,
+    endpoint_facts,
+    host_addresses,
+    name_facts,
+    port_facts,
+    ways_out,
+)
 from reconciler.kinds.fields import metadata_fields, spec_fields
 from reconciler.kinds.limits import resources
 from reconciler.resolve.allot import (
@@ -43,8 +51,10 @@ def desire(instance: Instance, world: World, allotment: Allotment) -> Desired:
         "endpoints": endpoint_facts(spec, attached),
         "other_endpoints": "none",
         "published": published(instance, attached, world, allotment),
-        "names": name_facts((instance.key.name, *instance.shared_names), spec, attached),
+        "names": name_facts((instance.key.name, *instance.shared_names), _service(instance), spec, attached),
     }
+    if asks_within(attached):
+        facts["resolver"] = "answering"
     if spec.oom_score_adj is not None:
         facts["oom_score_adj"] = spec.oom_score_adj
     if owns_user_namespace(spec) and not joins:
@@ -59,6 +69,10 @@ def desire(instance: Instance, world: World, allotment: Allotment) -> Desired:
         owner=instance.owner,
         declared=instance.declared,
     )
+
+
+def _service(instance: Instance) -> str | None:
+    return instance.owner.name if instance.owner is not None else None
 
 
 def _fields(instance: Instance, world: World) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 from reconciler.desired import Desired
 from reconciler.kinds import service
 from reconciler.kinds.endpoints import Joined, bare, host_addresses, join, ways_out
+from reconciler.kinds.network import WIRED
 from reconciler.resolve.allot import Allotment, allot_addresses
 from reconciler.resolve.containers import host_port, refuse_unreachable
 from reconciler.resolve.expand import attached_networks, container_spec
@@ -30,11 +31,13 @@ def desire(
     assert isinstance(spec, ServiceSpec)
     replica = container_spec(item, known)
     networks = attached_networks(replica)
-    balance = {name: _balance(item, name, replicas, world, allotment) for name in networks}
+    # on the wire of another link there is no bridge to answer for a virtual address: names lead to the replicas
+    balanced = [name for name in networks if allotment.networks[name].driver not in WIRED]
+    balance = {name: _balance(item, name, replicas, world, allotment) for name in balanced}
     for name, ports in _ports(item, replica, networks, world, allotment).items():
         balance[name]["ports"] = ports
     needs = {Key(Kind.NETWORK, name) for name in networks} | {replica.key for replica in replicas}
-    return service.desire(item, tuple(sorted(needs)), balance, _names(item, networks, balance))
+    return service.desire(item, tuple(sorted(needs)), balance, _names(item, balance))
 
 
 def has_virtual_address(spec: ServiceSpec) -> bool:
@@ -82,10 +85,10 @@ def _families(allotment: Allotment, network: str) -> dict[int, str]:
     return {pool.family: str(pool.subnet) for pool in allotment.pools[network]}
 
 
-def _names(item: Declared, networks: Sequence[str], balance: dict[str, Any]) -> dict[str, Any]:
+def _names(item: Declared, balance: dict[str, Any]) -> dict[str, Any]:
     """The service's name is its virtual address; without one it brings no name, None. Names that replicas share
     (`tasks.NAME`) they bring themselves."""
     return {
-        network: {"names": [item.key.name], "addresses": virtual} if (virtual := balance[network]["virtual"]) else None
-        for network in networks
+        network: {"names": [item.key.name], "addresses": virtual} if (virtual := facts["virtual"]) else None
+        for network, facts in balance.items()
     }

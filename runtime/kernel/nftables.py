@@ -46,9 +46,25 @@ def run(commands: str, json: bool = False) -> str:
     with _LOCK:
         context = _context(library)
         library.nft_ctx_output_set_flags(context, _NUMERIC | (_JSON if json else 0))
-        failed = library.nft_run_cmd_from_buffer(context, f"{commands}\n".encode())
-        output: str = library.nft_ctx_get_output_buffer(context).decode()
-        message: str = library.nft_ctx_get_error_buffer(context).decode(errors="replace")
+        return _run(library, context, commands)
+
+
+def run_once(commands: str) -> str:
+    """As `run`, with a context that is closed again: for a namespace that must not be held. Raises OSError."""
+    library = _library()
+    with _LOCK:
+        context = _new_context(library)
+        try:
+            library.nft_ctx_output_set_flags(context, _NUMERIC)
+            return _run(library, context, commands)
+        finally:
+            library.nft_ctx_free(context)
+
+
+def _run(library: ctypes.CDLL, context: int, commands: str) -> str:
+    failed = library.nft_run_cmd_from_buffer(context, f"{commands}\n".encode())
+    output: str = library.nft_ctx_get_output_buffer(context).decode()
+    message: str = library.nft_ctx_get_error_buffer(context).decode(errors="replace")
     if failed:
         raise OSError(_errno_of(message), message.strip() or "libnftables failed")
     return output
@@ -67,12 +83,17 @@ def _context(library: ctypes.CDLL) -> int:
             return _open[0]
         library.nft_ctx_free(_open[0])
     _open = None
+    handle = _new_context(library)
+    _open = (handle, namespace, os.getpid())
+    return handle
+
+
+def _new_context(library: ctypes.CDLL) -> int:
     handle: int = library.nft_ctx_new(0)
     if not handle:
         raise OSError(errno.ENOMEM, "nft_ctx_new failed")
     library.nft_ctx_buffer_output(handle)
     library.nft_ctx_buffer_error(handle)
-    _open = (handle, namespace, os.getpid())
     return handle
 
 

@@ -24,12 +24,14 @@ SEND_SECONDS = 1.0
 
 
 class Status(TypedDict):
-    """The server's own account. `listening`: (network, address); `failed`: [network, address, reason]."""
+    """The server's own account. `listening`: (network, address); `failed`: [network, address, reason]; `inside`:
+    [container, pid, start time] of each whose namespace it has sockets in."""
 
     pid: int
     version: str
     listening: list[tuple[str, str]]
     failed: list[list[str]]
+    inside: list[tuple[str, int, int]]
     faults: int
 
 

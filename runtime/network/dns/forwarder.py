@@ -16,7 +16,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from runtime.network.dns import wire
+from runtime.network.dns.handed import Askers
 from runtime.network.dns.loop import READABLE, WRITABLE, Loop
+from runtime.network.dns.record_files import INSIDE_ADDRESS
 from runtime.network.dns.resolvers import HostResolvers, socket_address
 from runtime.network.dns.wire import Code, Query
 
@@ -40,7 +42,10 @@ class Attempt:
 
 @dataclass(slots=True, eq=False)
 class Waiting:
-    """One client's question under way. `attempts` are those still to come, `refusal` the last unhappy reply."""
+    """One client's question under way. `attempts` are those still to come, `refusal` the last unhappy reply.
+
+    With `askers` it is asked from within the client's own network namespace.
+    """
 
     query: Query
     packet: bytes
@@ -56,6 +61,7 @@ class Waiting:
     unsent: bytes = b""
     received: bytearray = field(default_factory=bytearray)
     refusal: bytes | None = None
+    askers: Askers | None = None
 
 
 class Forwarder:
@@ -82,16 +88,17 @@ class Forwarder:
         *,
         over_tcp: bool,
         key: object,
+        askers: Askers | None = None,
     ) -> None:
         """Ask on behalf of `client`; `reply` is called once, perhaps at once. A repetition (same `key`) is ignored."""
         if key in self._waiting:
             return
-        attempts = self._plan(resolvers, over_tcp)
+        attempts = self._plan(resolvers, over_tcp, askers is not None)
         full = len(self._waiting) >= MAX_WAITING or self._per_client[client] >= MAX_WAITING_PER_CLIENT
         if full or not attempts:
             reply(_failure(query))
             return
-        waiting = Waiting(query, packet, client, reply, over_tcp, key, attempts)
+        waiting = Waiting(query, packet, client, reply, over_tcp, key, attempts, askers=askers)
         self._waiting[key] = waiting
         self._per_client[client] += 1
         self._try_next(waiting)
@@ -105,9 +112,10 @@ class Forwarder:
             self._failed_at[waiting.attempt.resolver] = now
             self._try_next(waiting)
 
-    def _plan(self, resolvers: Sequence[str], over_tcp: bool) -> list[Attempt]:
+    def _plan(self, resolvers: Sequence[str], over_tcp: bool, within: bool) -> list[Attempt]:
         """Resolvers that answered lately first, never ourselves; each over TCP first for a client that came so."""
-        usable = [each for each in resolvers or self._host.read() if not self._is_own(each)]
+        own = (INSIDE_ADDRESS,) if within else ()
+        usable = [each for each in resolvers or self._host.read() if not (each in own or self._is_own(each))]
         oldest = self._clock() - SILENT_SECONDS
         usable.sort(key=lambda each: self._failed_at.get(each, oldest) > oldest)
         if not usable:
@@ -133,7 +141,10 @@ class Forwarder:
         over_tcp = waiting.attempt.over_tcp
         family, address = socket_address(waiting.attempt.resolver)
         kind = socket.SOCK_STREAM if over_tcp else socket.SOCK_DGRAM
-        link = waiting.link = socket.socket(family, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        if waiting.askers is not None:
+            link = waiting.link = waiting.askers.take((family, kind))
+        else:
+            link = waiting.link = socket.socket(family, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         waiting.id = int.from_bytes(os.urandom(2), "big")
         message = struct.pack("!H", waiting.id) + waiting.packet[2:]
         waiting.deadline = self._clock() + ATTEMPT_SECONDS
@@ -205,7 +216,10 @@ class Forwarder:
     def _hang_up(self, waiting: Waiting) -> None:
         if waiting.link is not None:
             self._loop.forget(waiting.link.fileno())
-            waiting.link.close()
+            if waiting.askers is not None:
+                waiting.askers.give_back(waiting.link)
+            else:
+                waiting.link.close()
             waiting.link = None
 
 

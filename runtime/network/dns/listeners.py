@@ -32,12 +32,17 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """Both sockets of one address of one network."""
+    """Both sockets of one address of one network; or of one container (`owner`), in its own network namespace."""
 
     network: str
     address: str
     udp: socket.socket
     tcp: socket.socket
+    owner: str = ""
+
+    def client(self, address: str) -> str:
+        """Who asks: by address in a network. Within a namespace all addresses are the container's."""
+        return f"@{self.owner}" if self.owner else address
 
 
 class Listeners:

@@ -11,12 +11,14 @@ import os
 import signal
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from runtime.kernel.process import open_process, wait_end
 from runtime.layout import Layout
 from runtime.network.dns.control import LOCK_FILE, ask_status, is_locked, read_identity
+from runtime.network.dns.inside import take_up
 from runtime.network.dns.records import ensure_directory, networks_directory
 from runtime.network.dns.version import code_version
 from schemas.errors import RetryLater
@@ -39,6 +41,8 @@ class ObservedDns:
     pid: int | None = None
     is_current: bool = False
     """Whether it runs the code of this engine."""
+    inside: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """Pid and start time of each container whose own network namespace it answers in."""
 
 
 def ensure_dns(layout: Layout, resolv_conf: Path = RESOLV_CONF) -> bool:
@@ -61,6 +65,7 @@ def ensure_dns(layout: Layout, resolv_conf: Path = RESOLV_CONF) -> bool:
             return False
     if not read_dns(layout).is_current:
         raise RetryLater("the DNS server does not answer", step="start the DNS server", path=str(layout.dns))
+    take_up(layout)
     return True
 
 
@@ -103,6 +108,7 @@ def read_dns(layout: Layout) -> ObservedDns:
         failed=tuple((network, address, reason) for network, address, reason in status["failed"]),
         pid=status["pid"],
         is_current=status["version"] == code_version(),
+        inside={owner: (pid, started) for owner, pid, started in status.get("inside", ())},
     )
 
 

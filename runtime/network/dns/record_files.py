@@ -11,13 +11,20 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from ipaddress import ip_interface
+from ipaddress import ip_interface, ip_network
 from pathlib import Path
 
 NETWORKS = "networks"
 NETWORK_FILE = "@network"
+INSIDE = "@inside"
+"""Beside the networks: which containers have a socket of the server's in their own network namespace."""
+INSIDE_ADDRESS = "127.0.0.11"
+"""Where a container asks within its own network namespace: Docker's, so that images which know it feel at home."""
 SERVER_UID = SERVER_GID = 65534
 """Who the server becomes once started: nobody, nogroup. The record files are readable to that group alone."""
+
+NetworkFile = tuple[tuple[str, ...], bool, tuple[str, ...]]
+NO_NETWORK: NetworkFile = ((), False, ())
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,199}")
 _DNS_LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
@@ -37,17 +44,31 @@ class OwnerRecords:
 
 @dataclass(frozen=True, slots=True)
 class NetworkRecords:
-    """One network: `listen` its gateways with prefix (`10.1.0.1/24`); `internal`: nothing is forwarded."""
+    """One network: `listen` its gateways with prefix (`10.1.0.1/24`); `internal`: nothing is forwarded.
+
+    `subnets` further ones of its own: of a network that has no gateway on this host.
+    """
 
     listen: tuple[str, ...] = ()
     internal: bool = False
     owners: dict[str, OwnerRecords] = field(default_factory=dict)
+    subnets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class InsideRecord:
+    """The process in whose network namespace the server has a socket; `asks`: the address families of
+    the container's own resolvers, which it asks from there."""
+
+    pid: int
+    started: int
+    asks: tuple[int, ...] = ()
 
 
 def read_network(directory: Path) -> NetworkRecords:
     """All of one network's records."""
-    listen, internal = read_network_file(directory / NETWORK_FILE) or ((), False)
-    return NetworkRecords(listen, internal, dict(read_owners(directory)))
+    listen, internal, subnets = read_network_file(directory / NETWORK_FILE) or NO_NETWORK
+    return NetworkRecords(listen, internal, dict(read_owners(directory)), subnets)
 
 
 def read_owners(directory: Path) -> Iterator[tuple[str, OwnerRecords]]:
@@ -64,11 +85,13 @@ def is_record_name(name: str) -> bool:
     return _FILE_NAME.fullmatch(name) is not None
 
 
-def read_network_file(path: Path) -> tuple[tuple[str, ...], bool] | None:
-    """(listen, internal), or None where the file is absent or broken."""
+def read_network_file(path: Path) -> NetworkFile | None:
+    """(listen, internal, subnets), or None where the file is absent or broken."""
     try:
         content = json.loads(path.read_bytes())
-        return tuple(str(ip_interface(address)) for address in content["listen"]), bool(content["internal"])
+        listen = tuple(str(ip_interface(address)) for address in content["listen"])
+        subnets = tuple(str(ip_network(subnet)) for subnet in content.get("subnets", ()))
+        return listen, bool(content["internal"]), subnets
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -78,6 +101,15 @@ def read_owner_file(path: Path) -> OwnerRecords | None:
     try:
         content = json.loads(path.read_bytes())
         return OwnerRecords(**{name: tuple(content[name]) for name in ("names", "addresses", "resolvers")})
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def read_inside_file(path: Path) -> InsideRecord | None:
+    """One container's, or None where the file is absent or broken."""
+    try:
+        content = json.loads(path.read_bytes())
+        return InsideRecord(int(content["pid"]), int(content["started"]), tuple(map(int, content["asks"])))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -12,20 +12,25 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from ipaddress import ip_address, ip_interface
 from pathlib import Path
 
 from runtime.layout import Layout
 from runtime.network.dns.control import ask_status
 from runtime.network.dns.record_files import (
+    INSIDE,
     NETWORK_FILE,
     NETWORKS,
     SERVER_GID,
+    InsideRecord,
     NetworkRecords,
     OwnerRecords,
     is_dns_name,
     is_record_name,
+    read_inside_file,
     read_network,
+    read_network_file,
     read_owner_file,
 )
 from schemas.errors import Refused
@@ -39,11 +44,14 @@ def networks_directory(layout: Layout) -> Path:
     return layout.dns / NETWORKS
 
 
-def ensure_listen(layout: Layout, network: str, addresses: Sequence[str], *, internal: bool = False) -> bool:
+def ensure_listen(
+    layout: Layout, network: str, addresses: Sequence[str], *, internal: bool = False, subnets: Sequence[str] = ()
+) -> bool:
     """Have the server answer `network`'s clients at `addresses`; True when that changed something.
 
     Each address carries its prefix length (`10.1.0.1/24`), since only clients within that subnet are answered: a
-    container of another network also reaches the address. A running server listens once this returns. Raises Refused.
+    container of another network also reaches the address. A network without an address of the host's has `subnets`
+    alone: its containers ask within their own namespaces. A running server listens once this returns. Raises Refused.
     """
     try:
         if any("/" not in address for address in addresses):
@@ -51,7 +59,8 @@ def ensure_listen(layout: Layout, network: str, addresses: Sequence[str], *, int
         listen = [str(ip_interface(address)) for address in addresses]
     except ValueError as error:
         raise Refused(str(error), object=f"Network/{network}", step="record its DNS addresses") from error
-    changed = _write(layout, network, NETWORK_FILE, {"listen": listen, "internal": internal})
+    content: dict[str, object] = {"listen": listen, "internal": internal}
+    changed = _write(layout, network, NETWORK_FILE, content | ({"subnets": list(subnets)} if subnets else {}))
     if changed:
         _let_server_follow(layout)
     return changed
@@ -107,6 +116,31 @@ def read_owner(layout: Layout, network: str, owner: str) -> OwnerRecords | None:
     return read_owner_file(networks_directory(layout) / _file_name(network) / _file_name(owner))
 
 
+def is_known(layout: Layout, network: str) -> bool:
+    """Whether the server was told of the network itself."""
+    return read_network_file(networks_directory(layout) / _file_name(network) / NETWORK_FILE) is not None
+
+
+def record_inside(layout: Layout, owner: str, record: InsideRecord) -> None:
+    """Note in which process's network namespace the server has a socket for `owner`."""
+    _write_in(layout, networks_directory(layout) / INSIDE, _file_name(owner), asdict(record))
+
+
+def forget_inside(layout: Layout, owner: str) -> None:
+    """Idempotent."""
+    (networks_directory(layout) / INSIDE / _file_name(owner)).unlink(missing_ok=True)
+
+
+def read_inside(layout: Layout) -> dict[str, InsideRecord]:
+    """Which containers the server has a socket in, or should have."""
+    try:
+        paths = sorted((networks_directory(layout) / INSIDE).iterdir())
+    except FileNotFoundError:
+        return {}
+    found = {path.name: read_inside_file(path) for path in paths if is_record_name(path.name)}
+    return {name: record for name, record in found.items() if record is not None}
+
+
 def ensure_directory(path: Path) -> None:
     """A directory the server may read and nobody else but root."""
     path.mkdir(parents=True, exist_ok=True)
@@ -123,7 +157,10 @@ def _let_server_follow(layout: Layout) -> None:
 
 
 def _write(layout: Layout, network: str, name: str, content: Mapping[str, object]) -> bool:
-    directory = networks_directory(layout) / _file_name(network)
+    return _write_in(layout, networks_directory(layout) / _file_name(network), name, content)
+
+
+def _write_in(layout: Layout, directory: Path, name: str, content: Mapping[str, object]) -> bool:
     data = json.dumps(content, separators=(",", ":")).encode()
     with suppress(FileNotFoundError):
         if (directory / name).read_bytes() == data:

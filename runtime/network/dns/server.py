@@ -2,8 +2,9 @@
 
 `python -m runtime.network.dns.server DIRECTORY RESOLV_CONF [PID STARTED]` returns once the server it left behind
 answers, or prints why there is none. PID is the server it takes over from: killed only when this one is ready, so
-that few clients notice. The server holds a lock, follows the record files, answers at every network's gateway and
-forwards the rest. It needs no engine: its only inputs are files and packets. It ends when its directory is removed.
+that few clients notice. The server holds a lock, follows the record files, answers at every network's gateway and at
+the sockets it was handed of containers' own namespaces, and forwards the rest. It needs no engine: its only inputs are
+files and packets. It ends when its directory is removed.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from runtime.network.dns import wire
 from runtime.network.dns.answers import Forward, answer
 from runtime.network.dns.control import LOCK_FILE, Control, Status, write_identity
 from runtime.network.dns.forwarder import Forwarder
+from runtime.network.dns.handed import Inside
 from runtime.network.dns.listeners import Listener, Listeners
 from runtime.network.dns.loop import Loop, until
 from runtime.network.dns.privileges import drop_privileges
@@ -35,7 +37,7 @@ from runtime.network.dns.resolvers import HostResolvers
 from runtime.network.dns.streams import Stream, Streams
 from runtime.network.dns.version import code_version
 from runtime.network.dns.watch import Watcher
-from runtime.network.dns.zone import Names
+from runtime.network.dns.zone import Names, View
 
 BATCH = 64
 """Packets read from one socket before its neighbours get their turn."""
@@ -53,6 +55,7 @@ class Server:
         self.names = Names()
         self.watcher = Watcher(Path(NETWORKS), self.names)
         self.listeners = Listeners(self.loop, self._datagrams, self._connection)
+        self.inside = Inside(self.loop, self._datagrams, self._connection, self._left)
         self.streams = Streams(self.loop, self._ask, time.monotonic)
         self.forwarder = Forwarder(self.loop, HostResolvers(resolv_conf), self._is_own, time.monotonic)
         self.version = code_version()  # Now: nobody may not be able to read the sources.
@@ -61,6 +64,7 @@ class Server:
     def open(self) -> None:
         """Listen, for clients and for the engine."""
         self.control = Control(self.loop, self._status)
+        self.inside.listen()
         self.loop.watch(self.watcher.fd, lambda _: self._catch_up(), essential=True)
         self._follow()
 
@@ -102,16 +106,40 @@ class Server:
                 self._fault()
 
     def _answer_datagram(self, listener: Listener, packet: bytes, sender: tuple[str, int]) -> None:
-        view = self.names.view(listener.network, sender[0])
+        client = listener.client(sender[0])
+        view = self._view(listener, sender[0])
         if view is None or len(packet) > wire.MAX_QUERY:
             return
         outcome = answer(self.names, view, packet)
         if isinstance(outcome, Forward):
-            key = (listener.address, sender, packet[:2], outcome.query.echo)
+            key = (listener.owner, listener.address, sender, packet[:2], outcome.query.echo)
             reply = partial(_send, listener, sender)
-            self.forwarder.forward(packet, outcome.query, outcome.resolvers, sender[0], reply, over_tcp=False, key=key)
+            self._forward(listener, packet, outcome, client, reply, over_tcp=False, key=key)
         elif outcome is not None:
             _send(listener, sender, outcome)
+
+    def _view(self, listener: Listener, address: str) -> View | None:
+        return self.names.own_view(listener.owner) if listener.owner else self.names.view(listener.network, address)
+
+    def _forward(
+        self,
+        listener: Listener,
+        packet: bytes,
+        outcome: Forward,
+        client: str,
+        reply: Callable[[bytes], None],
+        *,
+        over_tcp: bool,
+        key: object,
+    ) -> None:
+        """A container's own resolvers may be reached by its own links alone; the host's are, from here."""
+        askers = self.inside.askers(listener) if outcome.resolvers else None
+        self.forwarder.forward(
+            packet, outcome.query, outcome.resolvers, client, reply, over_tcp=over_tcp, key=key, askers=askers
+        )
+
+    def _left(self, owner: str) -> None:
+        self.streams.close_owner(owner)
 
     def _connection(self, listener: Listener) -> None:
         self._catch_up()
@@ -122,23 +150,24 @@ class Server:
 
     def _ask(self, stream: Stream, packet: bytes, reply: Callable[[bytes], None]) -> None:
         self._catch_up()
-        view = self.names.view(stream.network, stream.client)
+        view = self._view(stream.listener, stream.client)
         outcome = None if view is None else answer(self.names, view, packet, over_tcp=True)
         if outcome is None:
             raise wire.Malformed("not a question, or not from this network")
         if isinstance(outcome, Forward):
-            forward = self.forwarder.forward
-            forward(packet, outcome.query, outcome.resolvers, stream.client, reply, over_tcp=True, key=object())
+            self._forward(stream.listener, packet, outcome, stream.client, reply, over_tcp=True, key=object())
         else:
             reply(outcome)
 
     def _status(self) -> Status:
         self._catch_up()
+        self.inside.take()
         return {
             "pid": os.getpid(),
             "version": self.version,
             "listening": sorted(self.listeners.open),
             "failed": [[*key, reason] for key, reason in sorted(self.listeners.failed.items())],
+            "inside": [(owner, each.pid, each.started) for owner, each in sorted(self.inside.open.items())],
             "faults": self.faults,
         }
 

@@ -34,7 +34,7 @@ ACCEPTS_AT_ONCE = 16
 class Stream:
     """One client's connection. `ended`: it will ask no more, but may still fetch answers."""
 
-    network: str
+    listener: Listener
     client: str
     link: socket.socket
     deadline: float
@@ -65,7 +65,7 @@ class Streams:
         """Take what waits on a listener; a client over its limit is hung up on, over the total the oldest is."""
         for _ in range(ACCEPTS_AT_ONCE):
             try:
-                link, (client, *_rest) = listener.tcp.accept()
+                link, (address, *_rest) = listener.tcp.accept()
             except BlockingIOError:
                 return
             except OSError as error:
@@ -73,16 +73,22 @@ class Streams:
                     self._close(next(iter(self._open.values())))
                     continue
                 return
+            client = listener.client(address)
             if self._per_client[client] >= MAX_CONNECTIONS_PER_CLIENT:
                 link.close()
                 continue
             if len(self._open) >= MAX_CONNECTIONS:
                 self._close(next(iter(self._open.values())))
-            self._add(Stream(listener.network, client, link, self._clock() + QUESTION_SECONDS))
+            self._add(Stream(listener, client, link, self._clock() + QUESTION_SECONDS))
 
     def close_network(self, network: str) -> None:
         """Hang up on a network's clients."""
-        for stream in [each for each in self._open.values() if each.network == network]:
+        for stream in [each for each in self._open.values() if each.listener.network == network]:
+            self._close(stream)
+
+    def close_owner(self, owner: str) -> None:
+        """Hang up on what asks within a container's namespace: an open connection would keep that alive."""
+        for stream in [each for each in self._open.values() if each.listener.owner == owner]:
             self._close(stream)
 
     def next_deadline(self) -> float | None:

@@ -29,6 +29,7 @@ from runtime.kernel.inotify import (
 )
 from runtime.network.dns.record_files import (
     NETWORK_FILE,
+    NO_NETWORK,
     is_record_name,
     read_network_file,
     read_owner_file,
@@ -65,7 +66,8 @@ class Watcher:
         """Read everything anew: at the start, and when the kernel dropped events."""
         self.names.zones.clear()
         for path in self.directory.iterdir():
-            self._read_network(path.name)
+            if is_record_name(path.name):
+                self._read_network(path.name)
         self.names.forget_views()
 
     def catch_up(self) -> bool:
@@ -113,14 +115,14 @@ class Watcher:
         self._networks = {known: name for known, name in self._networks.items() if name != network}
         self._networks[watch] = network
         zone = self.names.zones[network] = Zone(network)
-        zone.set_network(*(read_network_file(path / NETWORK_FILE) or ((), False)))
+        zone.set_network(*(read_network_file(path / NETWORK_FILE) or NO_NETWORK))
         for owner, records in read_owners(path):
             zone.put(owner, records)
 
     def _read_file(self, zone: Zone, name: str) -> bool:
         path = self.directory / zone.network / name
         if name == NETWORK_FILE:
-            zone.set_network(*(read_network_file(path) or ((), False)))
+            zone.set_network(*(read_network_file(path) or NO_NETWORK))
             return True
         if is_record_name(name):
             records = read_owner_file(path)

@@ -2,7 +2,8 @@
 
 Fed by the watcher (one owner at a time), asked by the answers. A view is what a client's question is answered from:
 the network at whose gateway it asked, then the other networks the same container is attached to, so that a container
-in two networks resolves the names of both through either gateway. Pure data: no sockets, no files.
+in two networks resolves the names of both through either gateway. One that asks within its own namespace sees all of
+its networks, whatever address it asks from. Pure data: no sockets, no files.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_interface
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_interface, ip_network
 
 from runtime.network.dns.record_files import OwnerRecords, is_dns_name
 
@@ -34,9 +35,9 @@ class Zone:
     clients: dict[str, str] = field(default_factory=dict)
     subnets: tuple[IPv4Network | IPv6Network, ...] = ()
 
-    def set_network(self, listen: tuple[str, ...], internal: bool) -> None:
+    def set_network(self, listen: tuple[str, ...], internal: bool, subnets: tuple[str, ...] = ()) -> None:
         self.listen, self.internal = listen, internal
-        self.subnets = tuple(ip_interface(address).network for address in listen)
+        self.subnets = (*(ip_interface(address).network for address in listen), *map(ip_network, subnets))
 
     def put(self, owner: str, records: OwnerRecords) -> None:
         self.drop(owner)
@@ -132,6 +133,20 @@ class Names:
             view = self._views[key] = self._make_view(network, client)
             return view
 
+    def own_view(self, owner: str) -> View:
+        """What a container sees that asks at a socket in its own network namespace: nothing but its own networks.
+
+        What is forwarded to resolvers of its own leaves by its own links, so that no `internal` network is passed by.
+        """
+        key = ("", owner)
+        view = self._views.get(key)
+        if view is None:
+            zones = self._attached(owner)
+            resolvers = _resolvers(owner, zones)
+            forwards = bool(resolvers) or any(not each.internal for each in zones)
+            view = self._views[key] = View(zones, forwards, resolvers)
+        return view
+
     def remember(self, view: View, question: bytes, replies: list[bytes]) -> None:
         if self.cached >= MAX_CACHED:
             self.forget_views()
@@ -150,7 +165,7 @@ class Names:
         key = (tuple(each.network for each in zones), forwards, resolvers)
         return self._shared.setdefault(key, View(zones, forwards, resolvers))
 
-    def _attached(self, owner: str, but: Zone) -> tuple[Zone, ...]:
+    def _attached(self, owner: str, but: Zone | None = None) -> tuple[Zone, ...]:
         return tuple(
             self.zones[name]
             for name in sorted(self.zones)
