@@ -11,10 +11,11 @@ BENCH_ROUNDS ?= 5
 APT_VM   := qemu-system-x86 debootstrap cpio kmod e2fsprogs
 VM_TESTS ?= tests -m kernel
 VM_LIMIT ?= 7200
+SUITE    ?= trixie
 # only the files that hold such tests: to collect all of them takes an emulated processor a minute
 VM_SHORT  = -m vm $(shell grep -rl --include='test_*.py' 'pytest\.mark\.vm' tests | sort)
 
-.PHONY: help setup setup-test run clean-run check test test-vm test-vm-short bench bench-peers docs format clean
+.PHONY: help setup setup-test run clean-run check test test-vm test-vm-short test-debian bench bench-peers docs format clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -66,6 +67,11 @@ test-vm: setup-test
 ## test-vm-short the same of the tests marked vm: minutes
 test-vm-short:
 	@$(MAKE) --no-print-directory test-vm VM_TESTS="$(VM_SHORT)" VM_LIMIT=900
+
+## test-debian what the README promises on a fresh Debian of another release: run, clean-run, check, test (SUITE=trixie; long)
+test-debian:
+	@./.ci/apt-ensure debootstrap git iproute2
+	.ci/debian .cache/debian $(SUITE)
 
 ## soak       storms over a daemon for SOAK seconds (root): edits, kills, deleted links, flushed rules, against a model
 soak: setup-test
