@@ -62,7 +62,7 @@ PROBES = (
         "user namespaces",
         mounts.user_namespaces,
         "a user namespace of its own for every container",
-        "set user.max_user_namespaces above 0; until then userns_mode: host",
+        "set user.max_user_namespaces above 0; until then userns_mode: host; in a chroot the kernel makes none",
     ),
     Probe("time namespaces", partial(system.namespace, "time"), "time offsets", "a kernel with CONFIG_TIME_NS"),
     Probe("cgroup namespaces", partial(system.namespace, "cgroup"), "cgroup: private", NEWER_KERNEL),
