@@ -17,6 +17,7 @@ from reconciler.apply import Stop
 from reconciler.claims import declared_of
 from reconciler.desired import Desired, Observed
 from reconciler.engine import Engine
+from reconciler.local_images import local_images
 from reconciler.perform.bundles import read_config
 from reconciler.perform.context import Context
 from reconciler.reconcile import world_of
@@ -108,6 +109,7 @@ def intend(
     """What the set asks for. Raises Refused, Invalid when it cannot be resolved any more."""
     own = [item for key, item in declared.items() if inventory[key].set == set_name]
     others = {key: item for key, item in declared.items() if inventory[key].set != set_name}
+    others |= local_images(engine.layout, own, inventory.keys())
     environments = {item.key: _environment(engine, item, records) for item in own if _has_environment(item)}
     contents = dict(_contents(own))
     digests = {item.key: _digest(engine, item, records, contents) for item in own if _is_content(item)}

@@ -20,6 +20,7 @@ from reconciler.engine import Engine
 from reconciler.external import exists_on_disk, own_objects
 from reconciler.fitness import notes_on_host_paths, refuse_unfit
 from reconciler.images.notes import notes_on_registries
+from reconciler.local_images import local_images
 from reconciler.losses import DATA_LOST, loses_data, notes_on_losses
 from reconciler.observe import observe
 from reconciler.perform import perform
@@ -90,6 +91,7 @@ def prepare(engine: Engine, asked: Asked, progress: Report = ignore) -> Prepared
     if problems:
         raise Invalid(problems)
 
+    others |= local_images(engine.layout, own, {*inventory, *(item.key for item in own)})
     contents = read_contents(own, asked.environment)
     environments = read_environments(own, asked.environment)
     records = read_records(engine.database)

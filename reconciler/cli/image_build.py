@@ -60,7 +60,7 @@ def build_typed(layout: Layout, typed: Typed) -> Made:
     """Raises Invalid, Refused, RetryLater."""
     with _spooled(layout, typed) as context:
         wanted = wanted_of(replace(typed, context=context), os.environ)
-        refuse_declared(layout, wanted.name)
+        refuse_declared(layout, wanted.name, Reference.parse(wanted.tags[0]))
         shown = _shown(typed)
         with display(quiet=typed.quiet or typed.progress == "json") as pulls:
             made = build(layout, wanted, shown, pulls.report)

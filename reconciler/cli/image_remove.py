@@ -24,12 +24,12 @@ from schemas.names import Key, Kind
 LOCK_SECONDS = 30.0
 
 
-def remove(layout: Layout, names: Sequence[str]) -> None:
+def remove(layout: Layout, names: Sequence[str], *, force: bool = False) -> None:
     """All of them or none. Raises Refused naming who uses one, RetryLater while another trimtab works."""
     with engine_lock(layout.lock, LOCK_SECONDS), open_engine(layout) as engine:
         known = read_known(engine)
         images = [image_named(layout, name) for name in names]
-        for image in images:
+        for image in images if not force else ():
             _refuse_used(image, known)
         for image in images:
             remove_image(layout, image.name)
@@ -43,7 +43,7 @@ def _refuse_used(image: ImageRecord, known: Known) -> None:
     users = known.users(key)
     if users:
         told = ", ".join(map(str, users))
-        raise Refused(f"{key} is used by {told}", step="remove", hint="delete that first")
+        raise Refused(f"{key} is used by {told}", step="remove", hint="delete that first, or give --force")
     entry = known.inventory.get(key)
     if entry is not None:
         hint = f"remove it there and `trimtab apply --prune`, or `trimtab delete --set {entry.set}`"

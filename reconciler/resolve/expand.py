@@ -10,7 +10,7 @@ from typing import Any
 
 from reconciler.resolve.modes import effective_spec
 from schemas.container import ContainerSpec, ContainerTemplate
-from schemas.envelope import Declared, Metadata
+from schemas.envelope import Declared, Metadata, Origin
 from schemas.errors import Invalid, Refused
 from schemas.field_path import Path
 from schemas.image import ImageSpec
@@ -21,6 +21,9 @@ from schemas.service import ServiceSpec
 
 DEFAULT_NETWORK = Key(Kind.NETWORK, "default")
 """The network of every container that names none, as in Compose."""
+
+BY_HAND = Origin("", 0)
+"""Of images that no manifest declares."""
 
 POLICIES = ("always", "missing", "never")
 """Of several wishes for one reference, the first of these counts."""
@@ -101,15 +104,36 @@ def _images(item: Declared, spec: ContainerTemplate, known: Mapping[Key, Declare
 
 
 def image_key(image: str, spec: ContainerTemplate, known: Mapping[Key, Declared]) -> Key:
-    """The Image manifest of that name, or an implicit one for a reference. Raises ValueError for what is neither."""
+    """The Image of that name, the one that is built under that reference or was brought by hand, or an implicit one for
+    a reference. Raises ValueError for what is neither."""
     named = Key(Kind.IMAGE, image)
-    return named if named in known else Key(Kind.IMAGE, implicit_name(image, spec.platform))
+    if named in known:
+        return named
+    implicit = Key(Kind.IMAGE, implicit_name(image, spec.platform))
+    if spec.platform is not None or spec.pull_policy == "always":
+        return implicit
+    images = (item for key, item in known.items() if key.kind is Kind.IMAGE)
+    return next((item.key for item in images if _is_called(item, image)), implicit)
+
+
+def _is_called(item: Declared, image: str) -> bool:
+    if not isinstance(item.spec, ImageSpec):
+        return False
+    if item.spec.build is not None:
+        return bool(item.spec.build.tags) and str(Reference.parse(image)) in item.spec.build.tags
+    return item.origin == BY_HAND and Reference.parse(item.spec.ref or "") == Reference.parse(image)
 
 
 def recorded_image(spec: Mapping[str, Any], needs: Collection[Key]) -> str:
     """The name of the image that a container of these recorded fields was made from."""
     named: str = spec["image"]
-    return named if Key(Kind.IMAGE, named) in needs else implicit_name(named, spec.get("platform"))
+    if Key(Kind.IMAGE, named) in needs:
+        return named
+    implicit = implicit_name(named, spec.get("platform"))
+    images = [key.name for key in needs if key.kind is Kind.IMAGE]
+    mounted = {mount.get("source") for mount in spec.get("volumes", ()) if mount.get("type") == "image"}
+    # known by another name: built under that reference, or brought by hand
+    return images[0] if len(images) == 1 and not mounted and implicit not in images else implicit
 
 
 def implicit_name(reference: str, platform: str | None = None) -> str:
