@@ -82,7 +82,10 @@ async def _told(
     except TrimtabError as error:
         LOG.warning("failed", path=request.path, method=request.method, error=str(error))
         return _closing(request, of_ours(error, "UNSUPPORTED"))
-    except (ConnectionError, TimeoutError, web.HTTPException):
+    except ConnectionError:
+        # nobody hears it, and it is no fault of ours to log
+        return _closing(request, Denied(400, "BLOB_UPLOAD_INVALID", "the client left"))
+    except web.HTTPException:
         raise
     except UnicodeDecodeError:
         return _closing(request, Denied(400, "NAME_INVALID", "the path is not UTF-8"))

@@ -62,7 +62,7 @@ async def _pass_on(
             LOG.warning("a mirrored blob broke off", digest=fetching.digest, error=str(error))
             if request.transport is not None:
                 request.transport.abort()
-            raise ConnectionError("the mirrored registry's blob broke off") from error
+            return response
     if not response.prepared:
         await response.prepare(request)
     await response.write_eof()

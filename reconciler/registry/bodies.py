@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
+import aiohttp
 from aiohttp import web
 
 from reconciler.registry.errors import Denied
@@ -13,17 +14,22 @@ PIECE = 1 << 20
 
 
 async def pieces(request: web.Request, stall_seconds: float) -> AsyncIterator[bytes]:
-    """The body, about a MiB each; the last is shorter. Raises Denied for a client that stalls, ConnectionError for one
-    that left."""
+    """The body, about a MiB each; the last is shorter.
+
+    Raises Denied for a client that stalls, ConnectionError for one that left; in both cases after what came of it.
+    """
     gathered = bytearray()
+    broken: Exception | None = None
     while True:
         try:
             async with asyncio.timeout(stall_seconds):
                 chunk = await request.content.readany()
         except TimeoutError:
-            raise Denied(408, "BLOB_UPLOAD_INVALID", "the client sends nothing", {"Connection": "close"}) from None
-        except web.PayloadAccessError as error:
-            raise ConnectionError("the client left") from error
+            broken = Denied(408, "BLOB_UPLOAD_INVALID", "the client sends nothing", {"Connection": "close"})
+            break
+        except (web.PayloadAccessError, ConnectionError, aiohttp.ClientPayloadError) as error:
+            broken = ConnectionError(f"the client left: {error}")
+            break
         if not chunk:
             break
         gathered += chunk
@@ -32,6 +38,8 @@ async def pieces(request: web.Request, stall_seconds: float) -> AsyncIterator[by
             gathered.clear()
     if gathered:
         yield bytes(gathered)
+    if broken is not None:
+        raise broken
 
 
 async def whole(request: web.Request, limit: int, stall_seconds: float) -> bytes:

@@ -12,15 +12,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from typing import ParamSpec, TypeVar
 from weakref import WeakValueDictionary
-
-from multidict import MultiMapping
 
 from reconciler.daemon.log import logger
 from reconciler.registries import read_registries
@@ -165,11 +163,11 @@ class Mirror:
 
         return await persist(attempt, self._transport.settings)
 
-    async def ask_list(self, name: str, what: str) -> tuple[bytes, MultiMapping[str]] | None:
+    async def ask_list(self, name: str, what: str) -> tuple[bytes, Mapping[str, str]] | None:
         """What the mirrored registry lists, and its headers; None where it lists nothing or does not answer."""
         errand = Errand(name, "mirror list")
 
-        async def attempt() -> tuple[bytes, MultiMapping[str]]:
+        async def attempt() -> tuple[bytes, Mapping[str, str]]:
             async with await self._client(name).ask("GET", what, errand) as response:
                 content = await read_small(response, MAX_MANIFEST, errand, self._transport.settings)
                 return content, response.headers

@@ -60,6 +60,13 @@ class Host:
 
     def ask(self, method: str, path: str, body: bytes = b"", **headers: str) -> Said:
         given = self.address.headers | {name.replace("_", "-"): value for name, value in headers.items()}
+        try:
+            return self._ask(method, path, body, given)
+        except (ConnectionError, http.client.RemoteDisconnected):  # it was idle for too long, or an answer was early
+            self.connection.close()
+            return self._ask(method, path, body, given)
+
+    def _ask(self, method: str, path: str, body: bytes, given: Mapping[str, str]) -> Said:
         self.connection.request(method, path, body or None, given)
         with self.connection.getresponse() as response:
             return Said(response.status, dict(response.getheaders()), response.read())
