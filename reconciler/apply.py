@@ -9,8 +9,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextvars import copy_context
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 from graphlib import TopologicalSorter
 
 from reconciler.actions import Action, Plan, Step, Verb
@@ -143,7 +145,8 @@ def _run(plan: Plan, pool: ThreadPoolExecutor, perform: Perform, watch: Watch, s
         return outcome
 
     while order.is_active():
-        for step in order.get_ready():
+        ready = order.get_ready()
+        for step in ready:
             failed = _failed_need(actions[step], done)
             if failed is not None or (step not in due and stop()):
                 yield finish(_skipped(actions[step], failed))
@@ -151,7 +154,12 @@ def _run(plan: Plan, pool: ThreadPoolExecutor, perform: Perform, watch: Watch, s
             if step.verb is Verb.DELETE and actions[step].replaces:
                 due |= _needed(Step(Verb.CREATE, step.key), actions)
             watch(actions[step], None)
-            running.add(pool.submit(_perform, actions[step], perform, never if step in due else stop))
+            act = partial(_perform, actions[step], perform, never if step in due else stop)
+            if len(ready) == 1 and not running:
+                # nothing could happen beside it: a thread would cost more than some actions
+                yield finish(act())
+                continue
+            running.add(pool.submit(copy_context().run, act))
         finished, running = wait(running, return_when=FIRST_COMPLETED) if running else (set(), running)
         for future in finished:
             yield finish(future.result())
