@@ -9,6 +9,8 @@ APT_TEST := $(APT_RUN) gnupg openssh-client docker-registry skopeo e2fsprogs xfs
 APT_PEERS := docker.io docker-compose podman runc skopeo docker-registry iptables
 BENCH_ROUNDS ?= 5
 APT_VM   := qemu-system-x86 debootstrap cpio kmod e2fsprogs
+# a file's tests stay together: they share what its fixtures made
+TEST_WORKERS ?= 2
 VM_TESTS ?= tests -m kernel
 VM_LIMIT ?= 7200
 SUITE    ?= trixie
@@ -54,9 +56,9 @@ check: setup-test
 	$(BIN)/python -m schemas.reference_docs --check
 	$(BIN)/python -m reconciler.api.reference --check
 
-## test       all tests, kernel tests included (root)
+## test       all tests, kernel tests included (root), TEST_WORKERS at once
 test: setup-test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(TEST_WORKERS) --dist loadfile
 
 ## test-vm    the kernel tests on Debian's 6.1 kernel with cgroup v2 and AppArmor, in QEMU; long (VM_TESTS="tests/volumes -x")
 test-vm: setup-test
