@@ -46,17 +46,25 @@ class Change:
 
 def read_changes(upper: Path, layers: Sequence[Path], mounted: Collection[bytes] = ()) -> tuple[Change, ...]:
     """Parents first, names in order. `layers`: the image's trees, highest first; `mounted`: paths where something is
-    mounted: files and directories that only stand there for it are no changes. Raises OSError."""
+    mounted: files and directories that only stand there for it, or on the way to it, are no changes. Raises OSError."""
     with ExitStack() as opened:
         fds = [os.open(path, DIRECTORY) for path in (upper, *layers)]
         for fd in fds:
             opened.callback(os.close, fd)
-        return tuple(_Reader(frozenset(mounted)).below(fds[0], fds[1:], b""))
+        return tuple(_Reader(frozenset(mounted), frozenset(_ways(mounted))).below(fds[0], fds[1:], b""))
+
+
+def _ways(mounted: Collection[bytes]) -> Iterator[bytes]:
+    """The directories that lead to what is mounted, and those it is mounted on."""
+    for path in mounted:
+        names = path.split(b"/")
+        yield from (b"/".join(names[:end]) for end in range(1, len(names) + 1))
 
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
     mounted: frozenset[bytes]
+    ways: frozenset[bytes]
 
     def below(self, upper: int, lowers: Sequence[int], path: bytes) -> Iterator[Change]:
         """`lowers`: the same directory in each layer that overlay merges there."""
@@ -87,7 +95,7 @@ class _Reader:
             if hides:
                 changes = sorted([*changes, *_hidden(fd, below, path)], key=lambda change: change.path)
             if before is None:
-                if changes or path not in self.mounted:
+                if changes or path not in self.ways:
                     yield Change(Kind.ADDED, path)
             elif changes or not was_directory or not _is_alike(os.fstat(fd), before):
                 yield Change(Kind.CHANGED, path, is_opaque=hides)

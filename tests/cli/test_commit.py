@@ -26,7 +26,13 @@ spec:
   stop_grace_period: 0s
   network_mode: none
   tmpfs: [/scratch]
-  volumes: ["data:/data"]
+  volumes: ["data:/data", "data:/a/long/way"]
+  secrets: [password]
+---
+apiVersion: trimtab/v1
+kind: Secret
+metadata: {name: password}
+spec: {content: xyzzy}
 ---
 apiVersion: trimtab/v1
 kind: Volume
@@ -83,6 +89,8 @@ def run_of(engine: Engine, image: str, *command: str) -> str:
 def test_a_container_that_changed_nothing_has_no_changes(engine: Engine) -> None:
     said = engine.run("diff", "--fs", "work")
     assert (said.code, said.out) == (0, "")
+    engine.ok("exec", "work", "touch", "/a/long/stop")
+    assert engine.run("diff", "--fs", "work").lines == ["A /a", "A /a/long", "A /a/long/stop"]
 
 
 def test_changes_are_listed_as_docker_does(engine: Engine) -> None:
@@ -101,7 +109,7 @@ def test_an_image_of_a_container_holds_its_changes_and_nothing_that_was_mounted(
         "kept",
         "sh",
         "-c",
-        "cat /etc/new /etc/passwd /turned/kept; ls /turned; ls -d /gone /scratch /data; "
+        "cat /etc/new /etc/passwd /turned/kept; ls /turned; ls -d /gone /scratch /data /a /run; "
         "stat -c '%a %u:%g %h' /made /made/deep/file; readlink /made/link; echo $$A",
     )
     assert seen.splitlines() == [
