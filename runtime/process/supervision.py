@@ -13,7 +13,6 @@ import select
 import socket
 import sys
 import time
-import traceback
 
 from runtime.kernel import cgroup
 from runtime.kernel.process import exit_status
@@ -55,10 +54,9 @@ class Supervision:
     def _open_log(self) -> Log:
         try:
             return open_log(self.what.facts().log, self.what.get(handover.LOG_LOCK))
-        except (ProcessFailed, OSError):
-            # the container runs: it goes on without a log, and ours says why
-            traceback.print_exc()
-            sys.stderr.flush()
+        except (ProcessFailed, OSError) as error:
+            # the container runs: it goes on without a log
+            say(self.what.facts(), f"its output is not kept: {error}")
             return NoLog()
 
     def run(self) -> None:
@@ -143,7 +141,12 @@ def _exit_record(facts: Facts, status: int | None, inner_signal: int | None) -> 
 def _write_down(facts: Facts, record: ExitRecord) -> None:
     try:
         write_exit(facts.paths.record, record)
-    except OSError:
-        # a full disk, or a bundle removed under us: our log says why there is no record
-        traceback.print_exc()
-        sys.stderr.flush()
+    except OSError as error:
+        # a full disk, or a bundle removed under us
+        ended = f"signal {record.signal}" if record.signal else f"exit code {record.exit_code}"
+        say(facts, f"ended with {ended}, which cannot be written down: {error.strerror}: {facts.paths.bundle}")
+
+
+def say(facts: Facts, text: str) -> None:
+    """One line in the launcher's log, of what somebody did to the files of a container that lives."""
+    print(f"{time.strftime('%FT%TZ', time.gmtime())} container {facts.paths.name}: {text}", file=sys.stderr, flush=True)

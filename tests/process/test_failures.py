@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import signal
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from runtime.process.records import Phase
 from tests.conftest import cgroup_directories
 from tests.process.bundles import in_host_users, specification
 from tests.process.conftest import Box
+from tests.process.test_birth import until
 
 pytestmark = pytest.mark.kernel
 
@@ -175,3 +178,19 @@ def test_a_name_that_runs_already(box: Box) -> None:
     seen = client.read_process(box.layout, "one")
     assert seen is not None
     assert seen.phase is Phase.RUNNING
+
+
+def test_a_bundle_removed_under_a_container_is_told_in_one_line(box: Box) -> None:
+    box.write("one", specification("sleep", "1000000"))
+    client.create(box.layout, "one")
+    client.start(box.layout, "one")
+    shutil.rmtree(box.layout.container("one"))
+    client.kill(box.layout, "one", signal.SIGKILL)
+    log = box.layout.run / "launcher.sock.log"
+    until(lambda: "container one:" in log.read_text())
+    (line,) = log.read_text().splitlines()
+    assert line.endswith(
+        "container one: ended with signal 9, which cannot be written down: "
+        f"No such file or directory: {box.layout.container('one')}"
+    )
+    client.delete(box.layout, "one", force=True)
