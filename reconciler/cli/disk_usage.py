@@ -15,6 +15,7 @@ from pathlib import Path
 
 from runtime.images.blobs import BlobStore
 from runtime.images.collect import named_digests
+from runtime.images.hosted.kept import hosted
 from runtime.images.layers import layer_path, list_layers
 from runtime.images.store import list_images
 from runtime.layout import Layout
@@ -26,16 +27,18 @@ BLOCK = 512
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A layer or a blob. `images`: who names it; `containers`: whose root it is, for layers."""
+    """A layer or a blob. `images`: who names it; `containers`: whose root it is, for layers; `repositories` of the
+    registry that need it."""
 
     digest: str
     bytes: int
     images: tuple[str, ...]
     containers: tuple[str, ...] = ()
+    repositories: tuple[str, ...] = ()
 
     @property
     def is_reclaimable(self) -> bool:
-        return not self.images and not self.containers
+        return not self.images and not self.containers and not self.repositories
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,13 @@ class Usage:
         whole = sum(part.bytes for part in own)
         return whole, shared, whole - shared
 
+    def of_repository(self, name: str) -> tuple[int, int, int]:
+        """Blobs of a repository together: all, shared with another one or an image, its alone."""
+        own = [part for part in self.blobs if name in part.repositories]
+        shared = sum(part.bytes for part in own if len(part.repositories) > 1 or part.images)
+        whole = sum(part.bytes for part in own)
+        return whole, shared, whole - shared
+
 
 def read_usage(layout: Layout) -> Usage:
     """One look at the disk; sizes in bytes."""
@@ -78,11 +88,16 @@ def read_usage(layout: Layout) -> Usage:
     for image in list_images(layout):
         for digest in named_digests(image):
             namers.setdefault(digest, []).append(image.name)
-    store = BlobStore(layout)
+    store, needed = BlobStore(layout), hosted(layout)
     return Usage(
         layers=tuple(_layers(layout, namers)),
         blobs=tuple(
-            Part(digest, tree_bytes(store.path(digest)), tuple(namers.get(digest, ())))
+            Part(
+                digest,
+                tree_bytes(store.path(digest)),
+                tuple(namers.get(digest, ())),
+                repositories=needed.get(digest, ()),
+            )
             for digest in sorted(store.digests())
         ),
         partials=sum(tree_bytes(path) for path in store.partials()),

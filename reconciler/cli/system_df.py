@@ -27,7 +27,8 @@ def print_usage(layout: Layout, output: str) -> None:
 
 
 def document(usage: Usage) -> dict[str, Any]:
-    """Bytes throughout. `images`: {"name", "bytes", "shared", "unique"}, blobs included."""
+    """Bytes throughout. `images`: {"name", "bytes", "shared", "unique"}, blobs included; so `repositories` of the
+    registry."""
     return {
         "apiVersion": API_VERSION,
         "kind": "DiskUsage",
@@ -36,6 +37,10 @@ def document(usage: Usage) -> dict[str, Any]:
         "images": [
             dict(zip(("name", "bytes", "shared", "unique"), (name, *usage.of_image(name)), strict=True))
             for name in _image_names(usage)
+        ],
+        "repositories": [
+            dict(zip(("name", "bytes", "shared", "unique"), (name, *usage.of_repository(name)), strict=True))
+            for name in _repository_names(usage)
         ],
         "layers": [asdict(part) | {"reclaimable": part.is_reclaimable} for part in usage.layers],
         "blobs": [asdict(part) | {"reclaimable": part.is_reclaimable} for part in usage.blobs],
@@ -47,6 +52,10 @@ def document(usage: Usage) -> dict[str, Any]:
 
 def _image_names(usage: Usage) -> list[str]:
     return sorted({name for part in (*usage.layers, *usage.blobs) for name in part.images})
+
+
+def _repository_names(usage: Usage) -> list[str]:
+    return sorted({name for part in usage.blobs for name in part.repositories})
 
 
 Sum = tuple[str, int, int, int]
@@ -82,6 +91,8 @@ def _lines(usage: Usage) -> Iterator[str]:
     yield from table_lines(("TYPE", "COUNT", "SIZE", "UNUSED"), [*rows, total])
     images = [(name, *map(size_text, usage.of_image(name))) for name in _image_names(usage)]
     yield from _table(("IMAGE", "SIZE", "SHARED", "UNIQUE"), images)
+    repositories = [(name, *map(size_text, usage.of_repository(name))) for name in _repository_names(usage)]
+    yield from _table(("REPOSITORY", "SIZE", "SHARED", "UNIQUE"), repositories)
     containers = [(each.name, size_text(each.writable), size_text(each.log)) for each in usage.containers]
     yield from _table(("CONTAINER", "WRITABLE", "LOG"), containers)
     volumes = [

@@ -201,7 +201,12 @@ def test_uploads_expire_and_free_their_bytes(tmp_path: Path) -> None:
     kept = uploads.begin("a/b")
     kept.is_busy = True
     idle = uploads.begin("a/b")
-    assert eventually(lambda: uploads.expire() is None and uploads.find("a/b", lost.name) is None)
+
+    def is_gone() -> bool:
+        uploads.expire()
+        return not lost.path.exists()
+
+    assert eventually(is_gone)
     assert uploads.find("a/b", idle.name) is None and uploads.find("a/b", kept.name) is kept
     assert {path.stem for path in (layout.blobs / "uploads").iterdir()} == {kept.name}
 

@@ -43,7 +43,7 @@ class Upload:
         self.name = path.name
         self.is_busy = False
         self.used_at = time.monotonic()
-        self._path = path
+        self.path = path
         self._algorithm = algorithm
         self._hash: _Hash = new_hash(algorithm)
         self.offset = 0
@@ -52,11 +52,11 @@ class Upload:
     def write(self, chunk: bytes) -> None:
         """Append. Raises RetryLater on a full disk; what has arrived stays."""
         try:
-            with self._path.open("ab") as file:
+            with self.path.open("ab") as file:
                 file.write(chunk)
         except OSError as error:
             self._read()
-            raise disk_error(error, self._path) from error
+            raise disk_error(error, self.path) from error
         self._hash.update(chunk)
         self.offset += len(chunk)
         self.used_at = time.monotonic()
@@ -65,22 +65,22 @@ class Upload:
         """The blob is the repository's; the upload ends either way. Raises DigestMismatch, RetryLater."""
         algorithm, _ = split_digest(digest)
         mine = algorithm == self._algorithm
-        found = f"{algorithm}:{self._hash.hexdigest()}" if mine else file_digest(algorithm, self._path)
+        found = f"{algorithm}:{self._hash.hexdigest()}" if mine else file_digest(algorithm, self.path)
         if found != digest:
             self.drop()
             raise DigestMismatch(f"the bytes received as {digest} are {found}", step="upload")
-        keep_blob(layout, catalog, self.repository, digest, self._path)
+        keep_blob(layout, catalog, self.repository, digest, self.path)
         self.drop()
 
     def drop(self) -> None:
         """Forget it, and free its bytes."""
-        self._path.unlink(missing_ok=True)
-        told_of(self._path).unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)
+        told_of(self.path).unlink(missing_ok=True)
 
     def _read(self) -> None:
         """What is there already, of this server or the one before."""
         self._hash, self.offset = new_hash(self._algorithm), 0
-        with suppress(FileNotFoundError), self._path.open("rb") as file:
+        with suppress(FileNotFoundError), self.path.open("rb") as file:
             while chunk := file.read(CHUNK):
                 self._hash.update(chunk)
                 self.offset += len(chunk)

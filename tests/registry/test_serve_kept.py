@@ -1,0 +1,158 @@
+"""What the collector makes of the registry: what its repositories need stays, what they let go of is freed."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from click.testing import CliRunner
+
+from reconciler.cli.disk_usage import read_usage
+from reconciler.cli.system_df import print_usage
+from runtime.images.blobs import BlobStore
+from runtime.images.collect import collect, disk_usage, unneeded
+from runtime.images.hosted.catalog import Catalog
+from runtime.images.hosted.database import opened
+from runtime.images.hosted.keeping import find_blob
+from runtime.images.hosted.sweeping import bound, expire_links, sweep
+from runtime.layout import Layout
+from tests.registry.hosting import digest_of, engine, hosting
+from tests.registry.samples import Sample, image, index, layer_tar, noise
+
+SAMPLE = image(layer_tar({"file": noise(5000, seed=1)}))
+DAY = 24 * 3600.0
+
+
+def digests(layout: Layout) -> set[str]:
+    return set(BlobStore(layout).digests())
+
+
+def everything(sample: Sample) -> set[str]:
+    below = (everything(part) for part in sample.manifests)
+    return {sample.digest, *sample.blobs}.union(*below)
+
+
+def age(layout: Layout, seconds: float = 2 * DAY) -> None:
+    """As if all of it had been used so long ago."""
+    with opened(layout) as database, database.writing() as db:
+        for table in ("blobs", "manifests"):
+            db.execute(f"UPDATE {table} SET used_at = used_at - ?", (seconds,))
+
+
+def test_what_tags_name_stays(tmp_path: Path) -> None:
+    layout = engine(tmp_path)
+    several = index({"linux/amd64": SAMPLE, "linux/arm64": image(layer_tar({"b": b"b"}), architecture="arm64")})
+    with hosting(layout) as host:
+        host.push("team/app", "one", several)
+        BlobStore(layout).add(b"nobody's")
+        age(layout)
+        assert [part.digest for part in unneeded(layout, ())] == [digest_of(b"nobody's")]
+        assert disk_usage(layout, ()).reclaimable == len(b"nobody's")
+        assert collect(layout, ()).blobs == (digest_of(b"nobody's"),)
+        assert digests(layout) == everything(several)
+        assert host.ask("GET", "/v2/team/app/manifests/one").body == several.content
+
+
+def test_what_is_deleted_is_freed(tmp_path: Path) -> None:
+    layout = engine(tmp_path)
+    with hosting(layout) as host:
+        host.push("team/app", "one", SAMPLE)
+        host.push("team/other", "one", SAMPLE)
+        age(layout)
+        for name in ("team/app", "team/other"):
+            collect(layout, ())
+            assert digests(layout) == everything(SAMPLE)
+            host.ask("DELETE", f"/v2/{name}/manifests/{SAMPLE.digest}")
+        collect(layout, ())
+    assert digests(layout) == set()
+
+
+def test_a_blob_waits_a_day_for_its_manifest(tmp_path: Path) -> None:
+    layout = engine(tmp_path)
+    with hosting(layout) as host:
+        digest = host.push_blob("team/app", b"early")
+        collect(layout, ())
+        age(layout, DAY / 2)
+        collect(layout, ())
+        assert host.ask("HEAD", f"/v2/team/app/blobs/{digest}").status == 200
+        age(layout)
+        # whoever asks for it is about to name it
+        assert host.ask("HEAD", f"/v2/team/app/blobs/{digest}").status == 200
+        collect(layout, ())
+        assert digests(layout) == {digest}
+        age(layout)
+        collect(layout, ())
+        assert digests(layout) == set()
+        assert host.ask("HEAD", f"/v2/team/app/blobs/{digest}").status == 404
+        assert host.push("team/app", "one", SAMPLE).status == 201
+
+
+def test_a_manifest_whose_blob_was_lost_is_refused_until_it_is_pushed_again(tmp_path: Path) -> None:
+    layout = engine(tmp_path)
+    with hosting(layout) as host:
+        host.push("team/app", "one", SAMPLE)
+        BlobStore(layout).delete(SAMPLE.layers[0])
+        assert host.ask("HEAD", f"/v2/team/app/blobs/{SAMPLE.layers[0]}").status == 404
+        said = host.ask("PUT", "/v2/team/app/manifests/two", SAMPLE.content, Content_Type=SAMPLE.media_type)
+        assert (said.status, said.code) == (400, "MANIFEST_BLOB_UNKNOWN")
+        assert host.push("team/app", "two", SAMPLE).status == 201
+
+
+def test_the_registry_sweeps_what_it_let_go_of_and_nothing_else(tmp_path: Path) -> None:
+    layout = engine(tmp_path)
+    with hosting(layout) as host:
+        host.push("team/app", "one", SAMPLE)
+        other = host.push_blob("team/app", b"never named")
+    stranger = BlobStore(layout).add(b"nobody's, and not the registry's to sweep")
+    with opened(layout) as database:
+        catalog = Catalog(database)
+        assert sweep(layout, catalog) == 0
+        assert expire_links(catalog) == 0
+        age(layout)
+        assert expire_links(catalog) == 1
+        assert sweep(layout, catalog) == len(b"never named")
+        assert digests(layout) == {*everything(SAMPLE), stranger}
+        assert find_blob(layout, catalog, "team/app", other) is None
+        catalog.remove_manifest("team/app", SAMPLE.digest)
+        expire_links(catalog)
+        assert sweep(layout, catalog) > 5000
+    assert digests(layout) == {stranger}
+
+
+def test_a_mirror_is_bounded_and_the_longest_unused_goes_first(tmp_path: Path) -> None:
+    layout = engine(tmp_path)
+    store = BlobStore(layout)
+    with opened(layout) as database:
+        mirror, own = Catalog(database, "https://registry.example"), Catalog(database)
+        kept = [store.add(noise(1000, seed)) for seed in range(5)]
+        for digest in kept:
+            mirror.add_blob("library/app", digest, 1000)
+            own_digest = store.add(b"pushed")
+        own.add_blob("team/app", own_digest, 6)
+        for number, digest in enumerate(kept):
+            values = (time.time() - DAY * (9 - number), digest)
+            with database.writing() as db:
+                db.execute("UPDATE blobs SET used_at = ? WHERE digest = ?", values)
+        collect(layout, ())
+        assert digests(layout) == {*kept, own_digest}  # however old
+        assert bound(mirror, 5000) == 0
+        assert bound(mirror, 2500) == 3000
+        sweep(layout, mirror)
+    assert digests(layout) == {*kept[3:], own_digest}
+
+
+def test_df_tells_what_repositories_take(tmp_path: Path) -> None:
+    layout = engine(tmp_path)
+    with hosting(layout) as host:
+        host.push("team/app", "one", SAMPLE)
+        host.push("team/other", "one", SAMPLE)
+        host.push_blob("team/other", noise(9000, seed=3))
+    usage = read_usage(layout)
+    assert {part.digest for part in usage.blobs} == {*everything(SAMPLE), digest_of(noise(9000, seed=3))}
+    assert not any(part.is_reclaimable for part in usage.blobs)
+    whole, shared, alone = usage.of_repository("team/other")
+    assert whole == shared + alone and shared == usage.of_repository("team/app")[0] and alone >= 9000
+    import click
+
+    said = CliRunner().invoke(click.command()(lambda: print_usage(layout, "table")))
+    assert "REPOSITORY" in said.output and "team/app" in said.output
