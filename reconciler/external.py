@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from runtime.layout import Layout
-from runtime.volumes.volume import volume_path
+from runtime.volumes.volume import has_data
 from schemas.envelope import Declared
 from schemas.errors import Invalid, Problem
 from schemas.names import Key, Kind
@@ -35,4 +35,4 @@ def own_objects(
 
 def exists_on_disk(layout: Layout, key: Key) -> bool:
     """Whether a volume's files are there, whoever wanted them once."""
-    return key.kind is Kind.VOLUME and volume_path(layout, key.name).is_dir()
+    return key.kind is Kind.VOLUME and has_data(layout, key.name)

@@ -17,4 +17,4 @@ def read(engine: Engine, record: Record, shared: Shared) -> Mapping[str, Any]:
     if have is None:
         return {"data": None, "mount": None, "size": None}
     mount = "mounted" if have.mounted else "; ".join(have.drift) or "not mounted"
-    return {"data": "present" if have.path.is_dir() else None, "mount": mount, "size": have.size}
+    return {"data": "present" if have.present else None, "mount": mount, "size": have.size}

@@ -20,7 +20,7 @@ from runtime.layout import Layout
 from runtime.volumes.populate import hand_over, populate
 from runtime.volumes.records import VolumeWanted
 from runtime.volumes.subpath import open_subpath
-from runtime.volumes.volume import ensure_volume, read_volume, remove_volume, volume_path
+from runtime.volumes.volume import ensure_volume, read_volume, remove_volume, require_answer, volume_path
 from schemas.container import ContainerSpec
 from schemas.errors import Refused, RetryLater
 from schemas.mount import Mount
@@ -72,6 +72,7 @@ def _volume_source(layout: Layout, container: str, mount: Mount, layers: tuple[P
     if mount.source is None:
         labels = {OWNER_LABEL: container, TARGET_LABEL: mount.target}
         ensure_volume(layout, VolumeWanted(name=volume, labels=labels))
+    require_answer(layout, volume)
     options = mount.volume
     offset = id_base if id_base and not _takes_ids(layout, volume) else 0
     if options is None or not options.nocopy:

@@ -10,11 +10,13 @@ import errno
 import os
 import socket
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from runtime.kernel import mount
 from runtime.kernel.mountinfo import Mount, read_mountinfo, top_mount
-from runtime.volumes.options import ATTRIBUTES, MEMORY, MountWanted
+from runtime.volumes import remote
+from runtime.volumes.options import ATTRIBUTES, MEMORY, REMOTE, MountWanted
 from runtime.volumes.records import MadeMount
 from schemas.errors import Refused, RetryLater
 
@@ -42,23 +44,34 @@ HINTS = {
     errno.EACCES: "permission denied; see the server's exports or the device's permissions",
     errno.EBUSY: "it is in use elsewhere",
     errno.EPROTONOSUPPORT: "the server does not speak this version; write vers= in `o`",
+    errno.ECONNREFUSED: "see whether the server runs, and `addr` and `device`",
+    errno.ETIMEDOUT: "see whether the server runs and is reached from here",
+    errno.EHOSTUNREACH: "see whether the server runs and is reached from here",
 }
 
 
 def make(wanted: MountWanted, target: Path, volume: str) -> None:
     """Mount on `target`. Raises Refused, or RetryLater where a server or a moment is to blame."""
     try:
-        tree = _bound(wanted) if wanted.bind else _new(wanted)
-        try:
-            directory = os.open(target, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                mount.move_mount(tree, directory)
-            finally:
-                os.close(directory)
-        finally:
-            os.close(tree)
+        if wanted.fstype in REMOTE:
+            remote.mount(replace(wanted, options=_with_numeric_server(wanted.options)), target)
+        else:
+            attach(wanted, target)
     except OSError as error:
         raise _told(error, wanted, volume) from error
+
+
+def attach(wanted: MountWanted, target: Path) -> None:
+    """Mount on `target`, whatever it takes. Raises OSError."""
+    tree = _bound(wanted) if wanted.bind else _new(wanted)
+    try:
+        directory = os.open(target, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            mount.move_mount(tree, directory)
+        finally:
+            os.close(directory)
+    finally:
+        os.close(tree)
 
 
 def _bound(wanted: MountWanted) -> int:
@@ -71,7 +84,7 @@ def _bound(wanted: MountWanted) -> int:
 
 
 def _new(wanted: MountWanted) -> int:
-    options = {"source": wanted.source, **_with_numeric_server(wanted.options)}
+    options = {"source": wanted.source, **wanted.options}
     tree = mount.new_mount(wanted.fstype, options, wanted.set)
     _set_attributes(tree, wanted)
     return tree
@@ -97,8 +110,9 @@ def _with_numeric_server(options: Mapping[str, str | None]) -> dict[str, str | N
 
 
 def seen_at(target: Path, mounts: Sequence[Mount] | None = None) -> Mount | None:
-    """The mount that is seen at `target`, None where nothing is mounted on it."""
-    return top_mount(read_mountinfo() if mounts is None else mounts, os.path.realpath(target))
+    """The mount that is seen at `target`, None where nothing is mounted on it. What is mounted is not asked."""
+    point = os.path.join(os.path.realpath(target.parent), target.name)  # noqa: PTH118 - of the parent's real path
+    return top_mount(read_mountinfo() if mounts is None else mounts, point)
 
 
 def difference(made: MadeMount | None, seen: Mount | None, wanted: MountWanted, target: Path) -> str | None:
@@ -166,12 +180,17 @@ def holds_what_unmounting_destroys(seen: Mount, target: Path) -> bool:
     return next(target.iterdir(), None) is not None
 
 
-def unmount(target: Path) -> None:
-    """Take off what is seen at `target`; whoever holds it elsewhere keeps it. Nothing mounted is no error."""
+def unmount(target: Path, seen: Mount) -> None:
+    """Take `seen` off `target`; whoever holds it elsewhere keeps it. Nothing mounted is no error."""
     try:
-        mount.umount2(str(target), mount.MNT_DETACH)
+        if seen.fstype in REMOTE:
+            remote.unmount(target)
+        else:
+            mount.umount2(str(target), mount.MNT_DETACH)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOENT):
+        # what is out of sight is off: its server may keep the last of it waiting
+        gone = error.errno == errno.ETIMEDOUT and seen_at(target) != seen
+        if error.errno not in (errno.EINVAL, errno.ENOENT) and not gone:
             raise
 
 

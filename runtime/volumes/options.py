@@ -17,6 +17,10 @@ KNOWN = ("type", "o", "device")
 MEMORY = frozenset({"tmpfs", "ramfs"})
 """File systems whose content is gone once they are unmounted."""
 NETWORK = frozenset({"nfs", "nfs4"})
+REMOTE = NETWORK | {"cifs", "smb3", "ceph", "9p", "fuse"}
+"""File systems whose mount, and whose every file, may wait for somebody's answer."""
+NFS_VERSIONS = ("4.2", "4.1", "4.0", "3")
+"""In the order in which they are tried."""
 MAX_VALUE = 255
 """Bytes fsconfig(2) takes."""
 
@@ -106,6 +110,17 @@ def _file_system(wanted: VolumeWanted, fstype: str, source: str, words: list[str
     if fstype in NETWORK and "addr" not in options and ":" in source:
         options["addr"] = source.rpartition(":/")[0].strip("[]")
     return MountWanted(fstype, source, False, False, attributes_set, cleared, propagation, options)
+
+
+def versions(wanted: MountWanted) -> tuple[Mapping[str, str], ...]:
+    """The options to add, one after the other until the server speaks that version of NFS: the kernel alone would take
+    version 3. One that adds nothing where a version is named, and for other file systems."""
+    named = any(
+        key in ("vers", "nfsvers", "minorversion") or key.startswith(("v2", "v3", "v4")) for key in wanted.options
+    )
+    if wanted.fstype not in NETWORK or named:
+        return ({},)
+    return tuple({"vers": each} for each in NFS_VERSIONS if wanted.fstype == "nfs" or each.startswith("4"))
 
 
 def _sorted(wanted: VolumeWanted, words: list[str]) -> tuple[int, int, int, dict[str, str | None]]:

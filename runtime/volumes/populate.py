@@ -33,6 +33,12 @@ NO_CONTENT = frozenset({"lost+found"})
 BINDING = frozenset({"bind", "rbind"})
 WORKPLACE = ".populate"
 PASSING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EIO})
+HINTS = {
+    errno.ENOSPC: "free space, or raise the volume's size",
+    errno.EDQUOT: "free space, or raise the volume's size",
+    errno.EACCES: "who serves it lets root write nothing; fill it there, and write nocopy: true",
+    errno.EPERM: "who serves it lets root write nothing; fill it there, and write nocopy: true",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +96,10 @@ def hand_over(layout: Layout, name: str, owner: int) -> bool:
         status = (directory / DATA).stat()
         if (status.st_uid, status.st_gid) != (0, 0) or not _is_empty(directory / DATA):
             return False
-        os.chown(directory / DATA, owner, owner)
+        try:
+            os.chown(directory / DATA, owner, owner)
+        except PermissionError:  # An NFS server that trusts no client's root: who may write there is its affair.
+            return False
         return True
 
 
@@ -180,7 +189,7 @@ def _failure(data: Path, path: str, outcome: dict[str, Any], code: int, errors: 
         last = (errors.strip().splitlines() or [f"the copying child ended with {code}"])[-1]
         return RetryLater(last, **where)
     number = outcome["errno"]
-    hint = "free space, or raise the volume's size" if number in (errno.ENOSPC, errno.EDQUOT) else ""
+    hint = HINTS.get(number, "")
     kind = RetryLater if number in PASSING else Refused
     return kind(outcome["message"] or "", **where, path=outcome["path"] or str(data), errno=number, hint=hint)
 

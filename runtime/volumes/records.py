@@ -73,7 +73,8 @@ class VolumeRecord:
 
 @dataclass(frozen=True, slots=True)
 class VolumeObserved:
-    """A volume as it is. `mounted`: as its options ask, or a plain directory; `drift`: what disagrees, in words."""
+    """A volume as it is. `mounted`: as its options ask, or a plain directory; `drift`: what disagrees, in words;
+    `present`: its directory is there."""
 
     name: str
     path: Path
@@ -85,6 +86,7 @@ class VolumeObserved:
     populated: bool
     mounted: bool
     drift: tuple[str, ...] = ()
+    present: bool = True
 
 
 def volume_directory(layout: Layout, name: str) -> Path:

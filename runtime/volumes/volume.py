@@ -16,9 +16,9 @@ from pathlib import Path
 
 from runtime.kernel.mountinfo import Mount, mounts_below, read_mountinfo
 from runtime.layout import Layout
-from runtime.volumes import mounting, size
+from runtime.volumes import mounting, remote, size
 from runtime.volumes.durable import sync_directory
-from runtime.volumes.options import MEMORY, MountWanted, mount_wanted
+from runtime.volumes.options import MEMORY, REMOTE, MountWanted, mount_wanted
 from runtime.volumes.records import (
     DATA,
     MadeMount,
@@ -59,14 +59,18 @@ def _names(layout: Layout) -> list[str]:
 
 
 def read_volume(layout: Layout, name: str, mounts: Sequence[Mount] | None = None) -> VolumeObserved | None:
-    """A volume as it is; None where there is none. `mounts`: this namespace's, where the caller has read them."""
+    """A volume as it is; None where there is none. `mounts`: this namespace's, where the caller has read them.
+
+    What is mounted is not asked: a server that is gone keeps nobody waiting here.
+    """
     directory = volume_directory(layout, name)
     record = read_record(directory)
+    present = has_data(layout, name)
     if record is None:
-        if not (directory / DATA).is_dir():
+        if not present:
             return None
         record = VolumeRecord(registered=False)
-    drift = _drift(record, directory, mounts)
+    drift = _drift(record, directory, mounts) if present else ("its data directory is missing",)
     return VolumeObserved(
         name=name,
         path=directory / DATA,
@@ -78,7 +82,34 @@ def read_volume(layout: Layout, name: str, mounts: Sequence[Mount] | None = None
         populated=record.population == "done",
         mounted=not drift,
         drift=drift,
+        present=present,
     )
+
+
+def has_data(layout: Layout, name: str) -> bool:
+    """Whether the volume's directory is there, by its parent's listing: what is mounted on it is not asked."""
+    with suppress(OSError), os.scandir(volume_directory(layout, name)) as entries:
+        return any(entry.name == DATA and entry.is_dir() for entry in entries)
+    return False
+
+
+def require_answer(layout: Layout, name: str) -> None:
+    """Have the server of a volume that lies on one answer; nothing for others. Raises RetryLater in bounded time."""
+    data = volume_path(layout, name)
+    seen = mounting.seen_at(data)
+    if seen is None or seen.fstype not in REMOTE:
+        return
+    try:
+        remote.look(data)
+    except OSError as error:
+        raise RetryLater(
+            f"{seen.fstype} {seen.source}: {error.strerror}",
+            object=f"Volume/{name}",
+            step="ask its server",
+            path=str(data),
+            errno=error.errno,
+            hint=mounting.HINTS.get(error.errno or 0, f"umount -l {data}, then apply"),
+        ) from error
 
 
 def _size(record: VolumeRecord, directory: Path, drift: tuple[str, ...]) -> int | None:
@@ -93,8 +124,6 @@ def _size(record: VolumeRecord, directory: Path, drift: tuple[str, ...]) -> int 
 
 def _drift(record: VolumeRecord, directory: Path, mounts: Sequence[Mount] | None) -> tuple[str, ...]:
     data = directory / DATA
-    if not data.is_dir():
-        return ("its data directory is missing",)
     wanted = mount_wanted(_wanted(directory.name, record))
     if wanted is None:
         return ()
@@ -216,7 +245,7 @@ def _unmount_all(directory: Path) -> None:
                 path=str(data),
                 hint="copy them elsewhere and empty it, or delete the volume",
             )
-        mounting.unmount(data)
+        mounting.unmount(data, seen)
 
 
 def remove_volume(layout: Layout, name: str, delete_data: bool, used_by: Collection[str] = ()) -> None:
@@ -243,7 +272,7 @@ def _retain(directory: Path, record: VolumeRecord) -> None:
     data = directory / DATA
     seen = mounting.seen_at(data) if record.mounted else None
     if seen is not None and not mounting.holds_what_unmounting_destroys(seen, data):
-        mounting.unmount(data)
+        mounting.unmount(data, seen)
         record = replace(record, mounted=None)
     write_record(directory, replace(record, registered=False))
 
@@ -251,8 +280,8 @@ def _retain(directory: Path, record: VolumeRecord) -> None:
 def _delete(layout: Layout, directory: Path, record: VolumeRecord) -> None:
     """Unmount what is ours, then move the rest out of sight in one step and remove it."""
     data = directory / DATA
-    if record.mounted is not None and mounting.seen_at(data) is not None:
-        mounting.unmount(data)
+    if record.mounted is not None and (seen := mounting.seen_at(data)) is not None:
+        mounting.unmount(data, seen)
     others = mounts_below(read_mountinfo(), os.path.realpath(directory))
     if others:  # Removing would descend into a file system that is not the volume's.
         raise Refused(

@@ -9,8 +9,8 @@ import json
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,14 +42,14 @@ def own_host() -> Iterator[None]:
 
 
 @contextmanager
-def own_machine(tree: Path) -> Iterator[Machine]:
-    """An engine of one module's own; afterwards nothing of it is left."""
+def own_machine(tree: Path, host: Callable[[], AbstractContextManager[None]] = own_host) -> Iterator[Machine]:
+    """An engine of one module's own, on a host that `host` gives; afterwards nothing of it is left."""
     base = Path(tempfile.mkdtemp(prefix="tt-", dir="/tmp"))
     layout = Layout(root=base / "root", run=base / "run")
     layout.root.mkdir()
     layout.run.mkdir()
     try:
-        with own_host():
+        with host():
             made = Machine(layout, tree)
             try:
                 yield made

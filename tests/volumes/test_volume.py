@@ -260,7 +260,7 @@ def test_a_mount_that_fails_says_what_the_kernel_said_and_what_to_mend(
 
 
 def test_a_server_whose_name_does_not_resolve_is_tried_again_later(layout: Layout) -> None:
-    wanted = VolumeWanted("far", {"type": "tmpfs", "o": "addr=name.invalid"})
+    wanted = VolumeWanted("far", {"type": "nfs", "o": "addr=name.invalid", "device": ":/share"})
     with pytest.raises(RetryLater, match=r"name\.invalid does not resolve"):
         ensure_volume(layout, wanted)
 
