@@ -63,10 +63,18 @@ def settle(outcomes: Iterable[Outcome], *, set: str, commit: str) -> tuple[Decla
         if isinstance(outcome, Problem):
             problems.append(outcome)
         else:
-            declared.append(replace(outcome, origin=replace(outcome.origin, set=set, commit=commit)))
+            declared.append(come_from(outcome, set, commit))
     if problems:
         raise Invalid(problems)
     return tuple(sorted(declared, key=Declared.place))
+
+
+def come_from(declared: Declared, set: str, commit: str) -> Declared:
+    """The same object with its origin; the very same where it has that already."""
+    origin = declared.origin
+    if (origin.set, origin.commit) == (set, commit):
+        return declared
+    return replace(declared, origin=replace(origin, set=set, commit=commit))
 
 
 def read_text(

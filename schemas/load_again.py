@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from schemas.envelope import Declared
-from schemas.load import Outcome, Text, read_text, settle
+from schemas.errors import Problem
+from schemas.load import Outcome, Text, come_from, read_text, settle
 
 
 class LoadAgain:
@@ -28,6 +29,11 @@ class LoadAgain:
         before = self._read if environment == self._environment else {}
         self._environment = dict(environment)
         self._read = {
-            source: before.get(source) or tuple(read_text(SPEC_MODELS, source, environment)) for source in sources
+            source: before.get(source)
+            or tuple(
+                outcome if isinstance(outcome, Problem) else come_from(outcome, set, commit)
+                for outcome in read_text(SPEC_MODELS, source, environment)
+            )
+            for source in sources
         }
         return settle([outcome for source in sources for outcome in self._read[source]], set=set, commit=commit)

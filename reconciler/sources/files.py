@@ -7,21 +7,25 @@ parsed here. Light: the command line reads with it what it sends to a daemon.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 SUFFIXES = (".yaml", ".yml", ".json")
 SHORT = 7
 """Digits of a commit, as git's own default."""
+NOTHING: Mapping[str, bytes] = {}
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_.-")
 
 
-def read_files(paths: Sequence[str]) -> dict[str, bytes]:
-    """The texts of all `paths` by name, each file once. Raises Refused for what cannot be read or is empty."""
+def read_files(paths: Sequence[str], kept: Mapping[str, bytes] = NOTHING) -> dict[str, bytes]:
+    """The texts of all `paths` by name, each file once. Raises Refused for what cannot be read or is empty.
+
+    `kept`: what is known to stand in files that are there, and is not read again.
+    """
     texts: dict[str, bytes] = {}
     for path in paths:
         for name in _names(path):
             if name not in texts:
-                texts[name] = _read(name)
+                texts[name] = kept[name] if name in kept else _read(name)
     return texts
 
 

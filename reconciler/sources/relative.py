@@ -3,8 +3,9 @@ from the current directory."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +19,21 @@ from schemas.secret import ContentSpec
 from schemas.source import GitSource, Held, SourceSpec
 
 SECCOMP = "seccomp="
+Base = Callable[[], Path]
+"""What relative paths of a manifest count from; asked for only where there is one, which few objects have."""
 
 
 def locate(item: Declared, directory: Path = Path()) -> Declared:
     """The same object with absolute paths; those of its file and of standard input count from `directory`."""
-    file = item.origin.file
-    base = directory if is_stream(file) else directory / Path(file).parent
-    updates = _updates(item.spec, base.absolute())
+    updates = _updates(item.spec, partial(_base, item.origin.file, directory))
     return replace(item, spec=item.spec.model_copy(update=updates)) if updates else item
 
 
-def _updates(spec: object, base: Path) -> Mapping[str, Any]:
+def _base(file: str, directory: Path) -> Path:
+    return (directory if is_stream(file) else directory / Path(file).parent).absolute()
+
+
+def _updates(spec: object, base: Base) -> Mapping[str, Any]:
     match spec:
         case ImageSpec():
             updates = {name: _join(base, path) for name in ("archive", "rootfs") if (path := getattr(spec, name))}
@@ -43,17 +48,17 @@ def _updates(spec: object, base: Path) -> Mapping[str, Any]:
             return {}
 
 
-def _located_build(build: BuildSpec, base: Path) -> BuildSpec:
+def _located_build(build: BuildSpec, base: Base) -> BuildSpec:
     """The Dockerfile counts from the context, which is a directory here or lies elsewhere."""
     places = {name: _place(base, place) for name, place in build.additional_contexts.items()}
     return build.model_copy(update={"context": _place(base, build.context), "additional_contexts": places})
 
 
-def _place(base: Path, place: str) -> str:
+def _place(base: Base, place: str) -> str:
     return place if is_remote(place) else _join(base, place)
 
 
-def _source_updates(spec: SourceSpec, base: Path) -> Mapping[str, Any]:
+def _source_updates(spec: SourceSpec, base: Base) -> Mapping[str, Any]:
     updates: dict[str, Any] = {"directory": _join(base, spec.directory)} if spec.directory else {}
     for name in ("decrypt", "webhook"):
         held: Held | None = getattr(spec, name)
@@ -64,7 +69,7 @@ def _source_updates(spec: SourceSpec, base: Path) -> Mapping[str, Any]:
     return updates
 
 
-def _git_updates(git: GitSource, base: Path) -> Mapping[str, Any]:
+def _git_updates(git: GitSource, base: Base) -> Mapping[str, Any]:
     names = ("credentials", "known_hosts", "ca")
     updates: dict[str, Any] = {name: _join(base, path) for name in names if (path := getattr(git, name))}
     if git.url.startswith(("./", "../")):
@@ -75,7 +80,7 @@ def _git_updates(git: GitSource, base: Path) -> Mapping[str, Any]:
     return updates
 
 
-def _container_updates(spec: ContainerTemplate, base: Path) -> Mapping[str, Any]:
+def _container_updates(spec: ContainerTemplate, base: Base) -> Mapping[str, Any]:
     updates: dict[str, Any] = {}
     if spec.env_file:
         updates["env_file"] = tuple(f.model_copy(update={"path": _join(base, f.path)}) for f in spec.env_file)
@@ -89,7 +94,7 @@ def _container_updates(spec: ContainerTemplate, base: Path) -> Mapping[str, Any]
     return updates
 
 
-def _seccomp(base: Path, option: str) -> str:
+def _seccomp(base: Base, option: str) -> str:
     """A profile's path; `unconfined` and `default` are words."""
     profile = option.removeprefix(SECCOMP)
     if not option.startswith(SECCOMP) or profile in ("unconfined", "default"):
@@ -97,10 +102,10 @@ def _seccomp(base: Path, option: str) -> str:
     return SECCOMP + _join(base, profile)
 
 
-def _join(base: Path, path: str) -> str:
+def _join(base: Base, path: str) -> str:
     if path.startswith("/"):
         return path
     if path == "~" or path.startswith("~/"):
         # the caller's, who may not be who this process runs as
         return str((Path(caller().environment.get("HOME") or "/root") / path[2:]).resolve(strict=False))
-    return str((base / path).resolve(strict=False))
+    return str((base() / path).resolve(strict=False))

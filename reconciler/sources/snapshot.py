@@ -10,7 +10,7 @@ import fcntl
 import os
 import signal
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,7 +26,9 @@ PAUSE = 0.01
 STALE_LOCK = 10.0
 """Seconds after which git's lock was left behind by a git that died."""
 MOST_LOOKS = 20
-
+LONG_STILL = 3.0
+"""Seconds since a file was written after which its stamp tells it from what is written later: clocks of file systems
+tick, and two writes within one tick look alike."""
 
 Stamp = tuple[str, int, int, int, int]
 """Path, device, inode, size, time of change."""
@@ -35,18 +37,23 @@ Stamp = tuple[str, int, int, int, int]
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """`digest`: of the texts; `links`: manifests that are symbolic links; `stamps`: what each file was known by, and
-    `attended` those of the files that manifests point at."""
+    `attended` those of the files that manifests point at; `kept`: texts that need not be read again while their
+    files have the same stamp."""
 
     digest: str
     texts: tuple[Text, ...] = field(repr=False)
     links: frozenset[Path] = frozenset()
     stamps: frozenset[Stamp] = field(default=frozenset(), repr=False)
     attended: tuple[Stamp, ...] = field(default=(), repr=False)
+    kept: Mapping[Stamp, bytes] = field(default_factory=dict, repr=False)
 
 
-def take(path: Path, attended: Collection[Path] = (), known: Collection[Stamp] = frozenset()) -> Snapshot:
+NOTHING = Snapshot("", ())
+
+
+def take(path: Path, attended: Collection[Path] = (), last: Snapshot = NOTHING) -> Snapshot:
     """A look at `path` that nothing changed meanwhile. `attended`: files that count by size and time of change;
-    `known`: stamps of the look before.
+    `last`: the look before.
 
     Raises Refused where there is nothing to read, RetryLater where it does not hold still.
     """
@@ -54,26 +61,32 @@ def take(path: Path, attended: Collection[Path] = (), known: Collection[Stamp] =
     while is_git_busy(path) and time.monotonic() < deadline:
         time.sleep(PAUSE)
     for _ in range(MOST_LOOKS):
+        still = time.time() - LONG_STILL
         before = _stamps(path, attended)
-        changed = [stamp[0] for stamp in before if stamp not in known]
+        changed = [stamp[0] for stamp in before if stamp not in last.stamps]
         while any(map(is_being_written, changed)) and time.monotonic() < deadline:
             time.sleep(PAUSE)
         try:
-            texts = read_texts([str(path)])
+            texts = read_texts([str(path)], {stamp[0]: last.kept[stamp] for stamp in before if stamp in last.kept})
         except Refused:
             if before != _stamps(path, attended):
                 continue
             raise
         if before == _stamps(path, attended):
-            return _snapshot(texts, before, attended)
+            return _snapshot(texts, before, attended, still)
     raise RetryLater("is being written without a pause", step="read manifests", path=str(path))
 
 
-def _snapshot(texts: list[Text], stamps: list[Stamp], attended: Collection[Path]) -> Snapshot:
-    parts = [part for text in texts for part in (text.name.encode(errors="surrogateescape"), _bytes(text))]
-    links = frozenset(Path(text.name) for text in texts if os.path.islink(text.name))  # noqa: PTH114 - a third of the time
+def _snapshot(texts: list[Text], stamps: list[Stamp], attended: Collection[Path], still: float) -> Snapshot:
+    contents = {text.name: _bytes(text) for text in texts}
+    parts = [part for name, content in contents.items() for part in (name.encode(errors="surrogateescape"), content)]
     return Snapshot(
-        digest_of(parts), tuple(texts), links, frozenset(stamps), tuple(stamps[len(stamps) - len(attended) :])
+        digest_of(parts),
+        tuple(texts),
+        frozenset(Path(name) for name in contents if os.path.islink(name)),  # noqa: PTH114 - a third of the time
+        frozenset(stamps),
+        tuple(stamps[len(stamps) - len(attended) :]),
+        {stamp: contents[stamp[0]] for stamp in stamps if stamp[0] in contents and stamp[4] < still * 1e9},
     )
 
 

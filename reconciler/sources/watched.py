@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Collection
+from dataclasses import replace
 from pathlib import Path
 
 from reconciler.sources.files import commit_of
 from reconciler.sources.revision import Revision, SourceTrouble, digest_of, trouble_of
-from reconciler.sources.snapshot import Snapshot, Stamp, stamps_of, take
+from reconciler.sources.snapshot import NOTHING, Snapshot, Stamp, stamps_of, take
 from reconciler.sources.watch import Watch
 from schemas.errors import TrimtabError
 
@@ -38,7 +39,7 @@ class WatchedDirectory:
         self.settle = settle
         self._attended: frozenset[Path] = frozenset()
         self._links: frozenset[Path] = frozenset()
-        self._stamps: frozenset[Stamp] = frozenset()
+        self._last = NOTHING
         self._digest, self._id = "", ""
         self._known: tuple[str, tuple[Stamp, ...], str] = "", (), ""
         self._wake = asyncio.Event()
@@ -66,6 +67,9 @@ class WatchedDirectory:
         try:
             while True:
                 forced, self._forced = self._forced, False
+                if forced or not self._wake.is_set():
+                    # no event said what changed: nothing is believed to be as it was
+                    self._last = replace(self._last, kept={})
                 self._wake.clear()
                 found, patience = await asyncio.to_thread(self._look, watch)
                 said = found.id if isinstance(found, Revision) else f"!{found.message}"
@@ -82,14 +86,14 @@ class WatchedDirectory:
         watch.attended = self._attended
         patience = self.interval if self._arm(watch) else min(self.interval, WITHOUT_WATCH)
         try:
-            snapshot = take(self.path, watch.attended, self._stamps)
+            snapshot = take(self.path, watch.attended, self._last)
             if snapshot.links != self._links:
                 self._links = snapshot.links
                 patience = patience if self._arm(watch) else min(self.interval, WITHOUT_WATCH)
-                snapshot = take(self.path, watch.attended, snapshot.stamps)
+                snapshot = take(self.path, watch.attended, snapshot)
         except TrimtabError as error:
             return trouble_of(error, time.time()), min(patience, GLANCE)
-        self._stamps = snapshot.stamps
+        self._last = snapshot
         return self._revision(snapshot), patience
 
     def _arm(self, watch: Watch) -> bool:
@@ -116,7 +120,9 @@ class WatchedDirectory:
         end = time.monotonic() + patience
         while not self._wake.is_set() and (left := end - time.monotonic()) > 0:
             try:
-                await asyncio.wait_for(self._wake.wait(), min(left, GLANCE))
+                # not wait_for, which may forget that it was cancelled
+                async with asyncio.timeout(min(left, GLANCE)):
+                    await self._wake.wait()
             except TimeoutError:
                 if watch.is_stale():
                     return
