@@ -20,16 +20,15 @@ from runtime.images.registry.failures import Errand
 from runtime.images.registry.transport import Transport
 
 PIECE = 1 << 20
+POLL_SECONDS = 0.1
+"""What has arrived is looked for that often."""
 MEDIA_TYPE = "application/octet-stream"
 
 
 class Fetching:
-    """`done`: bytes that have arrived."""
-
     def __init__(self, digest: str, size: int) -> None:
         self.digest = digest
         self.size = size
-        self.done = 0
         self._moved = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -39,7 +38,7 @@ class Fetching:
 
         def ended(task: asyncio.Task[None]) -> None:
             end()
-            self._tell(self.done)
+            self._moved.set()
             _seen(task)
 
         self._task.add_done_callback(ended)
@@ -59,18 +58,17 @@ class Fetching:
     async def pieces(self, store: BlobStore) -> AsyncGenerator[bytes, None]:
         """All of it, as it comes. Raises Refused, RetryLater, before the last byte."""
         assert self._task is not None
-        sent = 0
+        sent, path = 0, store.path(self.digest).parent.parent / "partial" / partial_name(self.digest)
         while not self._task.done():
             self._moved.clear()
-            ready = min(self.done, self.size - 1) - sent
-            path = store.path(self.digest).parent.parent / "partial" / partial_name(self.digest)
-            piece = await asyncio.to_thread(_read, path, sent, min(ready, PIECE)) if ready > 0 else b""
+            most = min(self.size - 1 - sent, PIECE)
+            piece = await asyncio.to_thread(_read, path, sent, most) if most > 0 else b""
             if piece:
                 sent += len(piece)
                 yield piece
             elif not self._task.done():
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._moved.wait(), 1.0)
+                    await asyncio.wait_for(self._moved.wait(), POLL_SECONDS)
         await self.wait()
         while piece := await asyncio.to_thread(_read, store.path(self.digest), sent, PIECE):
             sent += len(piece)
@@ -82,7 +80,6 @@ class Fetching:
             await asyncio.wait({self._task})
 
     def _tell(self, done: int) -> None:
-        self.done = done
         self._moved.set()
 
 
