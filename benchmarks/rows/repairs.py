@@ -18,11 +18,15 @@ from benchmarks.looped import Looped, looped
 from benchmarks.records import OURS, Row, Series, Target
 from benchmarks.timing import tell
 from runtime.kernel import cgroup
+from runtime.layout import Layout
 from runtime.network.dns.process import read_dns
 from runtime.network.firewall.observe import read_firewall
 from runtime.network.network import read_network
+from runtime.network.observe import read_endpoints
 from runtime.process import client
+from schemas.errors import TrimtabError
 
+NETWORK = "rn"
 COMMAND = ("sleep", "1000000")
 MANY, FEW = 1000, 10
 LOOK_SECONDS, GIVE_UP_SECONDS = 0.0005, 20.0
@@ -37,21 +41,22 @@ metadata: {name: rd}
 spec: {driver_opts: {type: tmpfs, device: tmpfs}}
 """
 
-Deed = Callable[[], Callable[[], bool]]
+Repaired = Callable[[], bool]
+Deed = Callable[[], Repaired]
 """Does it; what is returned tells whether it is repaired."""
 
 
 def measure(ground: Ground, rounds: int) -> list[Row]:
     with own_engine(ground) as ours:
-        text = network("rn") + VOLUME
-        text += container("plain", COMMAND, "networks: [rn]", "restart: always", POLICY, "stop_signal: SIGKILL")
+        text = network(NETWORK) + VOLUME
+        text += container("plain", COMMAND, f"networks: [{NETWORK}]", "restart: always", POLICY, "stop_signal: SIGKILL")
         text += container(
-            *("db", COMMAND, "networks: [rn]", "restart: always", POLICY, "stop_signal: SIGKILL"),
+            *("db", COMMAND, f"networks: [{NETWORK}]", "restart: always", POLICY, "stop_signal: SIGKILL"),
             *("ports: ['18099:80']", "volumes: ['rd:/data']"),
         )
         ours.apply(text, "repairs")
         with looped(ours.layout) as loop:
-            rows = [row(ours, loop, name, limit, deed, rounds) for name, limit, deed in deeds(ours)]
+            rows = [row(ours, loop, name, limit, deed, rounds) for name, limit, deed in deeds(ours.layout)]
         ours.delete("repairs")
         return [*rows, *idle(ours, rounds)]
 
@@ -75,72 +80,95 @@ def once(loop: Looped, deed: Deed) -> float:
     return taken
 
 
-def deeds(ours: Ours) -> Iterator[tuple[str, float, Deed]]:
+def deeds(layout: Layout) -> Iterator[tuple[str, float, Deed]]:
     """Name, target in milliseconds, deed."""
-    layout = ours.layout
-    bridge = layout.link("b", "rn")
-    found = read_network(layout, "rn")
+    bridge, gateway = layout.link("b", NETWORK), gateway_of(layout)
+    yield "init killed, restart: always", 25, lambda: kill(layout, "plain")
+    yield "the same with a published port, a volume, a limit", 25, lambda: kill(layout, "db")
+    yield "bridge deleted", 50, lambda: shell(f"ip link del {bridge}", lambda: has_gateway(layout, gateway))
+    yield (
+        *("gateway's address deleted", 50),
+        lambda: shell(f"ip addr del {gateway} dev {bridge}", lambda: has_gateway(layout, gateway)),
+    )
+    yield "veth deleted", 50, lambda: shell(inside(layout, "ip link del eth0"), lambda: has_address(layout))
+    yield (
+        *("address inside deleted", 50),
+        lambda: shell(inside(layout, "ip addr flush dev eth0"), lambda: has_address(layout)),
+    )
+    yield "nft flush ruleset", 50, lambda: shell("nft flush ruleset", lambda: has_rules(layout))
+    yield "memory limit edited", 1000, lambda: edit_limit(layout)
+    yield "volume unmounted", 1000, lambda: unmount(layout)
+    yield "DNS server killed", 1000, lambda: end_dns(layout)
+
+
+def gateway_of(layout: Layout) -> str:
+    found = read_network(layout, NETWORK)
     assert found is not None
-    gateway = str(next(iter(found.addresses)))
-    inside = "nsenter -t {} -n ip addr flush dev eth0"
+    return str(next(iter(found.addresses)))
 
-    def pid(name: str) -> int | None:
-        process = client.read_process(layout, name)
-        return process.pid if process is not None and process.phase.value == "running" else None
 
-    def kill(name: str) -> Callable[[], bool]:
-        old = pid(name)
-        assert old is not None
-        os.kill(old, signal.SIGKILL)
-        return lambda: pid(name) not in (old, None)
+def pid(layout: Layout, name: str) -> int | None:
+    """Of a container's init, while it runs."""
+    process = client.read_process(layout, name)
+    return process.pid if process is not None and process.phase.value == "running" else None
 
-    def has_gateway() -> bool:
-        now = read_network(layout, "rn")
-        return now is not None and now.up and gateway in {str(address) for address in now.addresses}
 
-    def has_rules() -> bool:
-        firewall = read_firewall(layout)
-        return firewall.whole and "rn" in firewall.networks and any(p.container == "db" for p in firewall.publications)
+def inside(layout: Layout, command: str) -> str:
+    """The same in the network namespace of a container with one network and nothing else."""
+    return f"nsenter -t {pid(layout, 'plain')} -n {command}"
 
-    def shell(command: str, repaired: Callable[[], bool]) -> Callable[[], bool]:
-        subprocess.run(command.split(), check=True, capture_output=True)
-        return repaired
 
-    def has_address() -> bool:
-        text = subprocess.run(
-            ["nsenter", "-t", str(pid("plain")), "-n", "ip", "-o", "-4", "addr", "show", "eth0"],
-            capture_output=True,
-            text=True,
-            check=False,
-        ).stdout
-        return "inet " in text
+def shell(command: str, repaired: Repaired) -> Repaired:
+    subprocess.run(command.split(), check=True, capture_output=True)
+    return repaired
 
-    def edit_limit() -> Callable[[], bool]:
-        path = layout.cgroup("db")
-        cgroup.write_limits(path, {"memory": {"limit": 32 << 20}})
-        return lambda: cgroup.read_limits(path)["memory"]["limit"] == 64 << 20
 
-    def unmount() -> Callable[[], bool]:
-        old = pid("db")
-        point = layout.volumes / "rd/_data"
-        subprocess.run(["umount", "-l", str(point)], check=True)
-        return lambda: point.is_mount() and pid("db") not in (old, None)
+def kill(layout: Layout, name: str) -> Repaired:
+    old = pid(layout, name)
+    assert old is not None
+    os.kill(old, signal.SIGKILL)
+    return lambda: pid(layout, name) not in (old, None)
 
-    def end_dns() -> Callable[[], bool]:
-        old = read_dns(layout).pid
-        assert old is not None
-        os.kill(old, signal.SIGKILL)
-        return lambda: read_dns(layout).pid not in (old, None)
 
-    yield "init killed, restart: always", 25, lambda: kill("plain")
-    yield "the same with a published port, a volume, a limit", 25, lambda: kill("db")
-    yield "bridge deleted", 50, lambda: shell(f"ip link del {bridge}", has_gateway)
-    yield "gateway's address deleted", 50, lambda: shell(f"ip addr del {gateway} dev {bridge}", has_gateway)
-    yield "address inside deleted", 50, lambda: shell(inside.format(pid("plain")), has_address)
-    yield "nft flush ruleset", 50, lambda: shell("nft flush ruleset", has_rules)
-    yield "memory limit edited", 1000, edit_limit
-    yield "volume unmounted", 1000, unmount
-    yield "DNS server killed", 1000, end_dns
+def has_gateway(layout: Layout, gateway: str) -> bool:
+    now = read_network(layout, NETWORK)
+    return now is not None and now.up and gateway in {str(address) for address in now.addresses}
+
+
+def has_address(layout: Layout) -> bool:
+    """Read in this process: a program that is started to look takes longer than some repairs."""
+    running = pid(layout, "plain")
+    try:
+        return running is not None and any(
+            address.version == 4 for endpoint in read_endpoints(running) for address in endpoint.addresses
+        )
+    except (TrimtabError, OSError):
+        return False
+
+
+def has_rules(layout: Layout) -> bool:
+    firewall = read_firewall(layout)
+    return firewall.whole and NETWORK in firewall.networks and any(p.container == "db" for p in firewall.publications)
+
+
+def edit_limit(layout: Layout) -> Repaired:
+    path = layout.cgroup("db")
+    cgroup.write_limits(path, {"memory": {"limit": 32 << 20}})
+    return lambda: cgroup.read_limits(path)["memory"]["limit"] == 64 << 20
+
+
+def unmount(layout: Layout) -> Repaired:
+    old = pid(layout, "db")
+    point = layout.volumes / "rd/_data"
+    subprocess.run(["umount", "-l", str(point)], check=True)
+    return lambda: point.is_mount() and pid(layout, "db") not in (old, None)
+
+
+def end_dns(layout: Layout) -> Repaired:
+    old = read_dns(layout).pid
+    assert old is not None
+    os.kill(old, signal.SIGKILL)
+    return lambda: read_dns(layout).pid not in (old, None)
 
 
 def idle(ours: Ours, rounds: int) -> list[Row]:
