@@ -30,6 +30,7 @@ $(VENV)/.run: pyproject.toml
 
 $(VENV)/.test: $(VENV)/.run
 	@./.ci/apt-ensure $(APT_TEST)
+	@./.ci/sshd .cache/sshd
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@
 

@@ -80,9 +80,16 @@ def certs(hosts: tuple[str, ...], clients: tuple[str, ...], directory: str, rene
 @click.pass_obj
 def dial_stdio(layout: Layout, path: str | None) -> None:
     """Join standard input and output to the daemon's socket: the far end of ssh://."""
-    from reconciler.client.stdio import join
+    from reconciler.client.stdio import connected, join
+    from schemas.errors import Refused
 
-    join(path or str(layout.api_socket))
+    place = path or str(layout.api_socket)
+    try:
+        channel = connected(place)
+    except OSError as error:
+        told = f"no daemon listens at {place}: {error.strerror}"
+        raise Refused(told, hint="`trimtab daemon` starts one") from error
+    join(channel)
 
 
 COMMANDS = (install, uninstall, certs, dial_stdio)

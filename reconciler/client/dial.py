@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 
 from reconciler.client.host import Host
@@ -24,7 +23,9 @@ def dial(host: Host) -> socket.socket:
         if separator and scheme in ("tcp", "tcp+insecure"):
             return _tcp(host, rest, plain=scheme == "tcp+insecure")
         if separator and scheme == "ssh":
-            return _ssh(rest)
+            from reconciler.client.ssh import dial_ssh
+
+            return dial_ssh(rest)
     except (OSError, ValueError) as error:
         told = f"{host.address}: {error.strerror or error}" if isinstance(error, OSError) else str(error)
         raise Unreachable(told) from error
@@ -54,20 +55,3 @@ def _tcp(host: Host, rest: str, *, plain: bool) -> socket.socket:
         channel = wrapped(channel, name, host.tls)
     channel.settimeout(None)
     return channel
-
-
-def _ssh(rest: str) -> socket.socket:
-    """ssh(1) decides who is let in; at the other end `dial-stdio` joins its streams to the daemon's socket there."""
-    import subprocess
-
-    login, _, path = rest.partition("/")
-    at, colon, port = login.rpartition(":") if login.rpartition("]")[2].count(":") else (login, "", "")
-    if not at or at.startswith("-"):
-        raise ValueError(f"ssh://{rest} names no host")
-    socket_path = [f"--socket=/{path}"] if path else []
-    command = [os.environ.get("TRIMTAB_SSH", "ssh"), *(["-p", port] if colon else []), "-T", "--", at.strip("[]")]
-    ours, theirs = socket.socketpair()
-    with theirs:
-        joined = theirs.fileno()
-        subprocess.Popen([*command, "trimtab", "system", "dial-stdio", *socket_path], stdin=joined, stdout=joined)
-    return ours

@@ -10,12 +10,22 @@ import sys
 READ_BYTES = 1 << 16
 
 
-def join(path: str) -> None:
+def connected(path: str) -> socket.socket:
     """Raises OSError where nobody listens."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as channel:
+    channel = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
         channel.connect(path)
+    except OSError:
+        channel.close()
+        raise
+    return channel
+
+
+def join(channel: socket.socket) -> None:
+    """Raises OSError where one side breaks off."""
+    with channel:
         source, target = sys.stdin.fileno(), sys.stdout.fileno()
-        waiting = [channel, source]
+        waiting: list[socket.socket | int] = [channel, source]
         while True:
             ready, _, _ = select.select(waiting, [], [])
             if channel in ready:

@@ -127,7 +127,7 @@ def test_plain_tcp_on_loopback_where_that_is_asked_for() -> None:
 
 
 def test_ssh_is_a_program_that_joins_the_socket_there(far: tuple[Daemon, int, Path]) -> None:
-    """A program in ssh's place, since no server is to be had here: what it is called with, and the bytes, are real."""
+    """A program in ssh's place shows what it is called with; `test_ssh.py` has a real server."""
     served, _, _ = far
     engine = served.engine
     told = engine.base / "told"
