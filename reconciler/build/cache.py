@@ -94,6 +94,11 @@ def trim(layout: Layout, most_bytes: int = MOST_BYTES, longest_seconds: float = 
     return forgotten
 
 
+def forget_all(layout: Layout) -> None:
+    """As `trim`, all of them: builds begin anew."""
+    trim(layout, 0, -1.0)
+
+
 def files_path(layout: Layout, name: str) -> Path:
     """Which files the image of that name was made of: written by `build`."""
     return layout.root / "build" / "images" / f"{name}.json"

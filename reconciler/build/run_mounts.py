@@ -110,9 +110,14 @@ def _held(directory: Path, name: str, sharing: str, held: ExitStack) -> Path:
     raise Refused("too many builds use this cache at the same time", step="mount", hint="use sharing=locked")
 
 
+def mounts_kept(layout: Layout) -> list[Path]:
+    """The cache mounts that there are."""
+    return sorted((layout.root / "build" / "mounts").glob("*"))
+
+
 def trim_mounts(layout: Layout, longest_seconds: float = LONGEST_SECONDS) -> None:
     """Remove cache mounts that nobody asked for in so many seconds, and that nobody uses now."""
-    for path in (layout.root / "build" / "mounts").glob("*"):
+    for path in mounts_kept(layout):
         with suppress(FileNotFoundError, NotADirectoryError):
             if time.time() - path.stat().st_mtime < longest_seconds:
                 continue

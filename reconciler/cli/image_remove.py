@@ -52,5 +52,10 @@ def _refuse_used(image: ImageRecord, known: Known) -> None:
 
 def standing_layers(layout: Layout) -> frozenset[str]:
     """Digests of the layers that containers are mounted from, whatever the images say by now; and that builds keep."""
+    return kept(layout) | mounted_layers(layout)
+
+
+def mounted_layers(layout: Layout) -> frozenset[str]:
+    """Digests of the layers that containers are mounted from."""
     names = read_standing(layout)
-    return kept(layout).union(digest for digest in list_layers(layout) if layer_path(layout, digest).name in names)
+    return frozenset(digest for digest in list_layers(layout) if layer_path(layout, digest).name in names)

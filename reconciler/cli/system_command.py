@@ -58,18 +58,32 @@ def stop(layout: Layout, force: bool) -> None:
 
 @command.command("prune", short_help="Free what nothing uses.")
 @click.option("--images", "with_images", is_flag=True, help="Also images brought by hand that no container uses.")
+@click.option(
+    "-a", "--all", "everything", is_flag=True, help="The same, and what builds keep: their steps, cache mounts."
+)
+@click.option("--volumes", "with_volumes", is_flag=True, help="Also the data of volumes that outlived their manifests.")
 @click.option("--dry-run", is_flag=True, help="Say what would go, and how much; change nothing.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @TABLE_OR_JSON
 @click.pass_obj
-def prune_(layout: Layout, with_images: bool, dry_run: bool, yes: bool, output: str) -> None:
-    """Free the layers and blobs that no image, container or work under way needs; say first what goes, in bytes.
+def prune_(
+    layout: Layout, with_images: bool, everything: bool, with_volumes: bool, dry_run: bool, yes: bool, output: str
+) -> None:
+    """Free the layers and blobs that no image, container, build or work under way needs; say first what goes, in bytes.
 
-    What a manifest declares, what a container stands on and the data of volumes always stay.
+    What a manifest declares and what a container stands on always stay.
     """
     from reconciler.cli.system_prune import Asked, prune
 
-    prune(layout, Asked(with_images=with_images, dry_run=dry_run, yes=yes, output=output))
+    asked = Asked(
+        with_images=with_images or everything,
+        with_builds=everything,
+        with_volumes=with_volumes,
+        dry_run=dry_run,
+        yes=yes,
+        output=output,
+    )
+    prune(layout, asked)
 
 
 @command.command(short_help="Verify every blob and layer of images.")

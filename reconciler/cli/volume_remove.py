@@ -13,7 +13,7 @@ from reconciler.cli.disk_usage import tree_bytes
 from reconciler.cli.quantities import size_text
 from reconciler.cli.seen import Known, read_known
 from reconciler.cli.selection import read_key, unknown
-from reconciler.engine import open_engine
+from reconciler.engine import Engine, open_engine
 from reconciler.lock import engine_lock
 from reconciler.perform.mount_sources import OWNER_LABEL
 from reconciler.store.events import Event, record_events
@@ -34,10 +34,15 @@ def remove(layout: Layout, names: Sequence[str], *, yes: bool) -> None:
         if not yes:
             _ask(volumes)
         for volume in volumes:
-            remove_volume(layout, volume.name, delete_data=True)
-            key = Key(Kind.VOLUME, volume.name)
-            record_events(engine.database, [Event(time.time(), str(key), "Normal", "Deleted", "its data, by hand")])
-            click.echo(f"- {key} deleted with its data")
+            delete_data(engine, volume.name)
+            click.echo(f"- {Key(Kind.VOLUME, volume.name)} deleted with its data")
+
+
+def delete_data(engine: Engine, name: str) -> None:
+    """Of a volume that nobody wants. It is an event."""
+    remove_volume(engine.layout, name, delete_data=True)
+    event = Event(time.time(), str(Key(Kind.VOLUME, name)), "Normal", "Deleted", "its data, by hand")
+    record_events(engine.database, [event])
 
 
 def _unwanted(layout: Layout, name: str, known: Known) -> VolumeObserved:

@@ -46,3 +46,34 @@ def test_what_nothing_names_goes_and_what_is_declared_stays(lost: Engine) -> Non
     assert lost.ok("image", "ls", "-o", "name").lines == ["busybox"]
     assert lost.ok("system", "prune").lines == ["Nothing to free."]
     assert lost.ok("system", "fsck").lines[-1].endswith("all are what their digests say.")
+
+
+def test_what_builds_keep_is_told_and_goes_with_all(image_only: Engine) -> None:
+    (image_only.base / "app").mkdir()
+    image_only.write("app/file", "content")
+    image_only.write(
+        "app/Dockerfile", "FROM busybox\nCOPY file /\nRUN --mount=type=cache,target=/c echo a > /c/x; echo b > /b\n"
+    )
+    image_only.ok("image", "build", "-q", "-t", "app", str(image_only.base / "app"))
+    image_only.ok("image", "rm", "app")
+    said = image_only.ok("system", "prune")
+    assert said.lines[0] == "Nothing to free." and said.lines[1].endswith("more: --all frees that, too.")
+
+    preview = json.loads(image_only.ok("system", "prune", "--all", "--dry-run", "-o", "json").out)
+    parts = [part["part"] for part in preview["parts"]]
+    assert (parts.count("layer"), parts.count("blob"), parts.count("cache mount")) == (2, 2, 1)
+    told = image_only.ok("system", "prune", "--all", "--yes").lines
+    assert told[-2].removesuffix(" can be freed.") == told[-1].removesuffix(" freed.")
+    assert image_only.ok("system", "prune", "--all").lines == ["Nothing to free."]
+    assert image_only.ok("image", "ls", "-o", "name").lines == ["busybox"]
+
+
+def test_data_that_outlived_its_manifest_goes_with_volumes_alone(engine: Engine) -> None:
+    for name in ("kept", "used"):
+        text = f"apiVersion: trimtab/v1\nkind: Volume\nmetadata: {{name: {name}}}\nspec: {{}}\n"
+        engine.ok("apply", "--set", name, engine.write(f"{name}.yaml", text))
+    engine.ok("delete", "--set", "kept")
+    assert engine.ok("system", "prune", "--all").lines == ["Nothing to free."]
+    assert json.loads(engine.ok("system", "prune", "--volumes", "--dry-run", "-o", "json").out)["volumes"] == ["kept"]
+    engine.ok("system", "prune", "--volumes", "--yes")
+    assert engine.ok("get", "volumes", "-o", "name").lines == ["Volume/used"]
