@@ -14,6 +14,7 @@ from schemas.faults import Fault, refuse
 from schemas.field import Spec, live, part, replace
 from schemas.healthcheck import Healthcheck
 from schemas.image_commit import CommitSpec
+from schemas.image_follow import Follow
 from schemas.image_push import Push
 from schemas.image_words import ImageReference, Platform, PullPolicy
 from schemas.kernel_words import Signal
@@ -54,6 +55,7 @@ class ImageSpec(Spec):
                 *not_together("config", "ref", "archive", "build", "commit"),
                 *not_together("pull_policy", "archive", "rootfs", "build", "commit"),
                 *not_together("platform", "commit"),
+                *not_together("follow", "archive", "rootfs", "build", "commit"),
             ],
         }
     )
@@ -70,6 +72,7 @@ class ImageSpec(Spec):
         None
     )
     platform: Annotated[Platform | None, replace("Which image of several platforms.", default="the host's")] = None
+    follow: Annotated[Follow | None, live("With ref: which image of its repository is taken, again and again.")] = None
     push: Annotated[Push | None, live("References it is pushed as once it is made.")] = None
 
     @model_validator(mode="after")
@@ -89,6 +92,8 @@ def image_faults(spec: ImageSpec) -> list[Fault]:
         faults.append((("config",), "belongs to rootfs; other images bring their own, leave it out"))
     if spec.pull_policy is not None and spec.ref is None:
         faults.append((("pull_policy",), "belongs to ref; leave it out"))
+    if spec.follow is not None and spec.ref is None:
+        faults.append((("follow",), "belongs to ref; leave it out"))
     if spec.platform is not None and spec.commit is not None:
         faults.append((("platform",), "is the container's; leave it out"))
     return faults

@@ -14,6 +14,7 @@ from aiohttp import web
 from reconciler.api.declared import BODY_SECONDS, document
 from reconciler.api.declared import Asked as Request
 from reconciler.cli.version_command import VERSION
+from reconciler.images.report import told_of_followers
 from reconciler.sources.status import SourceStatus
 from reconciler.sources.webhook import MOST_BODY, is_authentic, is_ping
 from schemas.errors import Missing, Refused
@@ -35,7 +36,8 @@ async def status(request: Request) -> web.Response:
         "writing": served.worker.is_writing,
         "stopping": served.worker.is_stopping,
     }
-    return document(json.dumps({"daemon": daemon, "sources": sources}))
+    images = await served.worker.do(told_of_followers, served.engine.database, served.loop.wanted)
+    return document(json.dumps({"daemon": daemon, "sources": sources, "images": images}))
 
 
 async def one(request: Request) -> web.Response:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import click
@@ -18,6 +18,7 @@ from runtime.layout import Layout
 from schemas.errors import Refused
 
 TITLES = ("SOURCE", "STATE", "SET", "OFFERS", "APPLIED", "AGE", "FROM")
+IMAGE_TITLES = ("IMAGE", "STATE", "CURRENT", "AVAILABLE", "CHECKED", "FOLLOWS")
 WELL = ("Ready", "Suspended", "Pinned")
 
 
@@ -49,7 +50,26 @@ def _lines(document: Mapping[str, Any]) -> Iterator[str]:
     daemon = document["daemon"]
     doing = "stopping" if daemon["stopping"] else "working" if daemon["writing"] else "watching"
     yield f"daemon {daemon['version']}, process {daemon['pid']}, is {doing} {daemon['objects']} objects."
-    sources = document["sources"]
+    yield from _source_lines(document["sources"])
+    images = document.get("images", [])
+    if images:
+        yield ""
+        yield from table_lines(IMAGE_TITLES, [_image_row(image) for image in images])
+        yield from (f"{image['name']}: {printable(image['message'])}" for image in images if image["message"])
+
+
+def _image_row(image: Mapping[str, Any]) -> list[str]:
+    age = age_text(time.time() - image["checked_at"]) if image["checked_at"] else ""
+    return [image["name"], image["state"], _pin(image["current"]), _pin(image["available"]), age, image["policy"]]
+
+
+def _pin(reference: str) -> str:
+    """Tag and the beginning of the digest."""
+    name, _, digest = reference.rpartition("/")[2].partition("@")
+    return f"{name}@{digest[7:19]}" if digest else name
+
+
+def _source_lines(sources: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     if not sources:
         yield "It follows no source."
         return

@@ -18,6 +18,7 @@ from reconciler.actions import Action, Verb
 from reconciler.apply import Outcome, Result, Stop, never
 from reconciler.backoff import after_failure, is_final
 from reconciler.engine import Engine
+from reconciler.images.following import Following
 from reconciler.intent import Declarations
 from reconciler.loop.claims import Claims
 from reconciler.loop.dirty import Dirty
@@ -86,6 +87,12 @@ class Loop:
         self._dirty.mark(self.wanted.desired, why, last=True)
         self._wake.set()
 
+    def _renew(self, keys: Iterable[Key], why: str) -> None:
+        """Another try, whatever came of the last."""
+        for key in keys:
+            self.memory.forget(key)
+        self.mark(keys, why)
+
     def asked_changed(self) -> None:
         """Something was applied by way of our own connection to the store."""
         self._stale = True
@@ -107,7 +114,8 @@ class Loop:
         self._begin_anew()
         watching = Watching(self._engine, self._threads, self.mark, self.mark_all)
         self._health = HealthChecks(self._engine, self._worker, self.settings.probes, self._tell, self._health_changed)
-        work = (self._resync(), self._watch_store(), self._health.run())
+        following = Following(self._engine, self._worker, lambda: self.wanted, self._renew, self._tell)
+        work = (self._resync(), self._watch_store(), self._health.run(), following.run())
         timers = [asyncio.create_task(each) for each in work]
         try:
             while True:

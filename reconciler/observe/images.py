@@ -45,7 +45,24 @@ def _source(engine: Engine, record: Record, spec: ImageSpec, have: ImageRecord) 
         from reconciler.images.committing import wish_of  # only where something is committed
 
         return "unchanged" if have.wanted == wish_of(spec.commit) else "changed"
+    if spec.follow is not None:
+        return _followed_state(engine, record.key.name, spec, have)
     return "unchanged" if _is_current(engine, record, spec, have) else "changed"
+
+
+def _followed_state(engine: Engine, name: str, spec: ImageSpec, have: ImageRecord) -> str:
+    """Whether the one that was chosen is the one that is here. The registry is asked by the daemon's timer alone."""
+    from reconciler.images.selection import effective
+
+    chosen = effective(engine.database, name, spec)
+    same = have.wanted == image_wanted(name, chosen).digest()
+    return "unchanged" if same else f"{_pin(have.reference)}, and {_pin(chosen.ref or '')} was chosen"
+
+
+def _pin(reference: str) -> str:
+    """Tag and the beginning of the digest, to tell by."""
+    name, _, digest = reference.rpartition("/")[2].partition("@")
+    return f"{name}@{digest[:19]}" if digest else name
 
 
 def _pushed(engine: Engine, spec: ImageSpec, have: ImageRecord) -> dict[str, Any]:

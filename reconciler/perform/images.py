@@ -15,6 +15,7 @@ from reconciler.desired import Desired, Observed
 from reconciler.perform.bundles import read_config
 from reconciler.perform.context import Context
 from reconciler.perform.placing import about
+from reconciler.store.standing import Topic, write_standing
 from reconciler.wanted.images import image_wanted
 from runtime.images.collect import collect
 from runtime.images.ensure import ensure_image
@@ -58,6 +59,10 @@ def _bring(context: Context, name: str, spec: ImageSpec) -> ImageRecord:
         return _build(context, name, spec.build)
     if spec.commit is not None:
         return _commit(context, name, spec.commit)
+    if spec.follow is not None:
+        from reconciler.images.selection import ensure_chosen
+
+        spec = ensure_chosen(context.engine.database, name, spec, context.registries)
     return ensure_image(context.engine.layout, image_wanted(name, spec), context.registries, context.progress)
 
 
@@ -120,4 +125,5 @@ def remove(context: Context, key: Key, have: Observed | None, action: Action) ->
     """Its record alone; `collect_unused` frees the rest. Idempotent."""
     remove_image(context.engine.layout, key.name)
     forget_pushed(context.engine.layout, key.name)
+    write_standing(context.engine.database, Topic.FOLLOWED, {key.name: None})
     files_path(context.engine.layout, key.name).unlink(missing_ok=True)

@@ -18,6 +18,7 @@ class Topic(StrEnum):
     RESTARTS = "restarts"
     STATUS = "status"
     STEERING = "steering"
+    FOLLOWED = "followed"
 
 
 def write_standing(database: Database, topic: Topic, values: Mapping[str, Any]) -> None:

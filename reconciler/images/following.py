@@ -1,0 +1,182 @@
+"""The timer of images that follow a repository: looks, chooses, watches what runs the new one, takes it back.
+
+Lives in the loop's thread; registries, kernel and store are asked in the worker's. What it changes is the chosen
+reference; the loop's own passes bring it and replace what runs it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from reconciler.bundle.config import image_digest
+from reconciler.engine import Engine
+from reconciler.health import HealthStatus
+from reconciler.images.follow import Followed, Verdict, chosen, failed, is_due_to_write, judged
+from reconciler.images.selection import look, read_state, write_state
+from reconciler.images.write_back import WriteBack, write_back
+from reconciler.loop.settings import Tell, Worker
+from reconciler.loop.wanted import Wanted
+from reconciler.observe.health import health_of
+from reconciler.perform.bundles import read_config
+from reconciler.registries import read_registries
+from reconciler.status import read_status
+from reconciler.store.standing import Topic, read_one, read_standing
+from runtime.images.store import read_image
+from runtime.process.client import read_process
+from runtime.process.records import Phase
+from schemas.errors import TrimtabError
+from schemas.image import ImageSpec
+from schemas.names import Key, Kind
+from schemas.windows import read_windows
+
+BEAT_SECONDS = 0.5
+"""Between two looks at what is on probation, and whether another is due."""
+WRITE_AGAIN_SECONDS = 60.0
+
+Renew = Callable[[Iterable[Key], str], None]
+"""Forget that these failed, and look at them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One image that follows. `users`: containers made of it."""
+
+    key: Key
+    spec: ImageSpec
+    users: tuple[str, ...]
+
+
+class Following:
+    """Made and run in one event loop."""
+
+    def __init__(self, engine: Engine, worker: Worker, wanted: Callable[[], Wanted], renew: Renew, tell: Tell) -> None:
+        self._engine = engine
+        self._worker = worker
+        self._wanted = wanted
+        self._renew = renew
+        self._tell = tell
+        self._tried: dict[Key, float] = {}
+
+    async def run(self) -> None:
+        """Until it is cancelled."""
+        while True:
+            for image in images_of(self._wanted()):
+                await self._beat(image)
+            await asyncio.sleep(BEAT_SECONDS)
+
+    async def _beat(self, image: Image) -> None:
+        try:
+            before, after = await self._worker.do(advance, self._engine, image, time.time(), datetime.now())
+        except (TrimtabError, OSError) as error:
+            self._tell("follow.failed", {"image": image.key.name, "error": str(error)})
+            return
+        if after.failure and after.failure != before.failure:
+            self._tell("follow.failed", {"image": image.key.name, "error": after.failure})
+        if after.selected != before.selected:
+            self._tell("follow", {"image": image.key.name, "from": before.selected, "to": after.selected})
+            self._renew([image.key], f"{after.selected} was chosen")
+        await self._write_back(image, after)
+
+    async def _write_back(self, image: Image, state: Followed) -> None:
+        assert image.spec.ref is not None and image.spec.follow is not None
+        due = self._tried.get(image.key, 0.0) + (WRITE_AGAIN_SECONDS if state.write_failure else 0.0)
+        if not is_due_to_write(state, image.spec.ref, image.spec.follow) or time.monotonic() < due:
+            return
+        self._tried[image.key] = time.monotonic()
+        wanted = self._wanted()
+        entry = wanted.inventory.get(image.key)
+        try:
+            if entry is not None:
+                await write_back(WriteBack(self._engine.layout, wanted.inventory, entry, state.selected))
+        except (TrimtabError, OSError) as error:
+            told = replace(state, write_failure=str(error))
+            self._tell("write_back.failed", {"image": image.key.name, "error": str(error)})
+        else:
+            told = replace(state, written=state.selected, write_failure="")
+            self._tell("write_back", {"image": image.key.name, "reference": state.selected})
+        await self._worker.do(write_state, self._engine.database, image.key.name, told)
+
+
+def images_of(wanted: Wanted) -> list[Image]:
+    """Those that follow something."""
+    found = []
+    for key, want in wanted.desired.items():
+        spec = want.declared.spec if want.declared is not None else None
+        if isinstance(spec, ImageSpec) and spec.follow is not None and spec.ref is not None:
+            users = tuple(user.name for user in wanted.users.get(key, ()) if user.kind is Kind.CONTAINER)
+            found.append(Image(key, spec, users))
+    return found
+
+
+def advance(engine: Engine, image: Image, now: float, local: datetime) -> tuple[Followed, Followed]:
+    """One step: what was known, and what is known now, which stands in the store then."""
+    spec = image.spec.follow
+    assert spec is not None
+    before = state = read_state(engine.database, image.key.name, image.spec)
+    if state.on_probation:
+        verdict, why = judge(engine, image, state)
+        state = judged(state, spec, verdict, why, now)
+    elif now >= state.checked_at + spec.interval:
+        try:
+            state = look(state, image.spec, read_registries(engine.layout))
+        except TrimtabError as error:
+            state = failed(state, str(error), now)
+    if state.selected:  # the first is chosen when the image is made
+        state = chosen(state, now, _restarts(engine, image.users), is_open=_is_open(spec.window, local))
+    if state != before:
+        write_state(engine.database, image.key.name, state)
+    return before, state
+
+
+def _is_open(window: str | None, local: datetime) -> bool:
+    minute = local.hour * 60 + local.minute
+    return window is None or any(each.holds(local.weekday(), minute) for each in read_windows(window))
+
+
+def _restarts(engine: Engine, users: Iterable[str]) -> dict[str, int]:
+    told: Mapping[str, int] = read_standing(engine.database, Topic.RESTARTS)
+    return {name: int(told.get(name, 0)) for name in users}
+
+
+def judge(engine: Engine, image: Image, state: Followed) -> tuple[Verdict, str]:
+    """How the image that was chosen does: whether it could be brought, and what runs it is well."""
+    record = read_image(engine.layout, image.key.name)
+    if record is None or record.reference != state.selected:
+        refused = _refusal(engine, image.key, state.since)
+        return (Verdict.BAD, refused) if refused else (Verdict.WAITING, "it could not be brought")
+    counts = _restarts(engine, image.users)
+    found = [_judge(engine, name, record.digest, counts[name] > state.counts.get(name, 0)) for name in image.users]
+    for verdict in (Verdict.BAD, Verdict.WAITING):
+        why = next((text for one, text in found if one is verdict), None)
+        if why is not None:
+            return verdict, why
+    return Verdict.GOOD, ""
+
+
+def _refusal(engine: Engine, key: Key, since: float) -> str:
+    """Why the image cannot be had, where nothing but another one would help; as it was found since it was chosen."""
+    value = read_one(engine.database, Topic.STATUS, str(key))
+    stalled = read_status(value).condition("Stalled") if value is not None else None
+    is_new = stalled is not None and stalled.status == "True" and stalled.since >= since
+    return stalled.message if stalled is not None and is_new and stalled.reason == "Refused" else ""
+
+
+def _judge(engine: Engine, name: str, digest: str, restarted: bool) -> tuple[Verdict, str]:
+    bundle, process = read_config(engine.layout.container(name)), read_process(engine.layout, name)
+    if bundle is None or process is None or image_digest(bundle) != digest:
+        return Verdict.WAITING, f"Container/{name} does not run it yet"
+    if process.phase is Phase.EXITED:
+        code = process.exit.exit_code if process.exit is not None else None
+        return (Verdict.GOOD, "") if code == 0 else (Verdict.BAD, f"Container/{name} exited {code}")
+    if restarted:
+        return Verdict.BAD, f"Container/{name} was started again and again"
+    match health_of(engine, name):
+        case HealthStatus.UNHEALTHY:
+            return Verdict.BAD, f"Container/{name} is unhealthy"
+        case HealthStatus.STARTING:
+            return Verdict.WAITING, f"Container/{name} is starting"
+    return Verdict.GOOD, ""
