@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -23,6 +24,7 @@ from runtime.layout import Layout
 from schemas.errors import Refused
 
 THREADS = 32
+ENDING_SECONDS = 5.0
 LOG = log.logger("registry")
 
 
@@ -67,12 +69,19 @@ async def _end(task: asyncio.Future[None]) -> None:
 
 @contextmanager
 def only_registry(layout: Layout) -> Iterator[None]:
-    """One registry at a time on one root: uploads are known to one process. Raises Refused."""
+    """One registry at a time on one root: uploads are known to one process. One that is ending is waited for.
+
+    Raises Refused.
+    """
     path = layout.registry.with_suffix(".lock")
     path.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        if not lock(descriptor):
+        end = time.monotonic() + ENDING_SECONDS
+        while not lock(descriptor):
+            if time.monotonic() < end:
+                time.sleep(0.05)
+                continue
             hint = "end it first, or give another --root"
             raise Refused("a registry works on this root already", step="serve", path=str(path.parent), hint=hint)
         yield
