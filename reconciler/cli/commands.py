@@ -33,7 +33,6 @@ MORE = {
     "explain": "Of fields.",
     "schema": "JSON Schemas.",
     "image": "Images.",
-    "registry": "Serve them.",
     "daemon": "Keep it so.",
     "status": "Of sources.",
     "reconcile": "Look now.",
@@ -44,11 +43,12 @@ MORE = {
     "version": "Of trimtab.",
 }
 BESIDE = {
+    "registry": "Serve images to others.",
     "suspend": "Let the daemon leave an object alone.",
     "resume": "Let it look after it again.",
     "wait": "Wait until an object stands as wished.",
 }
-"""What the help of `reconcile` tells of: there is a line for no more."""
+"""What the help of `image` and of `reconcile` tells of: there is a line for no more."""
 NAME_WIDTH, COLUMN_WIDTH, COLUMNS = 11, 26, 3
 """Of the columns of further commands, so that all of the help fits a screen of 24 lines."""
 

@@ -19,7 +19,10 @@ QUIET = click.option("-q", "--quiet", is_flag=True, help="Tell no progress.")
 
 @click.group()
 def command() -> None:
-    """Bring, show and take away images. Containers use one by its name, or by the reference it was pulled by."""
+    """Bring, show and take away images. Containers use one by its name, or by the reference it was pulled by.
+
+    `trimtab registry` serves them to others.
+    """
 
 
 @command.command("ls", short_help="List images, and what uses them.")
