@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 SUFFIXES = (".yaml", ".yml", ".json")
 SHORT = 7
 """Digits of a commit, as git's own default."""
+NO_PATH = "no such file or directory"
 NOTHING: Mapping[str, bytes] = {}
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_.-")
 
@@ -34,7 +35,7 @@ def _names(path: str) -> Iterator[str]:
         yield path
         return
     if not os.path.exists(path):
-        raise _refused("no such file or directory", path, hint="check the path")
+        raise _refused(NO_PATH, path, hint="check the path")
     files = sorted(manifest_files(path), key=lambda name: name.split("/"))
     if not files:
         raise _refused("no manifests (*.yaml, *.yml, *.json) in it", path)
