@@ -73,6 +73,7 @@ def _usage(path: str) -> dict[str, Any]:
         "cache": size_text(used.cache) if used.cache is not None else None,
         "cpu": f"{used.cpu / NANOSECONDS:.3f} s" if used.cpu is not None else None,
         "tasks": used.tasks,
+        "oom_kills": used.oom_kills,
     }
 
 

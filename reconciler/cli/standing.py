@@ -119,7 +119,7 @@ def exit_reason(ended: ExitRecord) -> str:
     if ended.error:
         return ended.error
     if ended.oom_killed:
-        return "out of memory"
+        return "out of memory" if ended.exit_code != 0 else "one of its processes out of memory"
     if not ended.signal:
         return ""
     names = {number.value: number.name for number in signal.Signals}

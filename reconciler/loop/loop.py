@@ -29,10 +29,12 @@ from reconciler.loop.settings import LoopSettings, Tell, Worker, silent
 from reconciler.loop.standings import Standings
 from reconciler.loop.wanted import Wanted, changed, data_version, read_wanted
 from reconciler.loop.watch_firewall import OwnThreads
+from reconciler.loop.watch_memory import out_of_memory
 from reconciler.loop.watching import Watching
 from reconciler.observe.containers import init_word
 from reconciler.restart import Restarts
 from reconciler.steering import Steering
+from reconciler.store.events import Event, record_events
 from schemas.errors import TrimtabError
 from schemas.names import Key, Kind
 
@@ -74,6 +76,7 @@ class Loop:
         self._idle: asyncio.Event = asyncio.Event()
         self._claims = Claims(engine.layout.lock)
         self._running: dict[asyncio.Task[None], frozenset[Key]] = {}
+        self._recording: set[asyncio.Task[None]] = set()
         self._stop = stop
         self._standings = Standings(engine, self.memory)
 
@@ -112,7 +115,7 @@ class Loop:
     async def run(self) -> None:
         """Until it is cancelled. May be run again after it failed."""
         self._begin_anew()
-        watching = Watching(self._engine, self._threads, self.mark, self.mark_all)
+        watching = Watching(self._engine, self._threads, self.mark, self.mark_all, self._killed_for_memory)
         self._health = HealthChecks(self._engine, self._worker, self.settings.probes, self._tell, self._health_changed)
         following = Following(self._engine, self._worker, lambda: self.wanted, self._renew, self._tell)
         work = (self._resync(), self._watch_store(), self._health.run(), following.run())
@@ -284,6 +287,18 @@ class Loop:
         for user in (*users, *waiting):
             self.memory.failures.pop(user, None)
         self.mark([key, *users, *waiting], how)
+
+    def _killed_for_memory(self, key: Key, count: int) -> None:
+        self._tell("memory.out", {"object": str(key), "killed": count})
+        task = asyncio.create_task(self._record(out_of_memory(key, count, time.time())))
+        self._recording.add(task)
+        task.add_done_callback(self._recording.discard)
+
+    async def _record(self, event: Event) -> None:
+        try:
+            await self._worker.do(record_events, self._engine.database, [event])
+        except TrimtabError as error:
+            self._tell("store.failed", {"error": str(error)})
 
     def _failed_to_look(self, keys: Iterable[Key], error: Exception) -> None:
         self._tell("pass.failed", {"error": str(error)})

@@ -6,6 +6,7 @@ The meanings are here; the watchers themselves know only descriptors. Everything
 from __future__ import annotations
 
 import resource
+import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from ipaddress import ip_address
@@ -17,8 +18,10 @@ from reconciler.loop.wanted import Wanted
 from reconciler.loop.watch_files import COMING_AND_GOING, WRITING, FileChanges
 from reconciler.loop.watch_firewall import FirewallChanges, OwnThreads
 from reconciler.loop.watch_links import LinkChanges
+from reconciler.loop.watch_memory import MemoryKills
 from reconciler.loop.watch_mounts import MountChanges
 from reconciler.loop.watch_processes import ProcessEnds
+from reconciler.observe.containers import init_word
 from runtime.kernel import cgroup
 from runtime.network.dns.control import read_identity
 from runtime.network.dns.records import networks_directory
@@ -29,17 +32,29 @@ from schemas.names import Key, Kind
 Mark = Callable[[Iterable[Key], str], None]
 MOVING_FILES = frozenset({"cgroup.procs", "cgroup.threads", "tasks", "cgroup.event_control", "notify_on_release"})
 """Files of a cgroup that are written whenever a process is started in it, and limit nothing."""
+COUNTERS = ("memory.events", "memory.swap.events", "pids.events")
+"""Files of v2 that change with what a container does, as often as a hundred times a second at its limits."""
 NETWORKED = frozenset({Kind.NETWORK, Kind.SERVICE})
 
 
 class Watching:
-    def __init__(self, engine: Engine, threads: OwnThreads, mark: Mark, mark_all: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        threads: OwnThreads,
+        mark: Mark,
+        mark_all: Callable[[str], None],
+        killed: Callable[[Key, int], None],
+    ) -> None:
+        """`killed`: called with a container and how many of its processes were killed for want of memory."""
+        self._began = time.time()
         _raise_descriptor_limit()
         self._layout = engine.layout
         self._mark = mark
         self._wanted = Wanted()
         self.processes = ProcessEnds()
         self.mounts = MountChanges()
+        self.memory = MemoryKills(killed)
         self.files = FileChanges(mark_all)
         self.links = LinkChanges(engine.layout, mark, mark_all)
         self.firewall = FirewallChanges(engine.layout, threads, self._owners_touched, self._firewall_touched)
@@ -96,6 +111,8 @@ class Watching:
             )
             self.links.know_container(key, each.number)
             self._follow_cgroup(key)
+            fresh = (process.started_at or process.created_at) >= self._began
+            self.memory.follow(key, self._layout.cgroup(key.name), init_word(process), fresh=fresh)
             if want.facts.get("mounts"):
                 self.mounts.watch(key.name, process.pid, partial(self._mark, [key], "a mount changed"))
 
@@ -106,10 +123,13 @@ class Watching:
     def _ended(self, key: Key) -> None:
         self.links.know_container(key, None)
         self.mounts.forget(key.name)
+        self.memory.forget(key)
         self._mark([key], "its process ended")
 
     def _limit_changed(self, key: Key, file: str) -> None:
-        if file not in MOVING_FILES:
+        if file == "memory.events":
+            self.memory.look(key)
+        if file not in MOVING_FILES and not file.startswith(COUNTERS):
             self._mark([key], f"{file} was written")
 
     def _named(self, kind: Kind, name: str) -> None:
@@ -152,7 +172,7 @@ class Watching:
         self._mark(published, why)
 
     def close(self) -> None:
-        for watcher in (self.processes, self.mounts, self.files, self.links, self.firewall):
+        for watcher in (self.processes, self.memory, self.mounts, self.files, self.links, self.firewall):
             watcher.close()
 
 

@@ -94,7 +94,7 @@ def exit_word(ended: ExitRecord) -> str:
         return "ended, nobody saw how"
     if ended.error:
         return f"did not start: {ended.error}"
-    if ended.oom_killed:
+    if ended.oom_killed and ended.exit_code != 0:
         return "killed: out of memory"
     if ended.signal:
         return f"killed by signal {ended.signal}"

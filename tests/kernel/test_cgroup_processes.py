@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import time
@@ -14,7 +15,7 @@ import pytest
 from runtime.kernel import cgroup, namespaces
 from runtime.kernel.cgroup.directories import main_directory
 from runtime.kernel.cgroup.files import write_file
-from tests.kernel.cgroup_fixtures import ONLY_V2, leftovers, running
+from tests.kernel.cgroup_fixtures import ONLY_V1, ONLY_V2, leftovers, running
 
 pytestmark = [pytest.mark.kernel, pytest.mark.vm]
 
@@ -139,6 +140,24 @@ def test_a_memory_hog_is_killed_and_counted(path: str) -> None:
         assert child.wait(30) == -signal.SIGKILL
     assert cgroup.oom_kills(path) == 1
     assert (cgroup.read_usage(path).memory or 0) <= 24 * MIB
+
+
+@ONLY_V1
+def test_a_cgroup_of_v1_tells_when_its_memory_runs_out(path: str) -> None:
+    cgroup.create(path, {"memory": {"limit": 24 * MIB, "swap": 24 * MIB}})
+    notices = cgroup.memory_notices(path)
+    assert notices is not None
+    try:
+        assert select.select([notices], [], [], 0)[0] == []
+        with running(path, "python3", "-S", "-c", "x = bytearray(300 << 20); print(len(x))") as child:
+            assert select.select([notices], [], [], 30)[0] == [notices]
+            assert child.wait(30) == -signal.SIGKILL
+    finally:
+        os.close(notices)
+
+
+def test_nothing_tells_of_a_cgroup_that_is_not_there() -> None:
+    assert cgroup.memory_notices("/trimtab-test-none/box") is None
 
 
 def test_what_fits_its_memory_is_not_killed(path: str) -> None:

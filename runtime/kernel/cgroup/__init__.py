@@ -13,6 +13,7 @@ from runtime.kernel.cgroup.files import BadResources, MissingController
 from runtime.kernel.cgroup.freezer import freeze, is_frozen, kill, thaw
 from runtime.kernel.cgroup.hierarchies import MissingHierarchies, Version, detect, hierarchies
 from runtime.kernel.cgroup.limits import Difference, complete, differences, ensure_limits, read_limits, write_limits
+from runtime.kernel.cgroup.notices import memory_notices
 from runtime.kernel.cgroup.tree import add, create, delegate, open_directory, places, remove, remove_if_empty
 from runtime.kernel.cgroup.usage import Usage, oom_kills, read_usage
 
@@ -38,6 +39,7 @@ __all__ = [
     "is_frozen",
     "join",
     "kill",
+    "memory_notices",
     "oom_kills",
     "open_directory",
     "open_entries",

@@ -11,7 +11,8 @@ from runtime.kernel.cgroup.memory import usage as memory_usage
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Memory in bytes (and how much of it is file cache that could go), processor time in nanoseconds, tasks.
+    """Memory in bytes (and how much of it is file cache that could go), processor time in nanoseconds, tasks, and how
+    many processes were killed for want of memory.
 
     None where this machine has no controller that counts it.
     """
@@ -20,6 +21,7 @@ class Usage:
     cache: int | None
     cpu: int | None
     tasks: int | None
+    oom_kills: int | None
 
 
 def read_usage(path: str) -> Usage:
@@ -35,6 +37,7 @@ def read_usage(path: str) -> Usage:
         cache=_inactive_file(memory) if memory else None,
         cpu=_cpu_time(cpu) if cpu else None,
         tasks=pids.number("pids.current") if pids else None,
+        oom_kills=oom_kills(path) if memory else None,
     )
 
 
