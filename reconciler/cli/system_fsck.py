@@ -11,8 +11,10 @@ import click
 from reconciler.cli.live import display
 from reconciler.lock import engine_lock
 from reconciler.registries import read_registries
+from runtime.images.blobs import BlobStore
 from runtime.images.ensure import ensure_image
-from runtime.images.fsck import Checked, Damage, check_store, condemn
+from runtime.images.fsck import Checked, Damage, Part, check_store, condemn
+from runtime.images.hosted.kept import hosted
 from runtime.images.record import ImageRecord, Origin
 from runtime.images.store import list_images
 from runtime.images.wanted import ImageWanted
@@ -20,23 +22,25 @@ from runtime.layout import Layout
 from schemas.errors import TrimtabError
 
 LOCK_SECONDS = 30.0
+Repositories = Mapping[str, tuple[str, ...]]
+"""By digest, the registry's that need it."""
 BUILT = "it was built here; `trimtab apply` of its manifest builds it again"
 
 
 def print_fsck(layout: Layout, output: str, *, repair: bool) -> int:
     """0: nothing is damaged, or everything was mended; 1: something is. Raises RetryLater while another one works."""
-    checked = check_store(layout)
-    failures = dict(_repair(layout, checked.damages)) if repair else {}
+    checked, needed = check_store(layout), hosted(layout)
+    failures = dict(_repair(layout, checked.damages, needed)) if repair else {}
     if output == "json":
-        click.echo(json.dumps(_document(checked, failures, repair=repair), indent=2))
+        click.echo(json.dumps(_document(checked, needed, failures, repair=repair), indent=2))
     else:
-        for line in _lines(checked, failures, repair=repair):
+        for line in _lines(checked, needed, failures, repair=repair):
             click.echo(line)
     return 1 if failures or (checked.damages and not repair) else 0
 
 
-def _repair(layout: Layout, damages: Sequence[Damage]) -> Iterator[tuple[str, str]]:
-    """Name of each image that could not be mended, and why."""
+def _repair(layout: Layout, damages: Sequence[Damage], needed: Repositories) -> Iterator[tuple[str, str]]:
+    """Each image and repository that could not be mended, and why."""
     if not damages:
         return
     with engine_lock(layout.lock, LOCK_SECONDS), display(quiet=True) as shown:
@@ -51,6 +55,12 @@ def _repair(layout: Layout, damages: Sequence[Damage]) -> Iterator[tuple[str, st
                     ensure_image(layout, _wanted(record), read_registries(layout), shown.report)
                 except (TrimtabError, OSError) as error:
                     yield record.name, str(error)
+        store = BlobStore(layout)
+        for damage in damages:
+            if damage.part is Part.BLOB and not store.has(damage.digest):
+                yield from (
+                    (f"repository {name}", f"push {damage.digest} again") for name in needed.get(damage.digest, ())
+                )
 
 
 def _wanted(record: ImageRecord) -> ImageWanted:
@@ -67,12 +77,13 @@ def _wanted(record: ImageRecord) -> ImageWanted:
     )
 
 
-def _lines(checked: Checked, failures: Mapping[str, str], *, repair: bool) -> Iterator[str]:
+def _lines(checked: Checked, needed: Repositories, failures: Mapping[str, str], *, repair: bool) -> Iterator[str]:
     for damage in checked.damages:
-        whose = f" (needed by {', '.join(damage.images)})" if damage.images else " (needed by nothing)"
+        users = [*damage.images, *(f"repository {name}" for name in needed.get(damage.digest, ()))]
+        whose = f" (needed by {', '.join(users) or 'nothing'})"
         yield f"! {damage.part} {damage.digest} {damage.problem}{whose}"
     for name, why in failures.items():
-        yield f"! Image/{name} cannot be mended: {why}"
+        yield f"! {name if ' ' in name else f'Image/{name}'} cannot be mended: {why}"
     yield f"Verified {checked.blobs} blobs and {checked.layers} layers: {_verdict(checked, failures, repair=repair)}."
 
 
@@ -84,14 +95,22 @@ def _verdict(checked: Checked, failures: Mapping[str, str], *, repair: bool) -> 
     return f"{len(checked.damages)} were damaged, {len(failures)} images could not be mended"
 
 
-def _document(checked: Checked, failures: Mapping[str, str], *, repair: bool) -> dict[str, object]:
+def _document(
+    checked: Checked, needed: Repositories, failures: Mapping[str, str], *, repair: bool
+) -> dict[str, object]:
     return {
         "apiVersion": "trimtab/v1",
         "kind": "StoreCheck",
         "blobs": checked.blobs,
         "layers": checked.layers,
         "damages": [
-            {"part": each.part.value, "digest": each.digest, "problem": each.problem, "images": list(each.images)}
+            {
+                "part": each.part.value,
+                "digest": each.digest,
+                "problem": each.problem,
+                "images": list(each.images),
+                "repositories": list(needed.get(each.digest, ())),
+            }
             for each in checked.damages
         ],
         "repaired": repair,

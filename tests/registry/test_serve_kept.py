@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import click
 from click.testing import CliRunner
 
 from reconciler.cli.disk_usage import read_usage
 from reconciler.cli.system_df import print_usage
+from reconciler.cli.system_fsck import print_fsck
 from runtime.images.blobs import BlobStore
 from runtime.images.collect import collect, disk_usage, unneeded
 from runtime.images.hosted.catalog import Catalog
@@ -152,7 +154,26 @@ def test_df_tells_what_repositories_take(tmp_path: Path) -> None:
     assert not any(part.is_reclaimable for part in usage.blobs)
     whole, shared, alone = usage.of_repository("team/other")
     assert whole == shared + alone and shared == usage.of_repository("team/app")[0] and alone >= 9000
-    import click
-
     said = CliRunner().invoke(click.command()(lambda: print_usage(layout, "table")))
     assert "REPOSITORY" in said.output and "team/app" in said.output
+
+
+def test_fsck_tells_whose_a_damaged_blob_is_and_a_push_mends_it(tmp_path: Path) -> None:
+    layout = engine(tmp_path)
+    layer = SAMPLE.layers[0]
+
+    def fsck(*, repair: bool) -> tuple[int, str]:
+        codes: list[int] = []
+        run = click.command()(lambda: codes.append(print_fsck(layout, "table", repair=repair)))
+        return (CliRunner().invoke(run).output, *codes)[::-1]  # type: ignore[return-value]
+
+    with hosting(layout) as host:
+        host.push("team/app", "one", SAMPLE)
+        BlobStore(layout).path(layer).write_bytes(SAMPLE.blobs[layer][:-1] + b"!")
+        code, said = fsck(repair=False)
+        assert code == 1 and f"blob {layer}" in said and "(needed by repository team/app)" in said
+        code, said = fsck(repair=True)
+        assert code == 1 and f"! repository team/app cannot be mended: push {layer} again" in said
+        assert host.ask("HEAD", f"/v2/team/app/blobs/{layer}").status == 404
+        host.push("team/app", "one", SAMPLE)
+    assert fsck(repair=False)[0] == 0
