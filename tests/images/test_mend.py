@@ -41,7 +41,9 @@ def mounted(layout: Layout, tmp_path: Path, *layers: bytes) -> Iterator[Path]:
     os.chown(place / "upper", top.st_uid, top.st_gid)
     (place / "upper").chmod(top.st_mode & 0o7777)
     words = f"lowerdir={lower},upperdir={place}/upper,workdir={place}/work"
-    subprocess.run(["mount", "-t", "overlay", "overlay", "-o", words, place / "root"], check=True)
+    # newer mount(8) hands on each option by fsconfig(2), which takes at most 255 bytes
+    old_call = os.environ | {"LIBMOUNT_FORCE_MOUNT2": "always"}
+    subprocess.run(["mount", "-t", "overlay", "overlay", "-o", words, place / "root"], check=True, env=old_call)
     try:
         yield place / "root"
     finally:
