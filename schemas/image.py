@@ -16,6 +16,7 @@ from schemas.healthcheck import Healthcheck
 from schemas.image_commit import CommitSpec
 from schemas.image_follow import Follow
 from schemas.image_push import Push
+from schemas.image_verify import Verify
 from schemas.image_words import ImageReference, Platform, PullPolicy
 from schemas.kernel_words import Signal
 from schemas.paths import ContainerPath, FilePath, read_target
@@ -56,6 +57,7 @@ class ImageSpec(Spec):
                 *not_together("pull_policy", "archive", "rootfs", "build", "commit"),
                 *not_together("platform", "commit"),
                 *not_together("follow", "archive", "rootfs", "build", "commit"),
+                *not_together("verify", "archive", "rootfs", "build", "commit"),
             ],
         }
     )
@@ -73,6 +75,7 @@ class ImageSpec(Spec):
     )
     platform: Annotated[Platform | None, replace("Which image of several platforms.", default="the host's")] = None
     follow: Annotated[Follow | None, live("With ref: which image of its repository is taken, again and again.")] = None
+    verify: Annotated[Verify | None, live("With ref: who must have vouched for it.", default="nobody")] = None
     push: Annotated[Push | None, live("References it is pushed as once it is made.")] = None
 
     @model_validator(mode="after")
@@ -92,8 +95,9 @@ def image_faults(spec: ImageSpec) -> list[Fault]:
         faults.append((("config",), "belongs to rootfs; other images bring their own, leave it out"))
     if spec.pull_policy is not None and spec.ref is None:
         faults.append((("pull_policy",), "belongs to ref; leave it out"))
-    if spec.follow is not None and spec.ref is None:
-        faults.append((("follow",), "belongs to ref; leave it out"))
+    if spec.ref is None:
+        given_of_ref = (name for name in ("follow", "verify") if getattr(spec, name) is not None)
+        faults += [((name,), "belongs to ref; leave it out") for name in given_of_ref]
     if spec.platform is not None and spec.commit is not None:
         faults.append((("platform",), "is the container's; leave it out"))
     return faults

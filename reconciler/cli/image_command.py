@@ -268,6 +268,30 @@ def build(layout: Layout, /, check: bool, network: str, **options: Any) -> None:
         click.echo(made.record.name)
 
 
+@command.command(short_help="Sign an image in its registry.")
+@click.argument("reference")
+@click.option("--key", required=True, metavar="FILE", help="Private key (PEM, P-256); with --list, the list's own.")
+@click.option("--list", "listed", metavar="FILE", help="Add a line to this list instead.")
+@click.pass_obj
+def sign(layout: Layout, reference: str, key: str, listed: str | None) -> None:
+    """Sign an image in its registry, as cosign does; print REFERENCE@DIGEST. `verify` in a manifest asks for it."""
+    from reconciler.cli.image_trust import sign as attach
+
+    attach(layout, reference, key, listed)
+
+
+@command.command(short_help="Tell whether an image is signed.")
+@click.argument("reference")
+@click.option("--key", "keys", required=True, multiple=True, metavar="FILE", help="Public key (PEM), once for each.")
+@click.option("--list", "listed", metavar="FILE", help="Look into this list instead.")
+@click.pass_obj
+def verify(layout: Layout, reference: str, keys: tuple[str, ...], listed: str | None) -> None:
+    """Tell whether an image is signed by one of the keys; print REFERENCE@DIGEST. Exit 0: it is, 2: it is not."""
+    from reconciler.cli.image_trust import verify as ask
+
+    ask(layout, reference, keys, listed)
+
+
 @command.command(short_help="Make an image of what a container has changed.")
 @click.argument("container", shell_complete=complete_names("Container"))
 @click.argument("name")

@@ -17,7 +17,7 @@ from schemas.image import ImageSpec
 from schemas.names import Key, Kind
 
 RULES = Rules(Kind.IMAGE, effects=dict.fromkeys(("content", "source", "pushed"), Effect.LIVE), most=Effect.LIVE)
-SAME_IMAGE = frozenset({"push", "pull_policy", "follow"})
+SAME_IMAGE = frozenset({"push", "pull_policy", "follow", "verify"})
 """Fields of the spec that decide nothing about what the image is: what runs it stays when they change."""
 PUSHED = "current"
 """What each tag is to be that the manifest has pushed."""

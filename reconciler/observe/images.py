@@ -55,7 +55,10 @@ def _followed_state(engine: Engine, name: str, spec: ImageSpec, have: ImageRecor
     from reconciler.images.selection import effective
 
     chosen = effective(engine.database, name, spec)
-    same = have.wanted == image_wanted(name, chosen).digest()
+    try:
+        same = have.wanted == image_wanted(name, chosen).digest()
+    except TrimtabError:
+        return "changed"  # whom to trust cannot be read
     return "unchanged" if same else f"{_pin(have.reference)}, and {_pin(chosen.ref or '')} was chosen"
 
 
@@ -105,7 +108,10 @@ def _is_current(engine: Engine, record: Record, spec: ImageSpec, have: ImageReco
 
     One that cannot be asked, a path that is gone, a registry that does not answer, leaves the image as it is.
     """
-    wanted = image_wanted(record.key.name, spec)
+    try:
+        wanted = image_wanted(record.key.name, spec)
+    except TrimtabError:
+        return False  # whom to trust cannot be read: nobody
     if have.wanted != wanted.digest():
         # recorded as asked for, and not brought yet: the apply was killed, or it could not be had
         return False

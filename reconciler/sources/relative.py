@@ -15,6 +15,7 @@ from schemas.build import BuildSpec, is_remote
 from schemas.container import ContainerTemplate
 from schemas.envelope import Declared
 from schemas.image import ImageSpec
+from schemas.image_verify import VerifySpec
 from schemas.secret import ContentSpec
 from schemas.source import GitSource, Held, SourceSpec
 
@@ -36,7 +37,11 @@ def _base(file: str, directory: Path) -> Path:
 def _updates(spec: object, base: Base) -> Mapping[str, Any]:
     match spec:
         case ImageSpec():
-            updates = {name: _join(base, path) for name in ("archive", "rootfs") if (path := getattr(spec, name))}
+            updates: dict[str, Any] = {
+                name: _join(base, path) for name in ("archive", "rootfs") if (path := getattr(spec, name))
+            }
+            if spec.verify is not None:
+                updates |= {"verify": _located_verify(spec.verify, base)}
             return updates | ({"build": _located_build(spec.build, base)} if spec.build is not None else {})
         case ContentSpec():
             return {"file": _join(base, spec.file)} if spec.file else {}
@@ -46,6 +51,12 @@ def _updates(spec: object, base: Base) -> Mapping[str, Any]:
             return _container_updates(spec, base)
         case _:
             return {}
+
+
+def _located_verify(verify: VerifySpec, base: Base) -> VerifySpec:
+    files = {name: _join(base, path) for name in ("list", "list_key") if (path := getattr(verify, name))}
+    keys = type(verify.keys)(_join(base, path) for path in verify.keys)
+    return verify.model_copy(update={**files, "keys": keys})
 
 
 def _located_build(build: BuildSpec, base: Base) -> BuildSpec:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from reconciler.images.trusting import read_policy
 from runtime.images.config import Healthcheck, ImageConfig
 from runtime.images.ensure import ImageWanted
 from runtime.images.platforms import Platform
@@ -15,7 +16,7 @@ NANOSECONDS = 1_000_000_000
 
 
 def image_wanted(name: str, spec: ImageSpec) -> ImageWanted:
-    """A manifest in the words of the images' room."""
+    """A manifest in the words of the images' room. Raises Refused for a key of `verify` that cannot be read."""
     return ImageWanted(
         name=name,
         ref=spec.ref,
@@ -25,6 +26,7 @@ def image_wanted(name: str, spec: ImageSpec) -> ImageWanted:
         config=_config(spec.config) if spec.config else ImageConfig(),
         pull_policy=spec.pull_policy or "missing",
         platform=_platform(spec.platform) if spec.platform else None,
+        policy=read_policy(spec.verify) if spec.verify is not None else None,
     )
 
 

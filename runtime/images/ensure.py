@@ -119,6 +119,10 @@ def _from_registry(making: Making, damaged: ImageRecord | None, settings: Regist
     reference = wanted.reference()
     local = find_image(making.layout, reference, wanted.for_platform)
     if local is not None and wanted.pull_policy != "always":
+        if wanted.policy is not None:
+            from runtime.images.trust.verify import require_trusted
+
+            require_trusted(wanted.policy, reference, (local.resolved, local.digest), settings or _plain())
         return read_found(making.store, local.digest, local.resolved, local.tags)
     if wanted.pull_policy == "never":
         raise Refused(
@@ -129,3 +133,9 @@ def _from_registry(making: Making, damaged: ImageRecord | None, settings: Regist
     if damaged is not None:
         reference = replace(reference, digest=damaged.resolved)
     return pull_image(making, reference, settings)
+
+
+def _plain() -> RegistrySettings:
+    from runtime.images.registry.settings import RegistrySettings
+
+    return RegistrySettings()

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from runtime.images.found import Found, read_document_of, read_found, require_platform
 from runtime.images.making import Making
-from runtime.images.oci import Descriptor, Manifest
+from runtime.images.oci import Descriptor, Manifest, read_manifest
+from runtime.images.trust.policy import Policy
 from schemas.reference import Reference
 
 if TYPE_CHECKING:
@@ -23,7 +24,9 @@ def pull_image(making: Making, reference: Reference, settings: RegistrySettings 
     from runtime.images.registry.pull import pull
     from runtime.images.registry.settings import RegistrySettings
 
-    store, wanted = making.store, making.wanted
+    store, wanted, asked = making.store, making.wanted, reference
+    if wanted.policy is not None:
+        reference = _trusted(wanted.policy, making, reference, settings or RegistrySettings())
     diff_ids: dict[str, str] = {}
 
     def learn(manifest: Manifest) -> None:
@@ -43,7 +46,31 @@ def pull_image(making: Making, reference: Reference, settings: RegistrySettings 
         on_manifest=learn,
         on_layer=unpack,
     )
-    return read_found(store, pulled.digest, resolved=pulled.resolved, tags=(str(reference),))
+    return read_found(store, pulled.digest, resolved=pulled.resolved, tags=(str(asked),))
+
+
+def _trusted(policy: Policy, making: Making, reference: Reference, settings: RegistrySettings) -> Reference:
+    """With the digest that was vouched for, so that nothing else is pulled. Raises Refused, RetryLater."""
+    import asyncio
+
+    from runtime.images.trust.verify import require_trusted
+
+    digest, resolved = asyncio.run(_find(making, reference, settings))
+    require_trusted(policy, reference, (resolved, digest), settings)
+    return replace(reference, digest=resolved)
+
+
+async def _find(making: Making, reference: Reference, settings: RegistrySettings) -> tuple[str, str]:
+    """Digests of the image for the platform, and of what the reference names. Only manifests are fetched."""
+    from runtime.images.registry.failures import Errand
+    from runtime.images.registry.manifests import Search
+    from runtime.images.registry.pull import clients_of
+    from runtime.images.registry.transport import connected
+
+    async with connected(settings) as transport:
+        search = Search(making.store, clients_of(reference, transport), settings, Errand(str(reference), "verify"))
+        found = await search.manifest(reference.pin, making.wanted.for_platform)
+        return found.fetched.digest, found.resolved
 
 
 def resolve_image(reference: Reference, settings: RegistrySettings | None) -> str:
@@ -52,3 +79,25 @@ def resolve_image(reference: Reference, settings: RegistrySettings | None) -> st
     from runtime.images.registry.settings import RegistrySettings
 
     return resolve(reference, settings or RegistrySettings())
+
+
+def read_subject(reference: Reference, settings: RegistrySettings) -> Descriptor:
+    """What the reference names, as something that refers to it describes it. Raises Refused, RetryLater."""
+    import asyncio
+
+    return asyncio.run(_subject(reference, settings))
+
+
+async def _subject(reference: Reference, settings: RegistrySettings) -> Descriptor:
+    from runtime.images.registry.client import Client
+    from runtime.images.registry.endpoints import registry_endpoint
+    from runtime.images.registry.failures import Errand
+    from runtime.images.registry.manifests import fetch_manifest
+    from runtime.images.registry.transport import connected
+
+    async with connected(settings) as transport:
+        client = Client(registry_endpoint(reference.domain, settings), reference.path, transport)
+        fetched = await fetch_manifest(client, reference.pin, Errand(str(reference), "look"), settings)
+    return Descriptor(
+        read_manifest(fetched.content, fetched.media_type).media_type, fetched.digest, len(fetched.content)
+    )

@@ -10,6 +10,7 @@ from runtime.images.digests import digest_of
 from runtime.images.documents import canonical_json
 from runtime.images.platforms import Platform, machine_platform
 from runtime.images.record import Origin
+from runtime.images.trust.policy import Policy
 from schemas.errors import Refused
 from schemas.reference import Reference
 
@@ -35,6 +36,8 @@ class ImageWanted:
     """Compose's `always`, `missing` (or `if_not_present`), `never`."""
     platform: Platform | None = None
     """None: this machine's."""
+    policy: Policy | None = None
+    """With `ref`: who must have vouched for it."""
 
     @property
     def origin(self) -> Origin:
@@ -76,11 +79,13 @@ class ImageWanted:
 
     def digest(self) -> str:
         """Of everything that decides what the image holds: when it changes, the image is made again."""
-        wish = {
+        wish: dict[str, object] = {
             "version": VERSION,
             "origin": self.origin.value,
             "source": self.source,
             "config": self.config.fields() if self.origin in (Origin.ROOTFS, Origin.CONTAINER) else {},
             "platform": asdict(self.for_platform),
         }
+        if self.policy is not None:
+            wish["policy"] = self.policy.digest()
         return digest_of(canonical_json(wish))

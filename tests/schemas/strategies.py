@@ -112,6 +112,7 @@ BY_TYPE: Mapping[str, Strategy] = {
     ),
     "list of device rule": st.lists(st.sampled_from(["c 1:3 mr", "a 7:* rwm", "b *:* m"])),
     "list of group": st.lists(groups, max_size=3),
+    "list of path of the host": st.lists(host_paths, max_size=3),
     "list of image reference": st.lists(references.filter(lambda text: "@" not in text), max_size=3),
     "list of instruction": st.lists(st.sampled_from(['CMD ["serve"]', "ENV A=b", "LABEL a=b"]), max_size=3),
     "list of name": st.lists(names.filter(lambda name: "." not in name and "_" not in name), max_size=3),

@@ -1,0 +1,174 @@
+"""What belongs to an image and is none: signatures, lists of packages, provenance. Made, pushed, and read back.
+
+An artifact is a manifest whose layers are documents and whose `subject` is the image's. Called by the rooms that know
+the documents. Imports the client, and with it aiohttp, only when it is needed.
+
+Source: OCI image-spec 1.1, manifest.md "Guidelines for Artifact Usage".
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, TypeVar
+
+from runtime.images.blobs import BlobStore
+from runtime.images.digests import digest_of
+from runtime.images.documents import Document, canonical_json, read_document, without_empty
+from runtime.images.leases import Lease
+from runtime.images.oci import OCI_MANIFEST, Descriptor, read_descriptor
+from runtime.images.progress import ignore
+from runtime.layout import Layout
+from schemas.errors import Refused
+from schemas.reference import Reference
+
+if TYPE_CHECKING:
+    from runtime.images.registry.client import Client
+    from runtime.images.registry.failures import Errand
+    from runtime.images.registry.settings import RegistrySettings
+
+T = TypeVar("T")
+
+EMPTY = "application/vnd.oci.empty.v1+json"
+MOST_BYTES = 64 << 20
+"""Of one document."""
+MOST_MANIFESTS = 64
+"""Artifacts of one type that are read of one image."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One document."""
+
+    media_type: str
+    content: bytes
+    annotations: dict[str, str] = field(default_factory=dict)
+
+    def descriptor(self) -> Descriptor:
+        return Descriptor(self.media_type, digest_of(self.content), len(self.content), annotations=self.annotations)
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """`subject`: the image's manifest; None: the artifact is found by its tag alone. `config`: what stands for one."""
+
+    type: str
+    parts: tuple[Part, ...]
+    subject: Descriptor | None = None
+    config: Part = field(default=Part(EMPTY, b"{}"))
+    annotations: dict[str, str] = field(default_factory=dict)
+
+    def content(self) -> bytes:
+        """The manifest. Equal artifacts are equal bytes."""
+        made: dict[str, object] = {
+            "schemaVersion": 2,
+            "mediaType": OCI_MANIFEST,
+            "config": self.config.descriptor().fields(),
+            "layers": [part.descriptor().fields() for part in self.parts],
+        }
+        subject = self.subject.fields() if self.subject is not None else None
+        return canonical_json(
+            made | without_empty({"artifactType": self.type, "subject": subject, "annotations": self.annotations})
+        )
+
+
+def add_artifact(store: BlobStore, artifact: Artifact) -> str:
+    """All of it in the store; the digest of its manifest."""
+    for part in (artifact.config, *artifact.parts):
+        store.add(part.content)
+    return store.add(artifact.content())
+
+
+def push_artifact(
+    layout: Layout, target: Reference, artifact: Artifact, settings: RegistrySettings, tag: str = ""
+) -> str:
+    """To the repository of `target`, under `tag` or by its digest alone; the digest. Raises Refused, RetryLater."""
+    from runtime.images.registry.push import PushWanted, push
+
+    with Lease(layout) as lease:
+        store = BlobStore(layout, lease)
+        digest = add_artifact(store, artifact)
+        reference = replace(target, tag=tag or None, digest=None if tag else digest)
+        return push(store, PushWanted(reference, digest), settings=settings, progress=ignore)
+
+
+def read_parts(reference: Reference, digest: str, artifact_type: str, settings: RegistrySettings) -> tuple[Part, ...]:
+    """The documents of every artifact of that type that refers to the image of that digest, each verified.
+
+    Raises Refused, RetryLater.
+    """
+
+    async def work(client: Client, errand: Errand) -> tuple[Part, ...]:
+        from runtime.images.registry.referrers import referrers_of
+
+        listed = await referrers_of(client, digest, errand, settings, artifact_type)
+        names = [one.digest for one in listed if one.artifact_type in ("", artifact_type)]
+        found: list[Part] = []
+        for name in names[:MOST_MANIFESTS]:
+            found += await _parts(client, name, artifact_type, errand, settings)
+        return tuple(found)
+
+    return asyncio.run(_ask(reference, settings, work))
+
+
+def read_tagged(reference: Reference, tag: str, settings: RegistrySettings) -> tuple[Part, ...]:
+    """The documents of the artifact under that tag of the reference's repository, each verified; none without it."""
+
+    async def work(client: Client, errand: Errand) -> tuple[Part, ...]:
+        return await _parts(client, tag, "", errand, settings)
+
+    return asyncio.run(_ask(reference, settings, work))
+
+
+async def _ask(reference: Reference, settings: RegistrySettings, work: Callable[[Client, Errand], Awaitable[T]]) -> T:
+    from runtime.images.registry.client import Client
+    from runtime.images.registry.endpoints import registry_endpoint
+    from runtime.images.registry.failures import Errand
+    from runtime.images.registry.transport import connected
+
+    async with connected(settings) as transport:
+        client = Client(registry_endpoint(reference.domain, settings), reference.path, transport)
+        return await work(client, Errand(str(reference), "read artifacts"))
+
+
+async def _parts(
+    client: Client, name: str, artifact_type: str, errand: Errand, settings: RegistrySettings
+) -> tuple[Part, ...]:
+    document = await _manifest(client, name, errand, settings)
+    if document is None or (artifact_type and document.text("artifactType", artifact_type) != artifact_type):
+        return ()
+    layers = document.children("layers")[:MOST_MANIFESTS]
+    return tuple([await _part(client, read_descriptor(layer), errand, settings) for layer in layers])
+
+
+async def _manifest(client: Client, name: str, errand: Errand, settings: RegistrySettings) -> Document | None:
+    from runtime.images.oci import MAX_MANIFEST
+    from runtime.images.registry.manifests import ACCEPT, verified
+    from runtime.images.registry.retry import persist
+    from runtime.images.registry.transport import read_small
+
+    async def attempt() -> bytes | None:
+        async with await client.ask("GET", f"manifests/{name}", errand, {"Accept": ACCEPT}, ok=(200, 404)) as response:
+            if response.status == 404:
+                return None
+            content = await read_small(response, MAX_MANIFEST, errand, settings)
+            return verified(response, content, name, errand).content
+
+    content = await persist(attempt, settings)
+    return read_document(content, "artifact") if content is not None else None
+
+
+async def _part(client: Client, blob: Descriptor, errand: Errand, settings: RegistrySettings) -> Part:
+    from runtime.images.registry.manifests import matches
+    from runtime.images.registry.retry import persist
+    from runtime.images.registry.transport import read_small
+
+    async def attempt() -> bytes:
+        async with await client.ask("GET", f"blobs/{blob.digest}", errand) as response:
+            return await read_small(response, MOST_BYTES, errand, settings)
+
+    content = await persist(attempt, settings)
+    if not matches(blob.digest, content):
+        raise Refused(f"the document received is not {blob.digest}", object=errand.image, step=errand.step)
+    return Part(blob.media_type, content, blob.annotations)
