@@ -37,6 +37,10 @@ class Caller(Protocol):
     def columns(self) -> int | None:
         """The width of its terminal; None where the terminal itself tells."""
 
+    @property
+    def person(self) -> str:
+        """Who it is, for history."""
+
     def stdin(self) -> TextIO: ...
 
     def stdout(self) -> TextIO: ...
@@ -83,6 +87,11 @@ class Here:
         from pathlib import Path
 
         return Path.cwd()
+
+    @property
+    def person(self) -> str:
+        behind = os.environ.get("SUDO_USER")
+        return f"{behind} (sudo)" if behind else account_name(os.getuid())
 
     def stdin(self) -> TextIO:
         import sys
@@ -134,12 +143,27 @@ class Here:
         return False
 
 
+def account_name(uid: int) -> str:
+    """The name of the account, for people."""
+    from pwd import getpwuid
+
+    try:
+        return getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"
+
+
 _CALLER: ContextVar[Caller] = ContextVar("caller", default=Here())  # noqa: B039 - it holds nothing
 
 
 def caller() -> Caller:
     """Whoever the work of this thread is for."""
     return _CALLER.get()
+
+
+def by_person(deed: str) -> str:
+    """`apply by ann`: what is being done, and who does it."""
+    return f"{deed} by {caller().person}"
 
 
 def work_for(who: Caller) -> None:

@@ -51,7 +51,12 @@ def holds_back(steering: Steering, action: Action, now: datetime) -> str:
     """Why the action is not done now, in words; empty where it is."""
     if steering.suspended:
         return steering.suspended
-    if steering.self_heal == "on" or not _is_drift(action):
+    return drift_stays(steering, now) if _is_drift(action) else ""
+
+
+def drift_stays(steering: Steering, now: datetime) -> str:
+    """Why drift is not repaired now, in words; empty where it is."""
+    if steering.self_heal == "on":
         return ""
     if steering.self_heal == "off":
         return "self_heal is off"

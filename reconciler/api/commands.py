@@ -41,7 +41,9 @@ async def run_command(served: Served, request: web.Request) -> web.StreamRespons
         await response.prepare(request)
         outgoing = Outgoing(response, must_end=is_writer(asked.words))
         stdin = StandardInput(request.content, is_terminal=asked.terminal[0])
-        visitor = Visitor(asked, outgoing, stdin, lambda: served.worker.is_stopping, served.loaders)
+        visitor = Visitor(
+            asked, outgoing, stdin, lambda: served.worker.is_stopping, served.loaders, served.person(request)
+        )
         await _carry_out(served, request, asked, visitor, outgoing)
         return response
 

@@ -30,7 +30,9 @@ class Recorder(Here):
         files: Mapping[str, str] | None = None,
         stops: Callable[[], bool] = never,
         out: TextIO | None = None,
+        person: str = "",
     ) -> None:
+        self._person = person
         self._environment = environment or {}
         self._directory = Path(directory)
         self._files = files or {}
@@ -45,6 +47,10 @@ class Recorder(Here):
     @property
     def directory(self) -> Path:
         return self._directory
+
+    @property
+    def person(self) -> str:
+        return self._person
 
     def stdin(self) -> TextIO:
         return io.StringIO()

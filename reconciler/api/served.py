@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from reconciler.api.loading import Loaders
+from reconciler.caller import account_name
 from reconciler.daemon.meters import Meters
 from reconciler.daemon.worker import Worker
 from reconciler.engine import Engine
@@ -45,15 +46,27 @@ class Served:
             self.loop.asked_changed()
             self.roster.refresh()
 
+    def person(self, request: web.Request) -> str:
+        """The client, for history: an account of this machine, or the subject of its certificate and its address."""
+        found = _peer(request)
+        return account_name(found[1]) if found is not None else self.who(request)
+
     def who(self, request: web.Request) -> str:
         """The client, for the log: `uid 0 pid 4711`, or the subject of its certificate and its address."""
         transport = request.transport
         if transport is None:
             return "gone"
-        channel: Any = transport.get_extra_info("socket")
-        if channel is not None and channel.family == socket.AF_UNIX:
-            pid, uid, _ = struct.unpack("3i", channel.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-            return f"uid {uid} pid {pid}"
+        if (found := _peer(request)) is not None:
+            return f"uid {found[1]} pid {found[0]}"
         certificate = transport.get_extra_info("peercert") or {}
         names = [value for part in certificate.get("subject", ()) for name, value in part if name == "commonName"]
         return " ".join([*names, str(request.remote)])
+
+
+def _peer(request: web.Request) -> tuple[int, int] | None:
+    """Process and account at the other end of a UNIX socket."""
+    channel: Any = request.transport.get_extra_info("socket") if request.transport is not None else None
+    if channel is None or channel.family != socket.AF_UNIX:
+        return None
+    pid, uid, _ = struct.unpack("3i", channel.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    return pid, uid

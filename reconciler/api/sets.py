@@ -11,6 +11,7 @@ from reconciler.api.declared import Asked as Request
 from reconciler.api.declared import document
 from reconciler.api.models import ApplyBody, DiffBody, Texts
 from reconciler.api.recorder import Recorder, recorded
+from reconciler.caller import by_person
 from reconciler.cli.acting import Acting, act
 from reconciler.cli.show import show_plan
 from reconciler.engine import Engine, open_engine
@@ -32,7 +33,9 @@ PARALLEL = 4
 
 
 def _who(body: Texts, request: Request) -> Recorder:
-    return Recorder(body.environment, body.directory, body.files, lambda: request.served.worker.is_stopping)
+    stops = lambda: request.served.worker.is_stopping  # noqa: E731
+    person = request.served.person(request.request)
+    return Recorder(body.environment, body.directory, body.files, stops, person=person)
 
 
 def _declared(body: Texts, who: Recorder) -> list[Declared]:
@@ -45,7 +48,15 @@ def _declared(body: Texts, who: Recorder) -> list[Declared]:
 
 def _asked(body: DiffBody, who: Recorder) -> Asked:
     pruning = Pruning(body.prune, body.allow_empty)
-    return Asked(_declared(body, who), body.set, body.manifests[0].name, body.environment, pruning, body.commit)
+    return Asked(
+        _declared(body, who),
+        body.set,
+        body.manifests[0].name,
+        body.environment,
+        pruning,
+        body.commit,
+        by_person("apply"),
+    )
 
 
 async def validate(request: Request) -> web.Response:
@@ -87,10 +98,10 @@ async def delete(request: Request) -> web.Response:
     def work(layout: Layout, key: Key) -> None:
         with open_engine(layout) as engine:
             set_name = _set_of(engine, key)
-        asked = Asked((), set_name, "", {}, Pruning(only=frozenset({key})), cause="delete")
+        asked = Asked((), set_name, "", {}, Pruning(only=frozenset({key})), cause=by_person("delete"))
         act(layout, asked, Acting(PARALLEL, False, False, LOCK_SECONDS, "json"))
 
-    who = Recorder(stops=lambda: request.served.worker.is_stopping)
+    who = Recorder(stops=lambda: request.served.worker.is_stopping, person=request.served.person(request.request))
     key = key_in(request.path)
     text = await request.served.worker.write(recorded, who, work, request.served.layout, key)
     await request.served.applied()

@@ -55,7 +55,9 @@ class Visitor:
         stdin: TextIO,
         is_stopping: Callable[[], bool],
         loaders: Loaders,
+        person: str = "",
     ) -> None:
+        self._person = person
         self._loaders = loaders
         self._request = request
         self._outgoing = outgoing
@@ -77,6 +79,10 @@ class Visitor:
     @property
     def columns(self) -> int | None:
         return self._request.columns
+
+    @property
+    def person(self) -> str:
+        return self._person
 
     def stdin(self) -> TextIO:
         return self._stdin

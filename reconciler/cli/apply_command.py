@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from reconciler.caller import caller
+from reconciler.caller import by_person, caller
 from reconciler.cli.inputs import (
     DRY_RUN,
     LOCK_TIMEOUT,
@@ -55,6 +55,7 @@ def command(
     PATH is a file, a directory (*.yaml, *.yml, *.json in it and below), or - for standard input.
     """
     from reconciler.cli.acting import Acting, act
+    from reconciler.cli.fed_sets import tell_of_source
     from reconciler.prune import Pruning
     from reconciler.reconcile import Asked
 
@@ -64,6 +65,9 @@ def command(
     if not prune:
         refuse_nothing(declared, paths)
     commit = declared[0].origin.commit if declared else ""
-    asked = Asked(declared, name, paths[0], variables, Pruning(prune, allow_empty), commit)
+    asked = Asked(declared, name, paths[0], variables, Pruning(prune, allow_empty), commit, by_person("apply"))
     acting = Acting(parallel, dry_run, wait, lock_timeout, output, timeout)
-    sys.exit(act(layout, asked, acting))
+    status = act(layout, asked, acting)
+    if not dry_run:
+        tell_of_source(layout, name)
+    sys.exit(status)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from reconciler.caller import caller
+from reconciler.caller import by_person, caller
 from reconciler.cli.inputs import (
     DRY_RUN,
     ENV_FILE,
@@ -48,6 +48,7 @@ def command(
     A volume's data stays, unless its manifest says `deletion_policy: delete`; `trimtab volume rm` deletes it.
     """
     from reconciler.cli.acting import Acting, act
+    from reconciler.cli.fed_sets import tell_of_source
     from reconciler.cli.sets import refuse_unknown_set
     from reconciler.prune import ASKED_FOR, Pruning
     from reconciler.reconcile import Asked
@@ -66,5 +67,8 @@ def command(
         pruning = Pruning(only=frozenset({*declared, *implied(instances(declared, declared), declared)}))
     if set_name is not None:
         refuse_unknown_set(layout, set_name)
-    asked = Asked((), name, paths[0] if paths else "", variables, pruning, cause="delete")
-    sys.exit(act(layout, asked, Acting(parallel, dry_run, wait=False, lock_seconds=lock_timeout, output=output)))
+    asked = Asked((), name, paths[0] if paths else "", variables, pruning, cause=by_person("delete"))
+    status = act(layout, asked, Acting(parallel, dry_run, wait=False, lock_seconds=lock_timeout, output=output))
+    if not dry_run:
+        tell_of_source(layout, name)
+    sys.exit(status)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 
 import click
 
-from reconciler.caller import caller
+from reconciler.caller import by_person, caller
 from reconciler.cli.acting import Acting, act
 from reconciler.cli.revision_rows import unknown_set
 from reconciler.cli.selection import read_key, unknown
@@ -17,10 +19,10 @@ from reconciler.history import going_back, going_back_for, revision_that_has, re
 from reconciler.reconcile import Asked, prepare
 from reconciler.store.database import Database
 from reconciler.store.inventory import read_inventory, read_sets
-from reconciler.store.pins import Pin, write_pin
+from reconciler.store.pins import Pin, read_pin, remove_pin, write_pin
 from reconciler.store.revisions import BY_SOURCE, Revision, read_revision, read_revisions
 from runtime.layout import Layout
-from schemas.errors import Refused
+from schemas.errors import Refused, TrimtabError
 
 
 def roll_back(layout: Layout, what: str | None, number: int | None, acting: Acting) -> int:
@@ -30,12 +32,28 @@ def roll_back(layout: Layout, what: str | None, number: int | None, acting: Acti
         offered = _offered(read_revisions(engine.database, revision.set))
     if acting.output == "text":
         click.echo(f"Going back to revision {revision.id} of {revision.set}.", err=True)
-    status = act(layout, asked, acting)
-    if offered is not None and not acting.dry_run:
-        with open_engine(layout) as engine:
-            write_pin(engine.database, Pin(revision.set, revision.id, offered, time.time()))
-        click.echo(f"{revision.set} stays at revision {revision.id} until its source has something new.", err=True)
+    asked = replace(asked, cause=by_person(asked.cause))
+    if offered is None or acting.dry_run:
+        return act(layout, asked, acting)
+    with _pinned(layout, Pin(revision.set, revision.id, offered, time.time())):
+        status = act(layout, asked, acting)
+    click.echo(f"{revision.set} stays at revision {revision.id} until its source has something new.", err=True)
     return status
+
+
+@contextmanager
+def _pinned(layout: Layout, pin: Pin) -> Iterator[None]:
+    """Before anything is asked for otherwise, lest the source put it back. What refuses the whole ends the pin too."""
+    with open_engine(layout) as engine:
+        before = read_pin(engine.database, pin.set)
+        write_pin(engine.database, pin)
+        try:
+            yield
+        except TrimtabError:
+            remove_pin(engine.database, pin.set)
+            if before is not None:
+                write_pin(engine.database, before)
+            raise
 
 
 def _offered(revisions: Sequence[Revision]) -> str | None:

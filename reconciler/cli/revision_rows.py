@@ -42,9 +42,8 @@ def print_revisions(layout: Layout, set_name: str | None, output: str) -> None:
         click.echo(line)
     for pin in pins.values():
         if pin is not None:
-            click.echo(
-                f"{pin.set} stays at revision {pin.revision} until its source has something newer than {pin.commit}"
-            )
+            newer = f" newer than {pin.commit}" if pin.commit else " else"
+            click.echo(f"{pin.set} stays at revision {pin.revision} until its source has something{newer}")
 
 
 def _row(revision: Revision, change: str) -> list[str]:

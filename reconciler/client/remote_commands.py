@@ -24,6 +24,7 @@ ASKING = frozenset({"volume rm", "system prune"})
 NOWHERE = frozenset(
     {
         *("explain", "schema", "completion", "version", "daemon", "status"),
+        *("source ls", "source fetch"),
         *("context create", "context use", "context ls", "context rm"),
         *("registry serve", "registry passwd"),
         *("system install", "system uninstall", "system certs", "system dial-stdio"),
@@ -32,7 +33,7 @@ NOWHERE = frozenset(
 """They touch no engine, or choose its host themselves."""
 HERE = frozenset({"image build", "image login", "image logout", "image sign", "image verify"})
 """On this machine's engine alone, until a daemon does them."""
-GROUPS = frozenset({"image", "system", "volume", "context", "registry"})
+GROUPS = frozenset({"image", "system", "volume", "context", "registry", "source"})
 WHOLE_ENVIRONMENT = frozenset({"rollback"})
 """Commands about manifests that only the daemon has: which variables they name is not known here."""
 

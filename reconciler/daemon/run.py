@@ -39,6 +39,7 @@ from reconciler.sources.offer import Offer
 from reconciler.sources.roster import Roster
 from reconciler.sources.setting import read_source
 from reconciler.sources.status import SourceStatus, State
+from reconciler.steering import Steering
 from runtime.layout import Layout
 from schemas.errors import Refused, TrimtabError
 
@@ -88,6 +89,7 @@ class Daemon:
             settings=followed(settings),
             tell=self._tell_source,
             settle=settings.debounce,
+            steering=Steering("", settings.self_heal, settings.window),
         )
         self._served = Served(layout, engine, self._worker, self._loop, self._roster, self._meters)
         self._leave = asyncio.Event()
@@ -209,7 +211,7 @@ class Daemon:
             kept = [name for name in FIXED if getattr(new, name) != getattr(self._settings, name)]
             log.set_up(new.log, new.log_level, log.real_stderr())
             self._loop.settings = loop_settings(new)
-            self._roster.refresh(followed(new))
+            self._roster.refresh(followed(new), Steering("", new.self_heal, new.window))
             self._settings = new
             LOG.info("reloaded", **({"only after a new start": kept} if kept else {}))
         notify.ready(STATUS)

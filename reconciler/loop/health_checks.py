@@ -148,7 +148,8 @@ class HealthChecks:
                 self._begin_due()
                 left = self._due[0][0] - time.monotonic() if self._due else None
                 try:
-                    await asyncio.wait_for(self._wake.wait(), left)
+                    async with asyncio.timeout(left):
+                        await self._wake.wait()
                 except TimeoutError:
                     continue
         finally:

@@ -198,7 +198,9 @@ class Loop:
         if not self._running:
             self._idle.set()
         try:
-            await asyncio.wait_for(self._wake.wait(), left)
+            # not wait_for, which may forget that it was cancelled
+            async with asyncio.timeout(left):
+                await self._wake.wait()
         except TimeoutError:
             pass
         finally:

@@ -17,13 +17,16 @@ from reconciler.prune import Pruning
 from reconciler.reconcile import Asked, carry_out, prepare
 from reconciler.sources.follower import Applied
 from reconciler.sources.offer import Offer
+from reconciler.sources.strayed import digests_of
+from reconciler.store.inventory import read_inventory
+from schemas.errors import RetryLater
 
 PARALLEL = 4
 LOCK_SECONDS = 30.0
 
 
 def apply_offer(engine: Engine, offer: Offer, watch: Watch, parallel: int = PARALLEL, stop: Stop = never) -> Applied:
-    """Raises Invalid and Refused with nothing changed, RetryLater when another holds the engine."""
+    """Raises Invalid and Refused with nothing changed, RetryLater when another holds the engine, or `stop` ended it."""
     return contextvars.copy_context().run(_apply, engine, offer, watch, parallel, stop)
 
 
@@ -39,7 +42,10 @@ def _apply(engine: Engine, offer: Offer, watch: Watch, parallel: int, stop: Stop
     with engine_lock(engine.layout.lock, min(LOCK_SECONDS, offer.timeout)):
         prepared = prepare(engine, asked_by(offer))
         outcomes = carry_out(prepared, watch, parallel, lambda: stop() or time.monotonic() > end)
-    return Applied(all(outcome.ok for outcome in outcomes), summary(outcomes))
+        left = digests_of(read_inventory(engine.database).values()).get(offer.set, "")
+    if stop() and any(outcome.result is Result.SKIPPED for outcome in outcomes):
+        raise RetryLater("was interrupted", step="apply", hint="it is tried again when the daemon is back")
+    return Applied(all(outcome.ok for outcome in outcomes), summary(outcomes), left)
 
 
 def summary(outcomes: Sequence[Outcome]) -> str:

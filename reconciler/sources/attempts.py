@@ -37,7 +37,8 @@ class Next(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try. `at` in seconds since the epoch; `message` says why it did not succeed, with file and line."""
+    """One try. `at` in seconds since the epoch; `message` says why it did not succeed, with file and line; `left`: how
+    it left the `set` (`strayed.digests_of`), empty where that is not known."""
 
     revision: str
     parameters: str
@@ -45,6 +46,8 @@ class Attempt:
     message: str = ""
     commit: str = ""
     at: float = 0.0
+    set: str = ""
+    left: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,14 @@ def decide(
     if last.result is Result.APPLIED:
         return Next.TRY if started else Next.LEAVE
     return Next.REMEMBERED
+
+
+def is_strayed(memory: Memory, revision: str, parameters: str, asked: str) -> bool:
+    """Whether somebody else has asked for something else since what is offered was applied. `asked`: of its set now."""
+    last = memory.last
+    if last is None or last != memory.good or not last.left:
+        return False
+    return (last.revision, last.parameters) == (revision, parameters) and last.left != asked
 
 
 def parameters_of(spec: SourceSpec, set_name: str) -> str:

@@ -11,29 +11,35 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Protocol
 
-from reconciler.sources.attempts import NOTHING, Attempt, Memory, Next, Result, decide, parameters_of
+from reconciler.sources.attempts import NOTHING, Attempt, Memory, Next, Result, decide, is_strayed, parameters_of
 from reconciler.sources.followed import Followed
 from reconciler.sources.offer import Offer, make_offer, pointed_at, short
 from reconciler.sources.revision import Revision, Source, SourceTrouble
 from reconciler.sources.sops import Keys
 from reconciler.sources.status import SourceStatus, State
+from reconciler.sources.strayed import SetNow
 from reconciler.sources.watched import WatchedDirectory
+from reconciler.steering import drift_stays
 from reconciler.store.pins import Pin
 from schemas.errors import Invalid, Problem, Refused, RetryLater, TrimtabError
 from schemas.load_again import LoadAgain
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 """Seconds before an apply is tried again that may yet succeed."""
+RETRY = "trimtab source fetch {} --retry"
+STRAYED = (State.OUT_OF_SYNC, State.MISSING)
 
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """How an apply ended: whether every action succeeded, and in words."""
+    """How an apply ended: whether every action succeeded, in words, and how it left its set (`strayed.digests_of`)."""
 
     ok: bool
     message: str = ""
+    left: str = ""
 
 
 Apply = Callable[[Offer], Awaitable[Applied]]
@@ -50,7 +56,9 @@ class Surroundings(Protocol):
 
     async def remember(self, source: str, memory: Memory) -> None: ...
 
-    async def pin(self, set_name: str) -> Pin | None: ...
+    async def set_now(self, followed: Followed) -> SetNow: ...
+
+    async def deed(self, set_name: str) -> str: ...
 
     async def unpin(self, set_name: str) -> None: ...
 
@@ -121,9 +129,16 @@ class Follower:
         if missing:
             self._tell(State.WAITING, f"waits for {', '.join(f'source {name}' for name in missing)}")
             return
-        pin = await self._around.pin(self.followed.set)
+        now = await self._around.set_now(self.followed)
+        asked, started, pin = self._asked, self._started, now.pin
+        if now.steering.suspended and not asked:
+            await self._stand_good()
+            self._tell(State.SUSPENDED, self._suspended())
+            return
         pinned = pin is not None and self._is_pinned(pin, found)
-        asked, started = self._asked, self._started
+        if not asked and not pinned and is_strayed(self.memory, found.id, self._parameters, now.asked):
+            await self._see_strayed(found, now)
+            return
         step = decide(self.memory, found.id, self._parameters, asked=asked, started=started, pinned=pinned)
         if step is Next.TRY:
             await self._try(found, unpin=pin is not None)
@@ -134,13 +149,46 @@ class Follower:
                 self._tell(State.READY, self._good_message())
             case Next.PINNED:
                 await self._stand_good()
-                self._tell(State.PINNED, "its set was rolled back; it stays so until another revision is offered")
+                self._tell(State.PINNED, self._rolled_back(pin))
             case Next.REMEMBERED:
                 await self._stand_good()
                 with suppress(TrimtabError):
                     await self._offer(found)
                 last = self.memory.last
                 self._tell(State.STALLED, last.message if last is not None else "")
+
+    def _rolled_back(self, pin: Pin | None) -> str:
+        where = f" to revision {pin.revision}" if pin is not None else ""
+        end = f"another revision of the source ends that, or `{RETRY.format(self.followed.name)}`"
+        return f"the set {self.followed.set} was rolled back{where}; {end}"
+
+    def _suspended(self) -> str:
+        scope = f"set/{self.followed.set}"
+        return f"{scope} is suspended, and nothing new is applied; `trimtab resume {scope}` ends that"
+
+    async def _see_strayed(self, found: Revision, now: SetNow) -> None:
+        """Somebody else has changed the set: that is drift, put back or told as `self_heal` says."""
+        deed = await self._around.deed(self.followed.set)
+        stays = drift_stays(now.steering, datetime.now())
+        if not stays:
+            await self._try(found, unpin=False, puts_back=deed)
+            return
+        self._started = False
+        await self._stand_good()
+        state = State.OUT_OF_SYNC if now.asked else State.MISSING
+        self._tell(state, f"{deed}; {stays}: `{RETRY.format(self.followed.name)}` puts it back")
+
+    def must_look(self, now: SetNow) -> bool:
+        """Whether its set stands otherwise than was told of it last."""
+        told, last = self.status.state, self.memory.last
+        strayed = last is not None and is_strayed(self.memory, last.revision, self._parameters, now.asked)
+        if now.steering.suspended or told is State.SUSPENDED:
+            return bool(now.steering.suspended) != (told is State.SUSPENDED)
+        if now.pin is not None or told is State.PINNED:
+            return told in (State.READY, *STRAYED, State.PINNED) and (now.pin is None or told is not State.PINNED)
+        if strayed and not drift_stays(now.steering, datetime.now()):
+            return told in (State.READY, State.STALLED, *STRAYED)
+        return (told is State.READY and strayed) or (told in STRAYED and not strayed)
 
     def _is_pinned(self, pin: Pin, revision: Revision) -> bool:
         """Whether this is what was rolled back from: what was tried last, or the commit that the pin names. A directory
@@ -149,10 +197,10 @@ class Follower:
             return True
         return self.followed.spec.git is not None and pin.commit == short(revision.commit)
 
-    async def _try(self, revision: Revision, *, unpin: bool) -> None:
+    async def _try(self, revision: Revision, *, unpin: bool, puts_back: str = "") -> None:
         self._tell(State.APPLYING, "")
         try:
-            offer = await self._offer(revision)
+            offer = await self._offer(revision, puts_back)
             await self.source.stand(revision.commit)
             applied = await self._around.apply(offer)
         except RetryLater as error:
@@ -165,22 +213,29 @@ class Follower:
             return
         if unpin:
             await self._around.unpin(self.followed.set)
-        await self._end(revision, Result.APPLIED if applied.ok else Result.FAILED, applied.message)
+        await self._end(revision, Result.APPLIED if applied.ok else Result.FAILED, applied.message, applied.left)
 
-    async def _offer(self, revision: Revision) -> Offer:
+    async def _offer(self, revision: Revision, puts_back: str = "") -> Offer:
         """The revision made ready. From then on a change of what its manifests point at is a new revision."""
         keys = await self._around.keys(self.followed)
         offer = await asyncio.to_thread(
-            make_offer, self.followed, revision, self._around.environment, keys, self._loader, asked=self._asked
+            make_offer,
+            *(self.followed, revision, self._around.environment, keys, self._loader),
+            asked=self._asked,
+            puts_back=puts_back,
         )
         if isinstance(self.source, WatchedDirectory):
             self.source.attend(pointed_at(offer.declared))
         return offer
 
-    async def _end(self, revision: Revision, result: Result, why: TrimtabError | str) -> None:
+    async def _end(self, revision: Revision, result: Result, why: TrimtabError | str, left: str = "") -> None:
         """The attempt is over and remembered."""
         self._asked, self._started, self._failures = False, False, 0
-        attempt = Attempt(revision.id, self._parameters, result, str(why), revision.commit, time.time())
+        attempt = Attempt(
+            *(revision.id, self._parameters, result, str(why), revision.commit, time.time()),
+            set=self.followed.set,
+            left=left,
+        )
         self.memory = self.memory.after(attempt)
         await self._around.remember(self.followed.name, self.memory)
         problems = why.problems if isinstance(why, Invalid) else ()
@@ -234,7 +289,7 @@ class Follower:
             temporary=temporary,
             applied=good.revision[:12] if good is not None else "",
             applied_at=good.at if good is not None else 0.0,
-            at=time.time(),
+            at=time.time() if revision is None else self.status.at,
         )
         if revision is not None:
             self.status = replace(

@@ -37,7 +37,7 @@ TIMEOUT = 300.0
 class Offer:
     """What is to be applied. `where`: the directory or repository; `environment`: variables, with contents that no
     manifest may hold; `caller`: reads the files that manifests name; `timeout`: seconds after which no action begins;
-    `asked`: somebody wants it now."""
+    `asked`: somebody wants it now; `puts_back`: what somebody else has done to the set, in words."""
 
     source: str
     where: str
@@ -49,6 +49,7 @@ class Offer:
     caller: Reader = field(repr=False)
     timeout: float = TIMEOUT
     asked: bool = False
+    puts_back: str = ""
 
     @property
     def commit(self) -> str:
@@ -57,7 +58,8 @@ class Offer:
     @property
     def cause(self) -> str:
         """Why now, for history."""
-        subject = f": {self.revision.message}" if self.revision.message else ""
+        why = f"puts back what {self.puts_back}" if self.puts_back else self.revision.message
+        subject = f": {why}" if why else ""
         return f"{BY_SOURCE}{self.source} at {self.revision.short}{subject}"
 
 
@@ -95,6 +97,7 @@ def make_offer(
     loader: LoadAgain,
     *,
     asked: bool = False,
+    puts_back: str = "",
 ) -> Offer:
     """Raises Invalid with every problem of the revision, Refused for what cannot be decrypted."""
     texts, sealed = unseal_texts(revision.texts, keys)
@@ -117,6 +120,7 @@ def make_offer(
         Reader(revision.directory, environment, keys),
         followed.spec.timeout or TIMEOUT,
         asked,
+        puts_back,
     )
 
 

@@ -10,9 +10,11 @@ import asyncio
 import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from reconciler.claims import declared_of
+from reconciler.lock import engine_lock
 from reconciler.sources.attempts import NOTHING, Memory
 from reconciler.sources.contents import read_contents
 from reconciler.sources.followed import Followed, followed_of, sort_out
@@ -22,20 +24,28 @@ from reconciler.sources.offer import TIMEOUT, Offer
 from reconciler.sources.revision import Source
 from reconciler.sources.sops import NO_KEYS, Keys, read_keys
 from reconciler.sources.status import SourceStatus, State
+from reconciler.sources.strayed import Digests, SetNow, deed, read_set
 from reconciler.sources.watched import SETTLE, WatchedDirectory
+from reconciler.steering import Steering
 from reconciler.store.attempts import forget_attempts, read_attempts, write_attempt
 from reconciler.store.database import Database
 from reconciler.store.inventory import Entry, read_inventory
-from reconciler.store.pins import Pin, read_pin, remove_pin
+from reconciler.store.pins import remove_pin
 from runtime.layout import Layout
 from runtime.volumes.secrets import MAX_CONTENT, read_secret_content
 from schemas.envelope import Declared
-from schemas.errors import Refused, TrimtabError
+from schemas.errors import Refused, RetryLater, TrimtabError
 from schemas.names import Key, Kind
 from schemas.source import Held
 
 INTERVAL = 60.0
 """Seconds, where a source names none."""
+WINDOWS = 20.0
+"""Seconds between two looks whether a maintenance window has begun."""
+DEED_SECONDS = 30.0
+"""Of waiting, at most, for the end of what somebody does."""
+NO_STEERING = Steering()
+SUSPENDED = "its manifest says suspend: true; false ends that"
 PAUSE = 5.0
 """Seconds until the inventory is read again after it could not be."""
 Tell = Callable[[SourceStatus], None]
@@ -48,7 +58,7 @@ def silent(status: SourceStatus) -> None:
 class Roster:
     """Made anywhere, run once, in one event loop. `settings`: the daemon's own sources; `apply` is awaited for each
     offer, for several sources at once; `tell` hears each new status; `settle`: seconds without a write after which a
-    directory is read."""
+    directory is read; `steering`: what the daemon's settings say of drift."""
 
     def __init__(
         self,
@@ -59,6 +69,7 @@ class Roster:
         environment: Mapping[str, str] | None = None,
         tell: Tell = silent,
         settle: float = SETTLE,
+        steering: Steering = NO_STEERING,
     ) -> None:
         self._environment = dict(os.environ if environment is None else environment)
         self._layout = layout
@@ -67,6 +78,8 @@ class Roster:
         self._settings = tuple(settings)
         self._tell = tell
         self._settle = settle
+        self._steering = steering
+        self._digests = Digests()
         self._changed = asyncio.Event()
         self._followers: dict[str, Follower] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -87,12 +100,24 @@ class Roster:
                     message = f"sources cannot be read: {error}"
                     self._tell(SourceStatus("", "", "", State.STALLED, message, temporary=True))
                     asyncio.get_running_loop().call_later(PAUSE, self._changed.set)
-                await self._changed.wait()
+                await self._wait()
         finally:
             await self._end(list(self._tasks))
 
-    def refresh(self, settings: Sequence[Followed] | None = None) -> None:
+    async def _wait(self) -> None:
+        """Until something has changed. Meanwhile a maintenance window may begin."""
+        while not self._changed.is_set():
+            try:
+                async with asyncio.timeout(WINDOWS):
+                    await self._changed.wait()
+            except TimeoutError:
+                with suppress(TrimtabError):
+                    await self._see_sets()
+
+    def refresh(self, settings: Sequence[Followed] | None = None, steering: Steering | None = None) -> None:
         """Something was applied, or the daemon's settings are others."""
+        if steering is not None:
+            self._steering = steering
         if settings is not None:
             self._settings = tuple(settings)
         self._changed.set()
@@ -139,8 +164,17 @@ class Roster:
         self._memories[source] = memory
         await asyncio.to_thread(write_attempt, self._database, source, memory)
 
-    async def pin(self, set_name: str) -> Pin | None:
-        return await asyncio.to_thread(read_pin, self._database, set_name)
+    async def set_now(self, followed: Followed) -> SetNow:
+        return await asyncio.to_thread(read_set, self._database, followed, self._steering, self._digests)
+
+    async def deed(self, set_name: str) -> str:
+        return await asyncio.to_thread(self._deed, set_name)
+
+    def _deed(self, set_name: str) -> str:
+        """Who does it still holds the engine, and tells of it at its end."""
+        with suppress(RetryLater), engine_lock(self._layout.lock, DEED_SECONDS):
+            pass
+        return deed(self._database, set_name)
 
     async def unpin(self, set_name: str) -> None:
         await asyncio.to_thread(remove_pin, self._database, set_name)
@@ -181,21 +215,19 @@ class Roster:
         for name, followed in wanted.items():
             if name not in self._followers:
                 self._begin(followed)
-        await self._see_pins()
+        await self._see_sets()
 
-    async def _see_pins(self) -> None:
-        """A rollback, or the end of one, shows at once and not only when the source offers something else."""
+    async def _see_sets(self) -> None:
+        """What somebody did to a set (a rollback, an apply, a deletion, a suspension) shows at once, and not only when
+        its source offers something else."""
         for follower in list(self._followers.values()):
-            state = follower.status.state
-            if state in (State.READY, State.PINNED):
-                pin = await self.pin(follower.followed.set)
-                if (pin is not None) != (state is State.PINNED):
-                    follower.fetch_now()
+            if follower.must_look(await self.set_now(follower.followed)):
+                follower.fetch_now()
 
     def _suspended(self, followed: Followed) -> SourceStatus:
         good = self._memories.get(followed.name, NOTHING).good
         return SourceStatus(
-            *(followed.name, followed.set, followed.where, State.SUSPENDED, "suspended"),
+            *(followed.name, followed.set, followed.where, State.SUSPENDED, SUSPENDED),
             applied=good.revision[:12] if good is not None else "",
             applied_at=good.at if good is not None else 0.0,
         )

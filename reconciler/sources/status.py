@@ -21,6 +21,10 @@ class State(StrEnum):
     PINNED = "Pinned"
     """Its set was rolled back, until it offers something else."""
     SUSPENDED = "Suspended"
+    OUT_OF_SYNC = "OutOfSync"
+    """Somebody else has changed its set, and nobody puts that back now."""
+    MISSING = "Missing"
+    """Somebody else has deleted its set, and nobody puts that back now."""
 
 
 @dataclass(frozen=True, slots=True)

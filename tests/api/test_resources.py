@@ -72,7 +72,7 @@ def test_manifests_are_validated_compared_applied_and_taken_away(api: Asking) ->
     gone = api.ask("DELETE", "/v1/objects/container/extra")
     assert ("Container/extra", "deleted") in [(each["object"], each["result"]) for each in gone["outcomes"]]
     causes = [each["cause"] for each in api.ask("GET", "/v1/history?set=extra")["revisions"]]
-    assert causes == ["apply", "delete"]
+    assert causes == ["apply by root", "delete by root"]
 
 
 def test_a_manifest_that_is_wrong_is_told_with_file_line_and_field(api: Asking) -> None:

@@ -50,16 +50,16 @@ def memory_limit(engine: Engine) -> object:
 
 def test_a_deletion_is_a_revision_that_says_so(engine: Engine) -> None:
     engine.ok("delete", "--set", "site")
-    assert (revisions(engine)[-1]["set"], revisions(engine)[-1]["cause"]) == ("site", "delete")
+    assert (revisions(engine)[-1]["set"], revisions(engine)[-1]["cause"]) == ("site", "delete by root")
 
 
 def test_every_apply_that_asked_for_something_else_is_a_revision(engine: Engine) -> None:
     engine.ok("apply", "--set", "site", "site.yaml")
     assert [(item["revision"], item["set"], item["change"], item["cause"]) for item in revisions(engine)] == [
-        (1, "base", "+1", "apply"),
-        (2, "site", "+2", "apply"),
-        (3, "site", "+1 ~1", "apply"),
-        (4, "site", "+1 ~1", "apply"),
+        (1, "base", "+1", "apply by root"),
+        (2, "site", "+2", "apply by root"),
+        (3, "site", "+1 ~1", "apply by root"),
+        (4, "site", "+1 ~1", "apply by root"),
     ]
     head, newest, *_ = engine.ok("history", "site").lines
     assert head.split()[:3] == ["REVISION", "AGE", "SET"] and newest.split()[0] == "4"
@@ -79,7 +79,7 @@ def test_going_back_takes_what_came_since_away_and_is_a_revision_itself(engine: 
     assert engine.run("describe", "secret/key").code == 2
     assert engine.run("diff", "--against", "2").code == 0
     newest = revisions(engine, "site")[-1]
-    assert newest["cause"] == "rollback to revision 2" and newest["change"] == "~1 -2"
+    assert newest["cause"] == "rollback to revision 2 by root" and newest["change"] == "~1 -2"
 
 
 def test_without_a_revision_the_one_before_is_meant(engine: Engine) -> None:

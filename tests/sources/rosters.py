@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from reconciler.sources.followed import Followed
@@ -13,6 +14,7 @@ from reconciler.sources.follower import Applied
 from reconciler.sources.offer import Offer
 from reconciler.sources.roster import Roster
 from reconciler.sources.status import SourceStatus, State
+from reconciler.sources.strayed import digests_of
 from reconciler.store.database import Database
 from reconciler.store.inventory import Entry, forget, read_inventory, record_set
 from reconciler.wanted.manifests import manifest_of
@@ -52,7 +54,7 @@ class Stage:
         if isinstance(outcome, Exception):
             raise outcome
         self.record(offer.set, offer.declared, prune=offer.prune)
-        return outcome
+        return replace(outcome, left=digests_of(read_inventory(self.database).values()).get(offer.set, ""))
 
     def record(self, set_name: str, declared: Iterable[Declared], *, prune: bool = True) -> None:
         known = list(declared)

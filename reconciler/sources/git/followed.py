@@ -119,7 +119,8 @@ class FollowedRepository:
         if failures:
             seconds = min(seconds, FIRST_PAUSE * 2 ** min(failures - 1, 20))
         try:
-            await asyncio.wait_for(self._wake.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
         except TimeoutError:
             return
 
