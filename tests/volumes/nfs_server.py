@@ -28,7 +28,10 @@ read -r line
 """
 _SERVE = """
 set -ex
-rpc.nfsd --debug --no-nfs-version 3 --no-udp --host 127.0.0.1 --lease-time 10 --grace-time 10 2
+for attempt in 1 2 3; do
+    rpc.nfsd --debug --no-nfs-version 3 --no-udp --host 127.0.0.1 --lease-time 10 --grace-time 10 2 && break
+    sleep 1
+done
 echo Y >/proc/fs/nfsd/v4_end_grace
 """
 
