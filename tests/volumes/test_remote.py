@@ -5,6 +5,7 @@ A FUSE file system whose server reads no request waits in the kernel just as NFS
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import time
@@ -17,6 +18,7 @@ from runtime.kernel import mount
 from runtime.layout import Layout
 from runtime.volumes import mounting, remote
 from runtime.volumes.options import NFS_VERSIONS, MountWanted, versions
+from runtime.volumes.populate import hand_over
 from runtime.volumes.records import MadeMount, VolumeRecord, VolumeWanted, write_record
 from runtime.volumes.volume import ensure_volume, read_volume, remove_volume, require_answer, volume_path
 from schemas.errors import Refused, RetryLater
@@ -115,3 +117,16 @@ def test_an_unknown_option_is_told_in_the_kernels_words(layout: Layout) -> None:
     with pytest.raises((Refused, RetryLater), match="9p odd: "):
         ensure_volume(layout, wanted)
     assert mounting.seen_at(volume_path(layout, "odd")) is None
+
+
+def test_a_server_that_trusts_no_root_keeps_who_owns_its_files(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    ensure_volume(layout, VolumeWanted("share", {"type": "tmpfs"}))
+
+    def squashed(*_: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "chown", squashed)
+        assert hand_over(layout, "share", 100_000) is False
+    assert hand_over(layout, "share", 100_000) is True
+    assert volume_path(layout, "share").stat().st_uid == 100_000
