@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import random
+import threading
 import time
 from pathlib import Path
 
 import click
+import pytest
 from click.testing import CliRunner
 
 from reconciler.cli.disk_usage import read_usage
@@ -177,3 +180,26 @@ def test_fsck_tells_whose_a_damaged_blob_is_and_a_push_mends_it(tmp_path: Path) 
         assert host.ask("HEAD", f"/v2/team/app/blobs/{layer}").status == 404
         host.push("team/app", "one", SAMPLE)
     assert fsck(repair=False)[0] == 0
+
+
+def test_a_collector_that_races_a_push_never_takes_what_was_accepted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Blobs wait for nobody here: a push may be refused for what was swept, but what it accepts is whole."""
+    monkeypatch.setattr("runtime.images.hosted.kept.PUSH_SECONDS", 0.0)
+    layout = engine(tmp_path)
+    samples = [image(layer_tar({"file": noise(50, seed)})) for seed in range(15)]
+    with hosting(layout) as host:
+        for seed, sample in enumerate(samples):
+            collector = threading.Timer(random.Random(seed).random() * 0.02, collect, (layout, ()))
+            collector.start()
+            said = host.push("team/app", f"t{seed}", sample)
+            collector.join()
+            if said.status != 201:
+                assert said.code == "MANIFEST_BLOB_UNKNOWN"
+                assert host.push("team/app", f"t{seed}", sample).status == 201
+        for sample in samples:
+            for digest, content in sample.blobs.items():
+                assert host.ask("GET", f"/v2/team/app/blobs/{digest}").body == content
+    collect(layout, ())
+    assert digests(layout) == set().union(*map(everything, samples))
