@@ -21,11 +21,13 @@ Entry = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A host path, or the part of it at `subpath`; or with `layers` (highest first) the tree of an image."""
+    """A host path, or the part of it at `subpath`; or with `layers` (highest first) the tree of an image. `at_hand`:
+    to open it waits for nobody."""
 
     path: Path
     layers: tuple[Path, ...] = ()
     subpath: str = ""
+    at_hand: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,8 @@ def _mount(mount: Mount, sources: Sources) -> Entry:
     if mount.read_only:
         options += ["rro"]
     entry = _entry(mount.target, "bind", str(source.path), options)
-    return entry | {"subpath": source.subpath} if source.subpath else entry
+    entry |= {"subpath": source.subpath} if source.subpath else {}
+    return entry | ({"at_hand": True} if source.at_hand else {})
 
 
 def _tmpfs(target: str, options: TmpfsOptions, read_only: bool) -> Entry:

@@ -51,7 +51,10 @@ def _mark(layout: Layout, name: str) -> Path:
 def new_incarnation(layout: Layout, name: str) -> str:
     """Tells this start from the next, so that a late farewell of the old one takes nothing from the new one."""
     token = secrets.token_hex(4)
-    _incarnation(layout, name).write_text(token)
+    path = _incarnation(layout, name)
+    # ext4 begins to write what was cut short as soon as it is closed; a new file it lets lie
+    path.unlink(missing_ok=True)
+    path.write_text(token)
     return token
 
 

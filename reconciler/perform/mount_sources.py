@@ -15,12 +15,18 @@ from reconciler.perform.placing import about
 from reconciler.resolve.expand import image_key
 from runtime.images.record import ImageRecord
 from runtime.images.store import layer_directories, read_image
-from runtime.kernel.features.mounts import can_map_ids
 from runtime.layout import Layout
 from runtime.volumes.populate import hand_over, populate
 from runtime.volumes.records import VolumeWanted
 from runtime.volumes.subpath import open_subpath
-from runtime.volumes.volume import ensure_volume, read_volume, remove_volume, require_answer, volume_path
+from runtime.volumes.volume import (
+    ensure_volume,
+    is_at_hand,
+    remove_volume,
+    require_answer,
+    takes_ids,
+    volume_path,
+)
 from schemas.container import ContainerSpec
 from schemas.errors import Refused, RetryLater
 from schemas.mount import Mount
@@ -74,7 +80,7 @@ def _volume_source(layout: Layout, container: str, mount: Mount, layers: tuple[P
         ensure_volume(layout, VolumeWanted(name=volume, labels=labels))
     require_answer(layout, volume)
     options = mount.volume
-    offset = id_base if id_base and not _takes_ids(layout, volume) else 0
+    offset = id_base if id_base and not takes_ids(layout, volume) else 0
     if options is None or not options.nocopy:
         populate(layout, volume, layers, mount.target, id_offset=offset)
     if offset:
@@ -82,15 +88,8 @@ def _volume_source(layout: Layout, container: str, mount: Mount, layers: tuple[P
     if options is not None and options.subpath:
         # opened here to refuse it in words; whoever mounts it opens it anew, beneath the volume again
         os.close(open_subpath(layout, volume, options.subpath))
-        return Source(volume_path(layout, volume), subpath=options.subpath)
-    return Source(volume_path(layout, volume))
-
-
-def _takes_ids(layout: Layout, volume: str) -> bool:
-    """Whether the volume can be id-mapped into a user namespace (mount_setattr(2)). A plain directory can, since the
-    engine's own files can; of what is mounted not every file system."""
-    seen = read_volume(layout, volume)
-    return seen is None or not seen.driver_opts or can_map_ids(seen.path)
+        return Source(volume_path(layout, volume), subpath=options.subpath, at_hand=is_at_hand(layout, volume))
+    return Source(volume_path(layout, volume), at_hand=is_at_hand(layout, volume))
 
 
 def unnamed_volume(container: str, target: str) -> str:

@@ -52,9 +52,14 @@ def is_quick(spec: Spec, paths: ContainerPaths) -> bool:
     """Whether nothing in a specification can make its maker wait: no program of others, no file system of others."""
     if hooks.has_hooks(spec, "prestart", "createRuntime", "poststart"):
         return False
-    own = (os.path.dirname(os.path.dirname(paths.live)) + "/", paths.bundle + "/")
     binds = [entry for entry in spec.get("mounts") or () if options_of(entry).bind]
-    return all(entry.get("source", "").startswith(own) and not entry.get("uidMappings") for entry in binds)
+    return all(_is_at_hand(entry, paths) and not entry.get("uidMappings") for entry in binds)
+
+
+def _is_at_hand(entry: dict[str, Any], paths: ContainerPaths) -> bool:
+    """Whether a source lies where only the engine writes, or who wrote the specification has seen to it (`at_hand`)."""
+    own = (os.path.dirname(os.path.dirname(paths.live)) + "/", paths.bundle + "/")
+    return bool(entry.get("at_hand")) or entry.get("source", "").startswith(own)
 
 
 def begin(request: Request, loop: Loop, on_end: Callable[[Creation], None]) -> Creation | None:

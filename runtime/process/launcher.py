@@ -149,6 +149,7 @@ class Launcher:
         self.waiting: list[Pair] = []
         self.silent: dict[int, socket.socket] = {}
         self.creations: dict[Creation, float] = {}
+        self.elsewhere: dict[int, float] = {}
         self.woken, waker = socket.socketpair()
         self.waker = waker
         waker.setblocking(False)
@@ -218,7 +219,11 @@ class Launcher:
             if creation is not None:
                 self.creations[creation] = time.monotonic()
         else:
-            self._hand_to_child(lambda: see_through(request), {connection.fileno(), config, *pair.descriptors()})
+            ended = self._hand_to_child(
+                lambda: see_through(request), {connection.fileno(), config, *pair.descriptors()}
+            )
+            self.elsewhere[ended] = time.monotonic()
+            self.loop.watch(ended, lambda: self._overlook(ended))
             connection.close()
             pair.dismiss()
         self._when_idle()
@@ -238,10 +243,22 @@ class Launcher:
 
     # a container that waits
 
-    def _hand_to_child(self, life: Callable[[], None], kept: set[int]) -> None:
-        """Go on in a process of its own, which keeps only these descriptors."""
-        if os.fork():
-            return
+    def _overlook(self, ended: int) -> None:
+        """What a process of its own makes runs, or will not for long."""
+        self.loop.forget(ended)
+        del self.elsewhere[ended]
+        os.close(ended)
+        self._when_idle()
+
+    def _hand_to_child(self, life: Callable[[], None], kept: set[int]) -> int:
+        """Go on in a process of its own, which keeps only these descriptors. A pipe that breaks with its end."""
+        ended, alive = os.pipe()
+        if not os.fork():
+            self._live_apart(life, {alive, *kept})
+        os.close(alive)
+        return ended
+
+    def _live_apart(self, life: Callable[[], None], kept: set[int]) -> NoReturn:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -261,7 +278,7 @@ class Launcher:
 
         kept = creation.descriptors()
         creation.leave_loop()
-        self._hand_to_child(life, kept)
+        os.close(self._hand_to_child(life, kept))
         creation.abandon()
         self._forget(creation)
 
@@ -276,7 +293,10 @@ class Launcher:
         for creation, since in list(self.creations.items()):
             if now - since > LINGER_SECONDS:
                 self._let_go(creation)
-        if self.creations:
+        for ended, since in list(self.elsewhere.items()):
+            if now - since > LINGER_SECONDS:
+                self._overlook(ended)
+        if self.creations or self.elsewhere:
             # one that is being made, or is about to start, wants the processors more
             self._when_idle()
             return
@@ -290,7 +310,7 @@ class Launcher:
         """Close what making containers has left open: the last close of a detached mount takes milliseconds."""
         gc.collect()
         own = (self.server, self.zygote.channel, self.woken, self.waker)
-        kept = {self.lock, self.loop.epoll.fileno(), *(one.fileno() for one in own), *self.silent}
+        kept = {self.lock, self.loop.epoll.fileno(), *(one.fileno() for one in own), *self.silent, *self.elsewhere}
         for pair in self.waiting:
             kept |= pair.descriptors()
         for creation in self.creations:

@@ -74,7 +74,7 @@ def open_binds(spec: dict[str, Any], bundle: str, user_namespace: int | None) ->
 
 def _open_source(path: str, entry: dict[str, Any], options: MountOptions, user_namespace: int | None) -> int:
     """Private extensions: with `layers`, the tree is that of an image, of which `source` is the highest layer; with
-    `subpath`, only that part of `source` is mounted."""
+    `subpath`, only that part of `source` is mounted; `at_hand` says that to open it waits for nobody (`creator`)."""
     if "layers" not in entry:
         return _open_bind(path, entry, options, user_namespace)
     tree = overlay_image(entry["layers"], user_namespace)

@@ -12,8 +12,10 @@ import shutil
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
+from runtime.kernel.features.mounts import can_map_ids
 from runtime.kernel.mountinfo import Mount, mounts_below, read_mountinfo
 from runtime.layout import Layout
 from runtime.volumes import mounting, remote, size
@@ -34,6 +36,8 @@ from schemas.errors import Refused, RetryLater
 
 TRASH = ".trash"
 DATA_MODE = 0o755
+KNOWN_MOUNTS = 256
+"""Of which is remembered whether they can be id-mapped."""
 
 
 def volume_path(layout: Layout, name: str) -> Path:
@@ -110,6 +114,26 @@ def require_answer(layout: Layout, name: str) -> None:
             errno=error.errno,
             hint=mounting.HINTS.get(error.errno or 0, f"umount -l {data}, then apply"),
         ) from error
+
+
+def is_at_hand(layout: Layout, name: str) -> bool:
+    """Whether to open it waits for nobody: its files lie on the engine's own disk, or in memory."""
+    seen = mounting.seen_at(volume_path(layout, name))
+    return seen is None or seen.fstype in MEMORY
+
+
+def takes_ids(layout: Layout, name: str) -> bool:
+    """Whether the volume can be id-mapped into a user namespace (mount_setattr(2)). A plain directory can, since the
+    engine's own files can; of what is mounted not every file system."""
+    record = read_record(volume_directory(layout, name))
+    seen = mounting.seen_at(volume_path(layout, name)) if record is not None and record.driver_opts else None
+    return seen is None or _takes_ids(seen)
+
+
+@lru_cache(KNOWN_MOUNTS)
+def _takes_ids(mounted: Mount) -> bool:
+    """A process has to be started to find out; the answer lies in the mount and does not change while it stands."""
+    return can_map_ids(Path(mounted.point))
 
 
 def _size(record: VolumeRecord, directory: Path, drift: tuple[str, ...]) -> int | None:
