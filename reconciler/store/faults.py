@@ -1,4 +1,4 @@
-"""What SQLite complains about, in our families: damage is refused with a remedy, a full disk and a busy file pass.
+"""What SQLite complains about, in our families: damage is refused and noted, a full disk and a busy file pass.
 
 Faults of ours (a wrong statement, a broken constraint) stay what they are. Used where the store is opened and written.
 """
@@ -9,7 +9,7 @@ import errno
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from schemas.errors import Refused, RetryLater, TrimtabError
@@ -26,21 +26,33 @@ def store_faults(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.DatabaseError as error:
+        if is_damage(error):
+            with suppress(OSError):
+                suspicion_of(path).touch(mode=0o600)
         told = _told(error, path)
         if told is None:
             raise
         raise told from error
 
 
+def is_damage(error: sqlite3.DatabaseError) -> bool:
+    """Whether SQLite says that the file itself is broken."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in DAMAGED
+
+
+def suspicion_of(path: Path) -> Path:
+    """A mark that somebody met damage: whoever opens the file next looks through all of it."""
+    return path.with_name(f"{path.name}.suspect")
+
+
 def _told(error: sqlite3.DatabaseError, path: Path) -> TrimtabError | None:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code in DAMAGED:
+    if is_damage(error):
         return Refused(
             f"the state file is damaged: {error}",
             step=STEP,
             path=str(path),
-            hint="nothing was touched; put a copy of it back, or move it away: what is on the machine is then adopted "
-            "by the next apply of its manifests",
+            hint="try again: the file is then moved aside, and what it held is known again from its copies",
         )
     # a shared memory file that finds no space is an I/O error to SQLite
     if code == sqlite3.SQLITE_FULL or (code in PASSING | FIXED and _is_full(path.parent)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from reconciler.lock import engine_lock
 from reconciler.prune import Pruning
-from schemas.errors import Invalid, Refused, RetryLater
+from schemas.errors import Invalid, RetryLater
 from tests.conftest import EMULATED
 from tests.machine.machine import Machine, results, told, until
 
@@ -95,13 +96,14 @@ def test_a_subnet_that_another_sets_network_was_given_is_refused_at_its_place(ma
     assert "Network/front" in results(machine.delete("base"))
 
 
-def test_networks_keep_their_subnets_when_the_store_is_lost(machine: Machine) -> None:
+def test_networks_keep_their_subnets_when_the_store_is_lost_with_its_copies(machine: Machine) -> None:
     machine.converge(machine.image, "base")
     machine.converge(on_default("first"), "one")
     machine.converge(NETWORK + container("web"), "two")
     before = {name: machine.inside(name, "/bin/hostname", "-i") for name in ("first", "web")}
     for file in machine.layout.root.glob("state.db*"):
         file.unlink()
+    shutil.rmtree(machine.layout.root / "objects")
     machine.converge(machine.image, "base")
     machine.converge(NETWORK + container("web"), "two")
     machine.converge(on_default("first"), "one")
@@ -152,12 +154,11 @@ def test_a_second_apply_is_told_who_holds_the_engine(machine: Machine) -> None:
         pass
 
 
-def test_a_damaged_store_is_refused_and_never_written_over(machine: Machine) -> None:
+def test_a_damaged_store_is_moved_aside_and_never_written_over(machine: Machine) -> None:
     machine.layout.store.write_bytes(b"not a database" * 1000)
-    with pytest.raises(Refused, match="the state file is damaged"):
-        machine.diff(machine.image)
-    assert machine.layout.store.read_bytes() == b"not a database" * 1000
-    machine.layout.store.unlink()
+    machine.diff(machine.image)
+    (aside,) = machine.layout.root.glob("state.db.damaged-*Z")
+    assert aside.read_bytes() == b"not a database" * 1000
 
 
 def counts(machine: Machine) -> dict[str, int]:

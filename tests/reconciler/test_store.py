@@ -79,27 +79,6 @@ def test_a_newer_format_is_refused_with_a_remedy_and_left_alone(database: Databa
     assert version(database.path) == NEWER
 
 
-def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path) -> None:
-    path = tmp_path / "state.db"
-    path.write_bytes(b"not a database at all " * 400)
-    before = path.read_bytes()
-    with pytest.raises(Refused, match=r"the state file is damaged: .*put a copy of it back") as refused:
-        Database(path)
-    assert refused.value.path == str(path)
-    assert path.read_bytes() == before
-
-
-def test_damage_that_shows_only_when_it_is_read_is_told_as_well(layout: Layout) -> None:
-    with open_engine(layout) as engine:
-        for number in range(200):
-            write_record(engine.database, Record(Key(Kind.CONTAINER, f"c{number}"), {"x": "y" * 200}, {}))
-    pages = bytearray(layout.store.read_bytes())
-    pages[8192:] = b"\xff" * (len(pages) - 8192)
-    layout.store.write_bytes(pages)
-    with pytest.raises(Refused, match="the state file is damaged"), open_engine(layout) as engine:
-        read_records(engine.database)
-
-
 def test_no_space_undoes_the_change_and_heals_once_there_is_some(database: Database) -> None:
     write_record(database, Record(WEB, {"a": 1}, {}))
     (pages,) = database.connection.execute("PRAGMA page_count").fetchone()
