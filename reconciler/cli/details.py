@@ -55,10 +55,13 @@ def _limits(path: str) -> dict[str, Any]:
     """What the cgroup's files say, lists of nothing left out; device rules in the kernel's own words."""
     found = cgroup.read_limits(path)
     devices = found.pop("devices", [])
-    told = {
-        section: {name: value for name, value in fields.items() if value != []} for section, fields in found.items()
-    }
+    told = {section: _some(fields) for section, fields in found.items()}
     return {section: fields for section, fields in told.items() if fields} | {"devices": list(map(_device, devices))}
+
+
+def _some(fields: Any) -> Any:
+    """A section without its empty lists; of huge pages the section is one itself."""
+    return {name: value for name, value in fields.items() if value != []} if isinstance(fields, dict) else fields
 
 
 def _device(rule: Mapping[str, Any]) -> str:

@@ -12,9 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.cli.details import details
+from reconciler.cli.seen import look, read_known
+from reconciler.engine import open_engine
 from runtime.kernel import apparmor, cgroup
 from runtime.kernel.process import send_signal
 from runtime.process import client
+from schemas.names import Key, Kind
 from tests.conftest import cgroup_directories, missing
 from tests.machine.machine import Machine, told
 from tests.machine.probe import attempt, container, document, own_machine, run, workload
@@ -77,6 +81,15 @@ def limits_in_files(machine: Machine) -> dict[str, str]:
 
 def test_limits_stand_in_the_kernels_files(machine: Machine) -> None:
     assert limits_in_files(machine) == FILES
+
+
+def test_a_description_tells_limits_and_what_is_used(machine: Machine) -> None:
+    with open_engine(machine.layout) as engine:
+        seen = look(engine, read_known(engine), [Key(Kind.CONTAINER, "db")])[0]
+    told = details(machine.layout, seen)
+    assert told["limits"]["memory"]["limit"] == 64 << 20
+    assert told["limits"]["pids"] == {"limit": 100}
+    assert (told["usage"]["tasks"], told["usage"]["oom_kills"]) == (2, 0)
 
 
 def test_volume_secret_and_names_are_there(machine: Machine) -> None:
