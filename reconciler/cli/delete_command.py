@@ -49,10 +49,13 @@ def command(
     """
     from reconciler.cli.acting import Acting, act
     from reconciler.cli.fed_sets import tell_of_source
+    from reconciler.cli.no_path import refuse_object
     from reconciler.cli.sets import refuse_unknown_set
     from reconciler.prune import ASKED_FOR, Pruning
     from reconciler.reconcile import Asked
     from reconciler.resolve.expand import implied, instances
+    from reconciler.sources.files import NO_PATH
+    from schemas.errors import Refused
 
     if not paths and not set_name:
         raise click.UsageError("give a PATH, or --set NAME for a whole set")
@@ -60,7 +63,12 @@ def command(
     variables = read_variables(env_files)
     pruning = Pruning(enabled=True, allow_empty=True, reason=ASKED_FOR)
     if paths:
-        found = load_manifests(paths, name, variables)
+        try:
+            found = load_manifests(paths, name, variables)
+        except Refused as error:
+            if error.message == NO_PATH:
+                refuse_object(layout, error.path)
+            raise
         refuse_nothing(found, paths)
         declared = {item.key: item for item in found}
         # what they imply goes too (a network named by nobody, an image named by reference), unless others need it

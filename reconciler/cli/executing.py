@@ -69,7 +69,13 @@ def _running(layout: Layout, names: Sequence[str]) -> str:
             return name
         phases[name] = process.phase.value if process is not None else "not there"
     told = ", ".join(f"Container/{name} is {phase}" for name, phase in phases.items())
-    raise Refused(told, step="exec", hint="only a running container can be entered")
+    raise Refused(told, step="exec", hint=f"only a running container can be entered: {_remedy(names[0], phases)}")
+
+
+def _remedy(name: str, phases: Mapping[str, str]) -> str:
+    if phases[name] == "paused":
+        return "take `state: paused` out of its manifest and `trimtab apply`"
+    return f"`trimtab why container/{name}` and `trimtab logs {name}` say more"
 
 
 def _wants_terminal(errand: Errand) -> bool:

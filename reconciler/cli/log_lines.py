@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import json
+import math
 import queue
 import sys
 import threading
@@ -37,7 +38,7 @@ class Wanted:
 
 
 def print_logs(layout: Layout, names: Sequence[str], wanted: Wanted) -> None:
-    """Until all is printed, or with `follow` until the containers have ended."""
+    """Until all is printed, or with `follow` until the containers have ended and none is started again."""
     for name in names:
         if log_driver(layout, name) == "none":
             click.echo(f"trimtab: Container/{name} keeps no log (logging driver none)", err=True)
@@ -113,8 +114,19 @@ def _followed(layout: Layout, name: str, wanted: Wanted) -> Iterator[LogLine]:
         # the reader counts lines of both streams: find out since when there are as many of the one
         last = list(_chosen(layout, name, wanted))
         since, tail = (last[0].time if last else since), None
-    lines = read_logs(layout.container_log(name), follow=True, tail=tail, since=since, stop=wanted.has_left)
-    yield from (line for line in lines if _is_wanted(line, replace(wanted, until=None)))
+    from reconciler.cli.attempts import begins_again
+
+    endless, goes_on = replace(wanted, until=None), True
+    while not wanted.has_left():
+        lines = read_logs(layout.container_log(name), follow=goes_on, tail=tail, since=since, stop=wanted.has_left)
+        for line in lines:
+            since, tail = math.nextafter(line.time, math.inf), None
+            if _is_wanted(line, endless):
+                yield line
+        if not goes_on:
+            return
+        # one more look where none is to come: an attempt may have begun and ended meanwhile
+        goes_on = begins_again(layout, name, wanted.has_left)
 
 
 @dataclass(slots=True)

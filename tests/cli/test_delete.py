@@ -31,3 +31,20 @@ def test_a_set_that_was_deleted_is_not_there_any_more(image_only: Engine) -> Non
     image_only.ok("delete", "--set", "passing")
     said = image_only.run("delete", "--set", "passing")
     assert (said.code, said.err) == (2, "trimtab: there is no set passing; there are: base\n")
+
+
+def test_the_name_of_an_object_in_place_of_a_path_says_where_it_is_declared(shop: Engine) -> None:
+    def hint(name: str) -> str:
+        said = shop.run("delete", name)
+        assert said.code == 2
+        return said.err.removeprefix("trimtab: ")
+
+    assert hint("service/web").startswith("service/web names Service/web, not manifests; shop.yaml:")
+    assert hint("service/web").endswith(
+        " declares it: take it out there and `trimtab apply --prune --set shop shop.yaml`\n"
+    )
+    assert hint("db").startswith("db names Container/db, not manifests; shop.yaml:")
+    assert "it is a replica of Service/web (shop.yaml:" in hint("container/web-1")
+    assert hint("shop") == "shop is a set, not a path; `trimtab delete --set shop` deletes all of it\n"
+    assert "no such file or directory (container/nope)" in hint("container/nope")
+    assert len(shop.ok("get", "containers", "-o", "name").lines) == 3
