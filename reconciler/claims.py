@@ -30,12 +30,18 @@ def declared_of(entry: Entry) -> Declared:
 
 def refuse_claimed(declared: Iterable[Declared], inventory: Mapping[Key, Entry], set_name: str) -> None:
     """Raises Invalid for each object that another set owns, naming that set and its file and line."""
+    problems = claimed(declared, inventory, set_name)
+    if problems:
+        raise Invalid(problems)
+
+
+def claimed(declared: Iterable[Declared], inventory: Mapping[Key, Entry], set_name: str) -> list[Problem]:
+    """As `refuse_claimed`, for who has more to tell."""
     problems = []
     for item in declared:
         entry = inventory.get(item.key)
         if entry is not None and entry.set != set_name:
             message = f"belongs to the set {entry.set} ({entry.file}:{entry.line})"
-            remedy = f"remove it there, or apply with --set {entry.set}"
+            remedy = f"give it another name here, remove it there, or apply with --set {entry.set}"
             problems.append(Problem(item.place(), str(item.key), "", message, remedy))
-    if problems:
-        raise Invalid(problems)
+    return problems

@@ -49,13 +49,20 @@ def plan_object(
         return [Action(Verb.CREATE, want.key, "does not exist", place=want.place)]
     if have.fields is None:
         return _replace(want, "its record is lost") if want.key.kind is Kind.CONTAINER else [_rerecord(want)]
-    changes = changes_of(want, have) + RULES[want.key.kind].follow(want, needs) + urged
+    own = changes_of(want, have)
+    changes = own + _beneath(RULES[want.key.kind].follow(want, needs), own) + urged
     if not changes:
         return [Action(Verb.UNCHANGED, want.key, "as declared", place=want.place)]
     reason = reason_of(changes)
     if max(change.effect for change in changes) is Effect.REPLACE:
         return _replace(want, reason, changes)
     return [Action(Verb.UPDATE, want.key, reason, changes, place=want.place)]
+
+
+def _beneath(follow: tuple[Change, ...], own: tuple[Change, ...]) -> tuple[Change, ...]:
+    """That the image is not there yet is no drift where the manifest names another one."""
+    renamed = any(change.path == ("spec", "image") and not change.drift for change in own)
+    return tuple(change for change in follow if not (renamed and change.path == ("image",) and change.drift))
 
 
 def changes_of(want: Desired, have: Observed) -> tuple[Change, ...]:

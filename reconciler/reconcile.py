@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from reconciler.accounts import refuse_unknown_accounts
 from reconciler.actions import Action, Plan, Verb
 from reconciler.apply import NOT_MADE_ANEW, Outcome, Result, Stop, Watch, apply, counted, never, waited_for
-from reconciler.claims import declared_elsewhere, refuse_claimed
+from reconciler.claims import claimed, declared_elsewhere
 from reconciler.desired import Desired
 from reconciler.engine import Engine
 from reconciler.external import exists_on_disk, own_objects
@@ -86,8 +86,10 @@ def prepare(engine: Engine, asked: Asked, progress: Report = ignore) -> Prepared
     inventory = read_inventory(engine.database)
     others = declared_elsewhere(inventory, asked.set)
     own = own_objects(asked.declared, others, lambda key: exists_on_disk(engine.layout, key))
-    refuse_claimed(own, inventory, asked.set)
-    problems = check(asked.declared, others.keys(), list(others.values()))
+    problems = claimed(own, inventory, asked.set)
+    taken = {problem.object for problem in problems}
+    beside = {key: item for key, item in others.items() if str(key) not in taken}
+    problems += check(asked.declared, others.keys(), list(beside.values()))
     if problems:
         raise Invalid(problems)
 

@@ -95,7 +95,9 @@ WEB_MANIFEST = "apiVersion: trimtab/v1\nkind: Container\nmetadata: {name: web}\n
 
 def test_a_second_claim_is_refused_naming_the_first_set_and_its_line() -> None:
     declared = load([Text("mine.yaml", WEB_MANIFEST)], {})
-    with pytest.raises(Invalid, match=r"mine.yaml:1:1 Container/web: belongs to the set shop \(shop.yaml:12\)"):
+    with pytest.raises(
+        Invalid, match=r"mine.yaml:1:1 Container/web: belongs to the set shop \(shop.yaml:12\); give it another"
+    ):
         refuse_claimed(declared, {WEB: entry(WEB)}, "mine")
 
 

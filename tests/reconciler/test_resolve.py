@@ -240,6 +240,7 @@ def test_an_old_container_goes_only_when_what_its_successor_needs_is_there() -> 
     made = plan(resolved(document("Container", "x", "{image: 'nginx:2'}")).desired, before, {})
     (deletion,) = (action for action in made.effective if action.verb.value == "delete")
     assert [str(step) for step in deletion.after] == [f"create Image/{implicit_name('nginx:2')}"]
+    assert deletion.reason == "spec.image: nginx:1 → nginx:2"
 
 
 def test_a_bridge_over_what_the_host_already_reaches_is_refused() -> None:
