@@ -92,6 +92,8 @@ class BuildSpec(Spec):
     no_cache: Annotated[Flag, part("Every step is done anew at each build.")] = False
     pull: Annotated[Flag, part("Registries are asked for newer base images at each build.")] = False
     privileged: Annotated[Flag, part("RUN --security=insecure is allowed.")] = False
+    sbom: Annotated[Flag, part("A list of its packages is made and pushed with it.")] = False
+    provenance: Annotated[Flag, part("How it was built is noted and pushed with it.")] = True
     platforms: Annotated[Platforms, part("Platforms to build for: only this machine's can be.")] = ()
 
     @model_validator(mode="after")

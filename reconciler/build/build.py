@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -52,7 +53,8 @@ LARGEST_DOCKERFILE = 16 << 20
 class Made:
     """The image, what the checks found, how many steps there were and how many of them had to be done.
 
-    `files`: digests of the files of the build's own context, by path, as far as something took them.
+    `files`: digests of the files of the build's own context, by path, as far as something took them; `bases`: of the
+    images it began with, by reference.
     """
 
     record: ImageRecord
@@ -60,10 +62,12 @@ class Made:
     steps: int
     done: int
     files: Mapping[str, str] = field(default_factory=dict)
+    bases: Mapping[str, str] = field(default_factory=dict)
 
 
 def build(layout: Layout, wanted: BuildWanted, tell: Tell = silent, progress: Report = ignore) -> Made:
     """Raises Invalid (with every place), Refused, RetryLater; a record that was there stays as it was then."""
+    begun = time.time()
     _tidy(layout)
     with _prepared(layout, wanted, tell, progress) as prepared:
         solver = prepared.solver
@@ -71,9 +75,28 @@ def build(layout: Layout, wanted: BuildWanted, tell: Tell = silent, progress: Re
         files = _files(solver.contexts.get(""))
         record = _write(wanted, solver, _identity(wanted, solver))
         write_files(layout, wanted.name, files)
+        bases = {name: base.found.resolved or base.found.digest for name, base in solver.bases.items()}
+        _attest(layout, wanted, record, bases, files, begun)
     trim(layout)
     trim_mounts(layout)
-    return Made(record, prepared.findings, len(solver.graph.steps), solver.worked, files)
+    return Made(record, prepared.findings, len(solver.graph.steps), solver.worked, files, bases)
+
+
+def _attest(
+    layout: Layout,
+    wanted: BuildWanted,
+    record: ImageRecord,
+    bases: Mapping[str, str],
+    files: Mapping[str, str],
+    begun: float,
+) -> None:
+    """What is asked for, kept beside the image. Loaded only for it."""
+    from reconciler.images.attesting import ensure_provenance, ensure_sbom
+
+    if wanted.provenance:
+        ensure_provenance(layout, wanted, record, bases, files, (begun, time.time()))
+    if wanted.sbom:
+        ensure_sbom(layout, record)
 
 
 def _tidy(layout: Layout) -> None:

@@ -35,6 +35,9 @@ class BuildWanted:
     shm_size: int | None = None
     allow_insecure: bool = False
     """Whether `RUN --security=insecure` may."""
+    sbom: bool = False
+    provenance: bool = True
+    """What is kept beside the image."""
 
     @property
     def epoch(self) -> int | None:

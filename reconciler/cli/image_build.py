@@ -49,6 +49,8 @@ class Typed:
     shm_size: str = ""
     no_cache: bool = False
     no_cache_filter: tuple[str, ...] = ()
+    sbom: bool = False
+    provenance: bool = True
     pull: bool = False
     allow: tuple[str, ...] = ()
     progress: str = "auto"
@@ -101,6 +103,8 @@ def wanted_of(typed: Typed, environment: Mapping[str, str]) -> BuildWanted:
         if typed.no_cache
         else tuple(name for each in typed.no_cache_filter for name in each.split(",")),
         pull=typed.pull,
+        sbom=typed.sbom,
+        provenance=typed.provenance,
         secrets=dict(_secret(each, environment) for each in typed.secrets),
         agents=dict(_agent(each, environment) for each in typed.agents),
         network=typed.network,

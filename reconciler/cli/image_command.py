@@ -241,6 +241,8 @@ def import_(
 @click.option("--no-cache-filter", multiple=True, metavar="STAGE", help="Do the steps of this stage anew.")
 @click.option("--pull", is_flag=True, help="Ask registries for newer base images.")
 @click.option("--allow", multiple=True, metavar="security.insecure", help="What RUN may ask for.")
+@click.option("--sbom", is_flag=True, help="Keep a list of its packages beside it.")
+@click.option("--provenance/--no-provenance", default=True, help="Keep beside it how it was built [--provenance].")
 @click.option("--check", is_flag=True, help="Only tell what the checks find in the Dockerfile.")
 @click.option(
     "--progress", type=click.Choice(("auto", "plain", "json")), default="auto", help="How to tell of steps [auto]."
@@ -266,6 +268,17 @@ def build(layout: Layout, /, check: bool, network: str, **options: Any) -> None:
         click.echo(json.dumps({"event": "image", "name": made.record.name, "digest": made.record.digest}))
     else:
         click.echo(made.record.name)
+
+
+@command.command(short_help="Print which packages an image holds.")
+@NAME
+@click.option("--provenance", is_flag=True, help="Print how it was built instead.")
+@click.pass_obj
+def sbom(layout: Layout, name: str, provenance: bool) -> None:
+    """Print which packages an image holds, as CycloneDX; of one that is not here, what its registry has about it."""
+    from reconciler.cli.image_sbom import print_document
+
+    print_document(layout, name, provenance=provenance)
 
 
 @command.command(short_help="Sign an image in its registry.")

@@ -15,7 +15,7 @@ READERS = frozenset(
         *("diff", "validate", "get", "describe", "logs", "events", "history", "why"),
         *("image ls", "image pull", "image inspect", "image load", "image save", "image export", "image import"),
         *("image manifest", "image referrers"),
-        *("image push", "image copy", "image commit", "image tag", "image history", "image diff"),
+        *("image push", "image copy", "image commit", "image tag", "image history", "image diff", "image sbom"),
         *("system info", "system check", "system df", "system fsck", "volume ls", "volume inspect"),
     }
 )

@@ -17,6 +17,7 @@ from reconciler.perform.context import Context
 from reconciler.perform.placing import about
 from reconciler.store.standing import Topic, write_standing
 from reconciler.wanted.images import image_wanted
+from runtime.images.attached import forget_unneeded
 from runtime.images.collect import collect
 from runtime.images.ensure import ensure_image
 from runtime.images.progress import Progress, Step
@@ -107,6 +108,7 @@ def _secret(context: Context, name: str) -> bytes | None:
 def collect_unused(layout: Layout) -> None:
     """Free the blobs and layers that no image, no container's root and no build's cache needs. Raises Refused."""
     collect(layout, kept(layout).union(standing_layers(layout)))
+    forget_unneeded(layout)
 
 
 def standing_layers(layout: Layout) -> Iterator[str]:

@@ -37,6 +37,8 @@ def build_wanted(
         extra_hosts=spec.extra_hosts,
         shm_size=spec.shm_size,
         allow_insecure=spec.privileged,
+        sbom=spec.sbom,
+        provenance=spec.provenance,
     )
 
 

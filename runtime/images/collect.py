@@ -28,6 +28,7 @@ from schemas.errors import Refused
 
 PARTIAL_SECONDS = 24 * 3600.0
 """How long a broken-off download waits to be continued."""
+_RECORDS = ("*.new", "pushed/*.new", "attached/*/*.new")
 RECORD_SECONDS = 60.0
 """A record that is not in its place by then has no living writer."""
 
@@ -125,7 +126,7 @@ def tidy(layout: Layout, in_use: Collection[str]) -> None:
         with suppress(FileNotFoundError):
             anonymous = path.name.startswith("new-")
             _remove_if_dead(path, 0.0 if anonymous else PARTIAL_SECONDS)
-    for path in layout.images.glob("*.new"):
+    for path in (path for pattern in _RECORDS for path in layout.images.glob(pattern)):
         with suppress(FileNotFoundError):
             _remove_if_dead(path, RECORD_SECONDS)
 

@@ -12,6 +12,7 @@ from runtime.images.blobs import BlobStore
 from runtime.images.compress import compressed
 from runtime.images.found import read_found
 from runtime.images.leases import Lease
+from runtime.images.oci import Descriptor
 from runtime.images.progress import Progress, Report, Step
 from runtime.images.record import ImageRecord
 from runtime.layout import Layout
@@ -25,7 +26,11 @@ if TYPE_CHECKING:
 def push_image(
     layout: Layout, image: ImageRecord, target: Reference, settings: RegistrySettings, progress: Report
 ) -> str:
-    """The digest of the manifest that `target` names then. Raises Refused, RetryLater."""
+    """The digest of the manifest that `target` names then; what is kept about it is pushed too.
+
+    Raises Refused, RetryLater.
+    """
+    from runtime.images.attached import push_attached
     from runtime.images.registry.push import PushWanted, push
 
     with Lease(layout) as lease:
@@ -41,7 +46,10 @@ def push_image(
             ) from error
         elsewhere = dict.fromkeys((blob.digest for blob in image.blobs), _known(image, target))
         wanted = PushWanted(target, sent.digest, elsewhere)
-        return push(store, wanted, settings=settings, progress=progress)
+        digest = push(store, wanted, settings=settings, progress=progress)
+        size = store.size(sent.digest) or 0
+        push_attached(layout, image.digest, target, Descriptor(sent.manifest.media_type, digest, size), settings)
+        return digest
 
 
 def copy_image(
