@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -11,13 +12,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from schemas.errors import RetryLater
+from schemas.errors import Refused, RetryLater
 
 
 @contextmanager
 def engine_lock(path: Path, wait_seconds: float = 0.0) -> Iterator[None]:
     """Hold the engine's lock, waiting at most `wait_seconds`. Raises RetryLater naming who holds it."""
-    path.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
+    ensure_root(path.parent)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         _take(descriptor, path, time.monotonic() + wait_seconds)
@@ -26,6 +27,18 @@ def engine_lock(path: Path, wait_seconds: float = 0.0) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def ensure_root(root: Path) -> None:
+    """Make the engine's root, if it is not there. Raises Refused where there can be none, OSError for the rest."""
+    try:
+        root.mkdir(mode=0o711, parents=True, exist_ok=True)
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.EEXIST):
+            raise
+        why = "it is no directory" if error.errno == errno.EEXIST else error.strerror or str(error)
+        hint = "name a directory with --root, or TRIMTAB_ROOT, on ext4, xfs or btrfs"
+        raise Refused(why, step="open the engine", path=str(root), errno=error.errno, hint=hint) from error
 
 
 def _take(descriptor: int, path: Path, deadline: float) -> None:

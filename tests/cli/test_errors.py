@@ -165,3 +165,14 @@ def test_a_failed_action_names_its_place_once_and_no_more(engine: Engine, busybo
     (skipped,) = [each for each in said.lines if each.startswith("!")]
     assert skipped.startswith("! Container/after skipped: waits for Container/web, which failed: spec.command: ")
     assert skipped.endswith(f"  (a.yaml:{line + 5})")
+
+
+@kernel
+@pytest.mark.parametrize("command", [("get",), ("apply", "net.yaml")])
+def test_a_root_that_cannot_be_is_a_mistake_and_no_fault(command: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "net.yaml").write_text("apiVersion: trimtab/v1\nkind: Network\nmetadata: {name: net}\nspec: {}\n")
+    for root in ("/proc/nothing", str(tmp_path / "net.yaml"), str(tmp_path / "net.yaml" / "below")):
+        said = trimtab("--root", root, "--run", str(tmp_path / "run"), *command, at=tmp_path)
+        assert said.code == 2
+        assert said.err.startswith("trimtab: open the engine: ")
+        assert f"({root}); name a directory with --root" in said.err
