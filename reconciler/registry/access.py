@@ -26,6 +26,7 @@ from reconciler.registry.paths import Asked, Thing
 from schemas.errors import Refused
 
 LOG = logger("registry")
+READS = ("GET", "HEAD")
 REMEMBERED_SECONDS = 300.0
 MOST_REMEMBERED = 1000
 TRIED_AT_ONCE = 2
@@ -38,7 +39,8 @@ CHALLENGE = {"WWW-Authenticate": 'Basic realm="trimtab registry", charset="UTF-8
 
 
 class Access:
-    """Everybody may do everything where there is no `htpasswd`. `anonymous`: somebody without a name may `pull`."""
+    """Without `htpasswd` everybody may do everything, or only pull where `anonymous` says so; with it, `anonymous` is
+    what somebody without a name may do."""
 
     def __init__(self, htpasswd: Path | None, anonymous: str = "") -> None:
         self._file = htpasswd
@@ -55,6 +57,8 @@ class Access:
     async def require(self, request: web.Request, asked: Asked) -> None:
         """Raises Denied, with the challenge."""
         if self._file is None:
+            if self._anonymous == "pull" and not (request.method in READS and asked.thing is not Thing.UPLOAD):
+                raise Denied(403, "DENIED", "nothing is pushed here")
             return
         given = request.headers.get("Authorization", "")
         if not given and self._anonymous == "pull" and _is_pull(request, asked):
@@ -109,7 +113,7 @@ class Access:
 
 def _is_pull(request: web.Request, asked: Asked) -> bool:
     """The first request of a client that will log in must be told to."""
-    return request.method in ("GET", "HEAD") and asked.thing not in (Thing.VERSION, Thing.UPLOAD)
+    return request.method in READS and asked.thing not in (Thing.VERSION, Thing.UPLOAD)
 
 
 def read_basic(given: str) -> tuple[str, bytes] | None:

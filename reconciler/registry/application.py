@@ -16,8 +16,7 @@ from reconciler.registry.served import Served
 from schemas.errors import TrimtabError
 
 LOG = logger("registry")
-VERSION = {"Docker-Distribution-Api-Version": "registry/2.0", "X-Content-Type-Options": "nosniff"}
-READS = ("GET", "HEAD")
+VERSION = {"Docker-Distribution-Api-Version": "registry/2.0", "X-Content-Type-Options": "nosniff", "Server": "trimtab"}
 Answer = Callable[[Served, web.Request, Asked], Awaitable[web.StreamResponse]]
 
 

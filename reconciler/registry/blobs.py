@@ -33,7 +33,17 @@ async def read_blob(served: Served, request: web.Request, asked: Asked) -> web.S
     if request.method == "HEAD" and "Range" not in request.headers:
         return web.Response(headers=headers | {"Content-Length": str(size)})
     _require_range(request, size)
-    return web.FileResponse(served.store.path(asked.pin), headers=headers)
+    return await _send(request, web.FileResponse(served.store.path(asked.pin), headers=headers))
+
+
+async def _send(request: web.Request, response: web.FileResponse) -> web.StreamResponse:
+    """While the request still counts as one under way. Who leaves or takes nothing for too long gets no more."""
+    try:
+        await response.prepare(request)
+    except OSError:
+        if request.transport is not None:
+            request.transport.abort()
+    return response
 
 
 async def _arrived(fetching: Fetching) -> int | None:

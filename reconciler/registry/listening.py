@@ -58,6 +58,8 @@ def read_listen(text: str) -> tuple[str, int]:
 def require_closed(settings: Settings) -> None:
     """Raises Refused: plain HTTP, or a registry without passwords, that others than this machine can reach."""
     place = f"{settings.host}:{settings.port}"
+    if settings.htpasswd is not None and settings.anonymous == "push":
+        raise Refused("--anonymous push makes --htpasswd useless", step="listen", path=place, hint="give one of them")
     if is_loopback(settings.host):
         return
     if settings.tls_certificate is None and not settings.insecure:

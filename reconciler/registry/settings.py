@@ -21,8 +21,7 @@ class Settings:
     """Plain HTTP though others than this machine can reach it."""
     htpasswd: Path | None = None
     anonymous: str = ""
-    """What somebody without a password may do where there are passwords: `pull` or nothing; without passwords, `push`
-    lets everybody in who can reach a registry that others than this machine can reach."""
+    """What somebody without a password may do: `pull`, or `push` and all else, or nothing where there are passwords."""
     mirror: str = ""
     """The registry that is mirrored."""
     mirror_login: bool = False

@@ -67,9 +67,13 @@ class Host:
             return self._ask(method, path, body, given)
 
     def _ask(self, method: str, path: str, body: bytes, given: Mapping[str, str]) -> Said:
-        self.connection.request(method, path, body or None, given)
-        with self.connection.getresponse() as response:
-            return Said(response.status, dict(response.getheaders()), response.read())
+        try:
+            self.connection.request(method, path, body or None, given)
+            with self.connection.getresponse() as response:
+                return Said(response.status, dict(response.getheaders()), response.read())
+        except BaseException:
+            self.connection.close()
+            raise
 
     def push_blob(self, repository: str, content: bytes) -> str:
         digest = digest_of(content)

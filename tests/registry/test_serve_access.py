@@ -122,6 +122,25 @@ def test_anybody_may_pull_where_that_is_said(tmp_path: Path, passwords: Path) ->
         stranger.connection.close()
 
 
+def test_nobody_may_push_where_everybody_may_pull(tmp_path: Path) -> None:
+    sample = image(layer_tar({"a": b"a"}))
+    layout = engine(tmp_path)
+    with hosting(layout) as host:
+        host.push("team/app", "1", sample)
+    with hosting(layout, anonymous="pull") as host:
+        assert host.ask("GET", "/v2/").status == 200
+        assert host.ask("GET", "/v2/team/app/manifests/1").body == sample.content
+        for method, path in (
+            ("POST", "/v2/team/app/blobs/uploads/"),
+            ("GET", f"/v2/team/app/blobs/uploads/{'0' * 32}"),
+            ("PUT", "/v2/team/app/manifests/2"),
+            ("DELETE", "/v2/team/app/manifests/1"),
+            ("DELETE", f"/v2/team/app/blobs/{sample.layers[0]}"),
+        ):
+            said = host.ask(method, path)
+            assert (said.status, said.code) == (403, "DENIED")
+
+
 def test_tls_is_spoken_where_there_is_a_certificate(tmp_path: Path, certificates: Path) -> None:
     context = ssl.create_default_context(cafile=certificates / "ca.crt")
     files = {"tls_certificate": certificates / "server.crt", "tls_key": certificates / "server.key"}
@@ -152,6 +171,7 @@ CERTIFIED = {"tls_certificate": Path("c"), "tls_key": Path("k")}
         ({"htpasswd": Path("x")}, "needs TLS"),
         (CERTIFIED, "needs passwords"),
         ({"insecure": True}, "needs passwords"),
+        ({"htpasswd": Path("x"), "anonymous": "push", **CERTIFIED}, "useless"),
     ],
 )
 @pytest.mark.parametrize("address", ["0.0.0.0", "::", "192.0.2.1", "registry.example.com"])

@@ -211,6 +211,18 @@ def test_uploads_expire_and_free_their_bytes(tmp_path: Path) -> None:
     assert {path.stem for path in (layout.blobs / "uploads").iterdir()} == {kept.name}
 
 
+def test_who_takes_nothing_of_what_was_asked_for_is_let_go_of(tmp_path: Path) -> None:
+    with hosting(engine(tmp_path), requests=1, stall_seconds=STALL) as host:
+        digest = host.push_blob("a", noise(16_000_000))
+        name, _, port = host.address.host.partition(":")
+        with socket.socket() as channel:
+            channel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            channel.connect((name, int(port)))
+            channel.sendall(f"GET /v2/a/blobs/{digest} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            assert eventually(lambda: host.ask("GET", "/v2/").status == 503)
+            assert eventually(lambda: host.ask("GET", "/v2/").status == 200)
+
+
 def test_more_requests_than_there_is_room_for_are_turned_away(tmp_path: Path) -> None:
     with hosting(engine(tmp_path), requests=1, stall_seconds=SECONDS) as host:
         place = host.begin("a")
