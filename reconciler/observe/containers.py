@@ -19,6 +19,7 @@ from reconciler.store.records import Record
 from reconciler.wanted.networks import is_own_bridge
 from runtime.images.store import image_changed_at, read_image
 from runtime.kernel import cgroup
+from runtime.kernel.process import read_of
 from runtime.network.observe import read_endpoints
 from runtime.network.records import ObservedEndpoint, Publication
 from runtime.process.client import is_attended, read_process
@@ -125,7 +126,7 @@ def _mounts(pid: int, wanted: Mapping[str, Any]) -> Mapping[str, Any]:
     if not wanted:
         return {}
     try:
-        lines = Path(f"/proc/{pid}/mountinfo").read_text(errors="surrogateescape").splitlines()
+        lines = read_of(pid, "mountinfo").decode(errors="surrogateescape").splitlines()
     except OSError:
         return {}
     columns = (line.split(" ", 5) for line in lines)
@@ -191,15 +192,15 @@ def _resolver(record: Record, process: ProcessRecord, shared: Shared) -> Mapping
 def _id_base(pid: int) -> int | None:
     """The host id of the process's uid 0 (user_namespaces(7)); None in the host's own user namespace."""
     try:
-        first = Path(f"/proc/{pid}/uid_map").read_text().split()
+        first = read_of(pid, "uid_map").split()
     except OSError:
         return None
-    return int(first[1]) if first and (first[1] != "0") else None
+    return int(first[1]) if first and (first[1] != b"0") else None
 
 
 def _oom_score(pid: int) -> int | None:
     """proc_pid_oom_score_adj(5)"""
     try:
-        return int(Path(f"/proc/{pid}/oom_score_adj").read_text())
+        return int(read_of(pid, "oom_score_adj"))
     except (OSError, ValueError):
         return None

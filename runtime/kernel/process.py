@@ -17,7 +17,7 @@ from runtime.kernel import libc
 PIDFD_GET_INFO = 0xC040FF0B
 PIDFD_INFO_EXIT = 1 << 3
 
-LINE_BYTES = 4096
+READ_BYTES = 4096
 MAX_DESCRIPTOR = 0xFFFFFFFF
 
 _close_range = libc.system_call(436, ctypes.c_uint, ctypes.c_uint, ctypes.c_uint)
@@ -26,7 +26,7 @@ _close_range = libc.system_call(436, ctypes.c_uint, ctypes.c_uint, ctypes.c_uint
 def start_time(pid: int) -> int | None:
     """Clock ticks from boot to the start of `pid`; None where there is no such process or only its zombie."""
     try:
-        text = _read(f"/proc/{pid}/stat")
+        text = read_of(pid, "stat")
     except (FileNotFoundError, ProcessLookupError):
         return None
     # the command's name stands in brackets and may hold anything, brackets too
@@ -36,11 +36,17 @@ def start_time(pid: int) -> int | None:
     return int(fields[19])
 
 
-def _read(path: str) -> bytes:
-    """A file of proc(5) of one line. A buffered file costs three times as much, and each container is asked so."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+def read_of(pid: int, name: str) -> bytes:
+    """A file of /proc/PID, whole (proc(5)). Raises OSError.
+
+    A buffered file costs three times as much, and each container is asked for several.
+    """
+    descriptor = os.open(f"/proc/{pid}/{name}", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        return os.read(descriptor, LINE_BYTES)
+        text = b""
+        while part := os.read(descriptor, READ_BYTES):
+            text += part
+        return text
     finally:
         os.close(descriptor)
 

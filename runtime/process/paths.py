@@ -7,10 +7,15 @@ import errno
 import fcntl
 import os
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from runtime.kernel import cgroup
 from runtime.layout import Layout
+
+KNOWN_PATHS = 4096
+"""Containers whose paths are kept: each look at one asks for them, and to put them together costs as much as to read
+one of its files."""
 
 LOCK = "lock"
 """The file of the live directory that its creator, then its monitor, holds from birth to end."""
@@ -48,6 +53,7 @@ class ContainerPaths:
         return f"{os.path.dirname(os.path.dirname(self.live))}/seccomp"
 
     @classmethod
+    @lru_cache(KNOWN_PATHS)
     def of(cls, layout: Layout, name: str) -> ContainerPaths:
         """By the engine's layout."""
         bundle = str(layout.container(name))
