@@ -76,7 +76,7 @@ test-debian:
 	@./.ci/apt-ensure debootstrap git iproute2
 	.ci/debian .cache/debian $(SUITE)
 
-## soak       storms over a daemon for SOAK seconds (root): edits, kills, deleted links, flushed rules, against a model
+## soak       storms over a daemon for SOAK seconds (root): edits, kills, a full disk, clock jumps; SIGKILL at each boundary
 soak: setup-test
 	TRIMTAB_SOAK_SECONDS=$(SOAK) $(BIN)/python -m pytest tests/chaos
 

@@ -16,6 +16,8 @@ from typing import Any
 
 DELAY, MAX_DELAY, WINDOW = 0.1, 60.0, 10.0
 """Seconds: Docker's own, but for the first delay, which is none."""
+SKEW = 1.0
+"""Seconds that an end may lie ahead of the moment of the look."""
 
 
 class Condition(StrEnum):
@@ -109,9 +111,10 @@ def decide(policy: Policy, ended: Ended, restarts: Restarts, now: float) -> Deci
     if policy.max_attempts is not None and count >= policy.max_attempts:
         return Decision(None, restarts, f"gave up after {count} restarts in a row")
     wait = delay(policy, count)
-    # a clock that was set back must not keep anybody waiting longer than the delay itself
-    since = min(now, ended.finished_at) if ended.finished_at is not None else now
-    return Decision(since + wait, Restarts(count + 1), _told(policy, count, wait))
+    since = ended.finished_at if ended.finished_at is not None else now
+    # an end to come: the clock was set back, and counted from now at each look the delay would never be over
+    at = min(since, now) + wait if since <= now + SKEW else now
+    return Decision(at, Restarts(count + 1), _told(policy, count, wait))
 
 
 def delay(policy: Policy, count: int) -> float:

@@ -89,6 +89,14 @@ def test_nobody_waits_longer_than_the_cap_whatever_the_clock_says(
         assert decision.restarts.count <= count + 1
 
 
+def test_a_clock_that_was_set_back_keeps_nobody_waiting_for_what_it_has_lost() -> None:
+    policy, ended = Policy(Condition.ALWAYS), Ended(1, NOW - 1, NOW)
+    for now in (NOW - 86_400, NOW - 2):
+        assert decide(policy, ended, Restarts(5), now).at == now
+    moments = [decide(policy, ended, Restarts(5), NOW + seconds).at for seconds in (0, 0.5, 1.5)]
+    assert moments == [NOW + 1.6] * 3, "looked at again and again, it is the same moment"
+
+
 @given(policies, endings, st.integers(0, 100), moments)
 def test_the_policy_no_never_starts_and_always_gives_up_at_its_limit_alone(
     policy: Policy, ended: Ended, count: int, now: float
