@@ -29,6 +29,8 @@ from schemas.errors import TrimtabError
 NETWORK = "rn"
 COMMAND = ("sleep", "1000000")
 MANY, FEW = 1000, 10
+ON_ONE_NETWORK = 200
+"""By default a network has 253 addresses to give."""
 LOOK_SECONDS, GIVE_UP_SECONDS = 0.0005, 20.0
 IDLE_SECONDS = 65.0
 """One resync and a little."""
@@ -177,8 +179,7 @@ def idle(ours: Ours, rounds: int) -> list[Row]:
     share = 0.0
     for number in (FEW, MANY):
         tell(f"  {number} containers")
-        common = ("network_mode: none", "restart: always", POLICY, "stop_signal: SIGKILL")
-        ours.apply("".join(container(f"many{count}", COMMAND, *common) for count in range(number)), "many")
+        ours.apply(many(number), "many")
         with looped(ours.layout) as loop:
             values = tuple(event(ours, loop) for _ in range(3 * rounds))
             costs.append(Series(f"beside {number}", values))
@@ -190,8 +191,24 @@ def idle(ours: Ours, rounds: int) -> list[Row]:
             *("repairs", "an event (a process killed): CPU time of the loop's process", "ms", tuple(costs)),
             (Target(1.25, f"beside {FEW}", tool=f"beside {MANY}"),),
         ),
-        Row("repairs", f"idle beside {MANY} containers", "% of a core", (Series(OURS, (share,)),), (Target(2.0),)),
+        Row(
+            "repairs",
+            f"idle beside {MANY} networked containers",
+            "% of a core",
+            (Series(OURS, (share,)),),
+            (Target(2.0),),
+        ),
     ]
+
+
+def many(number: int) -> str:
+    """So many containers, each on a network."""
+    common = ("restart: always", POLICY, "stop_signal: SIGKILL")
+    text = "".join(network(f"many{count}") for count in range(-(-number // ON_ONE_NETWORK)))
+    return text + "".join(
+        container(f"many{count}", COMMAND, f"networks: [many{count // ON_ONE_NETWORK}]", *common)
+        for count in range(number)
+    )
 
 
 def event(ours: Ours, loop: Looped) -> float:
