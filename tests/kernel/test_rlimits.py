@@ -32,11 +32,11 @@ def test_a_limit_is_set_and_read_in_either_spelling() -> None:
 def test_a_program_sees_its_limits() -> None:
     def count() -> str:
         rlimits.apply(
-            [{"type": "RLIMIT_NOFILE", "soft": 77, "hard": 99}, {"type": "RLIMIT_CORE", "soft": 0, "hard": 0}]
+            [{"type": "RLIMIT_NOFILE", "soft": 777, "hard": 999}, {"type": "RLIMIT_CORE", "soft": 0, "hard": 0}]
         )
         return subprocess.check_output(["/bin/sh", "-c", "ulimit -n; ulimit -Hn; ulimit -c"], text=True)
 
-    assert in_child(count) == "77\n99\n0\n"
+    assert in_child(count) == "777\n999\n0\n"
 
 
 def test_the_limit_of_another_process_is_set() -> None:

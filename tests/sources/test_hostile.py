@@ -146,7 +146,15 @@ def flat(value: object) -> list[object]:
         return [each for item in value.values() for each in flat(item)]
     if isinstance(value, list):
         return [each for item in value for each in flat(item)]
-    return [value] if value not in ("", None) else []
+    return [number(value)] if value not in ("", None) else []
+
+
+def number(value: object) -> object:
+    """`1e06` is `1e+06`, which this reader, of YAML 1.1, takes for words."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
 
 
 @settings(max_examples=100, deadline=None)
