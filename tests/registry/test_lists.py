@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from reconciler.cli.image_command import command
 from runtime.images.blobs import BlobStore
 from runtime.images.oci import DOCKER_LIST, OCI_CONFIG, OCI_INDEX, OCI_MANIFEST
 from runtime.images.progress import ignore
@@ -15,6 +18,7 @@ from runtime.images.registry.lists import ListWanted, create_list, read_list
 from runtime.images.registry.push import PushWanted, copy, push
 from runtime.images.registry.referrers import Told, list_referrers, referrers_tag
 from runtime.images.registry.settings import RegistrySettings
+from runtime.layout import Layout
 from schemas.errors import Refused
 from schemas.reference import Reference
 from tests.registry.conftest import insecure
@@ -274,3 +278,41 @@ def test_what_refers_is_pushed_and_a_registry_without_the_api_gets_the_list(
         assert {each.digest for each in found} == {each.digest for each in signatures}
         assert {each.told for each in found} == {told} and len(found) == 2
         assert {each.annotations["by"] for each in found} == {"alice"}
+
+
+def test_the_commands_print_lists_and_referrers(
+    host: Host, layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    (layout.root / "registries.yaml").write_text(json.dumps({"registries": {host.address.host: {"insecure": True}}}))
+    signature = about(AMD64, "application/x.signature")
+    host.push("team/typed", "1", AMD64)
+    host.push("team/typed", signature.digest, signature)
+
+    def said(*words: str) -> str:
+        done = CliRunner().invoke(command, list(words), obj=layout, catch_exceptions=False)
+        assert done.exit_code == 0
+        return done.stdout
+
+    name = f"{host.address.host}/team/typed"
+    shown = json.loads(said("manifest", "create", "--dry-run", f"{name}:all", f"{name}:1"))
+    made = said("manifest", "create", "-q", "--annotation", "a=b", f"{name}:all", f"{name}:1").strip()
+    found = json.loads(said("manifest", "inspect", f"{name}:all"))
+    assert found == shown | {"annotations": {"a": "b"}}
+    assert made.startswith(f"{name}:all@sha256:")
+    assert json.loads(said("manifest", "inspect", f"{name}@{made.partition('@')[2]}")) == found
+    table = said("referrers", f"{name}:1").splitlines()
+    assert table[0].split() == ["TYPE", "DIGEST", "SIZE", "ABOUT"]
+    assert table[1].split()[:2] == ["application/x.signature", signature.digest]
+    document = json.loads(said("referrers", "-o", "json", f"{name}:1"))
+    assert [each["digest"] for each in document["referrers"]] == [signature.digest]
+    assert document["digest"] == AMD64.digest
+    assert "Nothing refers" in said("referrers", "--artifact-type", "application/x.other", f"{name}:1")
+    for words in (
+        ("manifest", "create", f"{name}@{AMD64.digest}", f"{name}:1"),
+        ("manifest", "create", "--annotation", "x", f"{name}:x", f"{name}:1"),
+        ("manifest", "inspect", f"{name}:none"),
+        ("referrers", "A"),
+    ):
+        with pytest.raises(Refused):
+            said(*words)
