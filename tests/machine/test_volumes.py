@@ -275,7 +275,7 @@ def test_a_size_is_refused_with_the_reason_where_it_cannot_be_kept(machine: Mach
         machine.converge(text)
         return
     said = refusal(machine, text)
-    assert "Volume/sized limit its size: its size cannot be limited" in said
+    assert "Volume/sized spec.size: its size cannot be limited" in said
     limited = document("Volume", "small", size="1m", driver_opts={"type": "tmpfs", "device": "tmpfs"})
     machine.converge(machine.image + limited + container("small", volumes=["small:/data"]))
     assert "No space left" in attempt(machine, "small", "dd", "if=/dev/zero", "of=/data/big", "bs=1k", "count=2000")[1]
