@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from schemas.field import Spec, part
 from schemas.image_words import REFERENCE, read_reference
-from schemas.plain_types import read_list, words
+from schemas.plain_types import one_of, read_list, words
 from schemas.reference import Reference
 from schemas.spelling import INTO_BAG, SORTED, Spelling
 
@@ -26,11 +26,14 @@ def _expand(value: Any) -> Any:
 
 Tagged = Annotated[tuple[str, ...], words(read_tagged, "list of image reference", REFERENCE), INTO_BAG, SORTED]
 
+Compression = Annotated[str, one_of("gzip", "zstd")]
+
 
 class PushSpec(Spec):
     """References that name the image in their registries."""
 
     tags: Annotated[Tagged, part("References, with tags, that it is pushed as.")]
+    compression: Annotated[Compression, part("Of layers that are not compressed yet.")] = "gzip"
 
 
 Push = Annotated[

@@ -50,16 +50,17 @@ def pull(layout: Layout, reference: str, platform: str | None, quiet: bool) -> N
 @command.command(short_help="Push an image to a registry.")
 @NAME
 @click.argument("target", required=False, metavar="[REFERENCE]")
+@click.option("--compression", type=click.Choice(("gzip", "zstd")), default="gzip", help="Of plain layers [gzip].")
 @QUIET
 @click.pass_obj
-def push(layout: Layout, name: str, target: str | None, quiet: bool) -> None:
+def push(layout: Layout, name: str, target: str | None, compression: str, quiet: bool) -> None:
     """Push an image to a registry, under the reference it is known by or another one; print REFERENCE@DIGEST.
 
     What the registry has already is not sent again.
     """
     from reconciler.cli.image_push import push as send
 
-    click.echo(send(layout, name, target, quiet=quiet))
+    click.echo(send(layout, name, target, compression, quiet=quiet))
 
 
 @command.command(short_help="Keep credentials for a registry.")

@@ -14,12 +14,12 @@ from schemas.errors import Refused
 from schemas.reference import Reference
 
 
-def push(layout: Layout, name: str, target: str | None, *, quiet: bool) -> str:
+def push(layout: Layout, name: str, target: str | None, compression: str, *, quiet: bool) -> str:
     """`REFERENCE@DIGEST`. Raises Refused, RetryLater."""
     image = image_named(layout, name)
     reference = _tagged(target) if target else _own(image)
     with display(quiet=quiet) as shown:
-        digest = push_image(layout, image, reference, read_registries(layout), shown.report)
+        digest = push_image(layout, image, reference, read_registries(layout), shown.report, compression)
     return str(replace(reference, digest=digest))
 
 

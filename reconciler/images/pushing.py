@@ -45,7 +45,7 @@ def _known(layout: Layout, spec: PushSpec, have: ImageRecord) -> Pushed:
 
 
 def _how(spec: PushSpec) -> str:
-    return ""
+    return "" if spec.compression == "gzip" else spec.compression
 
 
 def _state(pushed: str, head: Head | None) -> str:
@@ -66,7 +66,7 @@ def push_tags(layout: Layout, spec: PushSpec, image: ImageRecord, settings: Regi
         if pushed and heads[tag].digest == pushed:
             continue
         try:
-            digest = push_image(layout, image, Reference.parse(tag), settings, progress)
+            digest = push_image(layout, image, Reference.parse(tag), settings, progress, spec.compression)
         except TrimtabError as error:
             failed = failed or error
             continue

@@ -2,7 +2,7 @@
 
 Called before an image is pushed. A layer that came compressed is sent as it came, so that its digest is the registry's.
 
-Source: OCI image-spec 1.1, layer.md "+gzip Media Types".
+Source: OCI image-spec 1.1, layer.md "+gzip Media Types", "+zstd Media Types".
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from runtime.layout import Layout
 THREADS = min(4, os.cpu_count() or 1)
 LEVEL = 2
 """isal's middle one: about as small as zlib's 4, ten times as fast."""
-KEPT = "gzip.json"
+ZSTD_LEVEL = 3
+GZIP, ZSTD = "gzip", "zstd"
+KEPT = {GZIP: "gzip.json", ZSTD: "zstd.json"}
 """Beside a layer's tree: which blob it was compressed to."""
 _PIECE = 1 << 20
 
@@ -32,10 +34,10 @@ Report = Callable[[str, int, int], None]
 """Digest of the layer, bytes of it done, bytes of it in all."""
 
 
-def compressed(layout: Layout, store: BlobStore, found: Found, report: Report) -> Found:
+def compressed(layout: Layout, store: BlobStore, found: Found, report: Report, kind: str = GZIP) -> Found:
     """The same image with every layer compressed; the very same where all are. Raises Refused, RetryLater."""
     layers = tuple(
-        _compressed(layout, store, blob, diff_id, report) if _is_plain(store, blob) else blob.digest
+        _compressed(layout, store, blob, diff_id, report, kind) if _is_plain(store, blob) else blob.digest
         for blob, diff_id in zip(found.manifest.layers, found.document.diff_ids, strict=True)
     )
     if layers == tuple(blob.digest for blob in found.manifest.layers):
@@ -47,15 +49,13 @@ def _is_plain(store: BlobStore, blob: Descriptor) -> bool:
     return layer_descriptor(store, blob.digest).media_type == OCI_LAYER
 
 
-def _compressed(layout: Layout, store: BlobStore, blob: Descriptor, diff_id: str, report: Report) -> str:
-    kept = layer_path(layout, diff_id) / KEPT
+def _compressed(layout: Layout, store: BlobStore, blob: Descriptor, diff_id: str, report: Report, kind: str) -> str:
+    kept = layer_path(layout, diff_id) / KEPT[kind]
     known = _read_kept(kept)
     if known and store.has(known):
         return known
     with store.open(blob.digest) as source, store.write() as writer:
-        # no name and no time in the header: equal layers give equal blobs
-        make: Any = igzip_threaded.open
-        with cast(IO[bytes], make(_Sink(writer), "wb", compresslevel=LEVEL, threads=THREADS)) as sink:
+        with _compressor(_Sink(writer), kind) as sink:
             done = 0
             while piece := source.read(_PIECE):
                 sink.write(piece)
@@ -64,6 +64,16 @@ def _compressed(layout: Layout, store: BlobStore, blob: Descriptor, diff_id: str
         digest = writer.commit()
     _write_kept(kept, digest)
     return digest
+
+
+def _compressor(sink: _Sink, kind: str) -> IO[bytes]:
+    """Equal layers give equal blobs: no name and no time in the header."""
+    make: Any = igzip_threaded.open
+    if kind == ZSTD:
+        from backports import zstd
+
+        return cast(IO[bytes], zstd.open(cast(Any, sink), "wb", level=ZSTD_LEVEL))
+    return cast(IO[bytes], make(sink, "wb", compresslevel=LEVEL, threads=THREADS))
 
 
 def _read_kept(path: Path) -> str:

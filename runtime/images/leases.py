@@ -58,7 +58,10 @@ def leased(layout: Layout) -> frozenset[str]:
     """Digests of every living lease; dead ones are removed. Called under the store's lock."""
     found: set[str] = set()
     for path in _leases(layout).glob(f"*{_ENDING}"):
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue  # its maker has ended: what it made is named by a record, which is read after this
         try:
             if lock(fd):
                 path.unlink(missing_ok=True)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from runtime.images.blobs import BlobStore
-from runtime.images.compress import compressed
+from runtime.images.compress import GZIP, compressed
 from runtime.images.found import read_found
 from runtime.images.leases import Lease
 from runtime.images.oci import Descriptor
@@ -24,7 +24,12 @@ if TYPE_CHECKING:
 
 
 def push_image(
-    layout: Layout, image: ImageRecord, target: Reference, settings: RegistrySettings, progress: Report
+    layout: Layout,
+    image: ImageRecord,
+    target: Reference,
+    settings: RegistrySettings,
+    progress: Report,
+    compression: str = GZIP,
 ) -> str:
     """The digest of the manifest that `target` names then; what is kept about it is pushed too.
 
@@ -37,7 +42,7 @@ def push_image(
         store = BlobStore(layout, lease)
         try:
             found = read_found(store, image.digest)
-            sent = compressed(layout, store, found, _telling(image.name, progress))
+            sent = compressed(layout, store, found, _telling(image.name, progress), compression)
         except FileNotFoundError as error:
             raise Refused(
                 f"the image {image.name} is damaged: {error.filename} is missing",

@@ -102,3 +102,24 @@ def test_a_registry_that_does_not_answer_is_a_note_in_a_diff_and_a_failure_of_a_
     assert note.startswith(f"Image/page is Unknown in its registry: {second.host}/team/page:1: no connection")
     shop.settle()
     shop.machine.delete()
+
+
+def test_layers_are_pushed_as_zstd_where_that_is_asked_for_and_pull_again(shop: Shop, tmp_path: Path) -> None:
+    ref = shop.ref("team/zstd")
+    text = built(shop, tmp_path / "context", ref)
+    shop.machine.converge(text.replace(f'["{ref}"]', f'{{"tags": ["{ref}"], "compression": "zstd"}}'))
+    first, record = shop.manifest("team/zstd"), read_image(shop.machine.layout, "page")
+    assert first is not None and record is not None
+    (layer,) = first["layers"]
+    assert layer["mediaType"] == "application/vnd.oci.image.layer.v1.tar+zstd"
+    assert shop.blob("team/zstd", layer["digest"])[:4] == b"\x28\xb5\x2f\xfd"
+    shop.machine.converge(text)
+    second = shop.manifest("team/zstd")
+    assert second is not None and second["layers"][0]["mediaType"].endswith("+gzip")
+    shop.machine.converge(text.replace(f'["{ref}"]', f'{{"tags": ["{ref}"], "compression": "zstd"}}'))
+    assert shop.manifest("team/zstd") == first
+    shop.machine.delete()
+    shop.machine.converge(document("Image", "pulled", ref=ref))
+    pulled = read_image(shop.machine.layout, "pulled")
+    assert pulled is not None and pulled.layers == record.layers
+    shop.machine.delete()

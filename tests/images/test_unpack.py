@@ -65,6 +65,22 @@ def test_members_and_frames_one_after_another_and_padding_are_read(layout: Layou
             assert record.diff_id == digest_of(content)
 
 
+def skippable(content: bytes) -> bytes:
+    """A frame that decompressors pass over (RFC 8878, 3.1.2)."""
+    return b"\x50\x2a\x4d\x18" + len(content).to_bytes(4, "little") + content
+
+
+def test_zstd_chunked_is_read_as_zstd_its_table_passed_over(layout: Layout, tmp_path: Path) -> None:
+    content = tar_of(directory("a"), file("a/b", os.urandom(300_000)), file("c", b"end"))
+    parts = [content[start : start + 100_000] for start in range(0, len(content), 100_000)]
+    frames = b"".join(zstd.compress(part) for part in parts)
+    table = skippable(zstd.compress(b'{"version": 1, "entries": []}'))
+    footer = skippable(len(frames).to_bytes(8, "little") + bytes(32) + b"GNUlInUx" + bytes(16))
+    record = ensure_layer(layout, blob(tmp_path, frames + table + footer), Limits(), Nobody())
+    assert record.diff_id == digest_of(content)
+    assert (layer_tree(layout, record.diff_id) / "c").read_bytes() == b"end"
+
+
 @pytest.mark.parametrize("pack", [gzip.compress, zstd.compress])
 def test_damaged_and_cut_off_streams_are_refused_and_leave_nothing(
     layout: Layout, tmp_path: Path, pack: object
