@@ -90,6 +90,7 @@ class BlobStore:
         if self.has(digest, len(content)):
             return digest
         with self.write(digest, len(content)) as writer:
+            writer.restart()  # a killed maker may have left a part of it, or all
             writer.write(content)
             return writer.commit()
 

@@ -6,6 +6,7 @@ import os
 import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -161,3 +162,13 @@ def test_a_full_disk_says_so_gives_the_space_back_and_damages_nothing(small_disk
     assert caught.value.hint
     assert os.statvfs(small_disk).f_bfree == free
     assert store.read(kept, 100) == b"kept"
+
+
+@pytest.mark.parametrize("part", [3, 7])
+def test_what_a_killed_maker_left_of_a_small_blob_does_not_stand_in_the_way(layout: Layout, part: int) -> None:
+    store, content = BlobStore(layout), b"content"
+    with suppress(KeyboardInterrupt), store.write(digest_of(content), len(content)) as writer:
+        writer.write(content[:part])
+        raise KeyboardInterrupt
+    assert store.add(content) == digest_of(content)
+    assert store.read(digest_of(content), 100) == content
