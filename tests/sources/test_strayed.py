@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,11 +10,14 @@ import pytest
 
 from reconciler.sources.attempts import Attempt, Memory, Result, is_strayed
 from reconciler.sources.followed import Followed
+from reconciler.sources.follower import Applied
 from reconciler.sources.roster import Roster
 from reconciler.sources.status import State
 from reconciler.sources.strayed import strayed_from
 from reconciler.store.inventory import forget
+from reconciler.store.pins import Pin, write_pin
 from reconciler.store.standing import Topic, write_standing
+from schemas.errors import Refused
 from schemas.load import Text, load
 from schemas.names import Key, Kind
 from tests.sources.following import run
@@ -169,5 +173,39 @@ def test_nothing_new_of_a_suspended_set_is_applied_until_it_is_resumed(directory
             write_standing(stage.database, Topic.STEERING, {"set/shop": {}})
             roster.refresh()
             await ready(stage, roster, 2)
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("outcome", [Applied(False, "1 failed"), Refused("the port is taken")])
+def test_what_failed_is_not_tried_again_after_a_rollback_but_by_a_new_revision_or_by_hand(
+    directory: Path, tmp_path: Path, outcome: Applied | Refused
+) -> None:
+    sources: Sequence[Followed] = [followed("shop", directory, interval="1s")]
+
+    async def scenario() -> None:
+        stage = Stage(tmp_path)
+        async with running(stage, sources) as roster:
+            await ready(stage, roster, 1)
+            stage.outcomes["shop"] = outcome
+            (directory / "a.yaml").write_text(config("a", "bad"))
+            await stage.offered(2)
+            await stage.until(lambda: state_of(roster, "shop") is State.STALLED)
+            # `trimtab rollback`: pinned, and then applied as it was
+            write_pin(stage.database, Pin("shop", 1, "", time.time()))
+            by_hand(stage, config("a"))
+            roster.refresh()
+            await stage.quiet(2, 1.5)
+        del stage.outcomes["shop"]
+        async with running(stage, sources) as roster:
+            await stage.until(lambda: state_of(roster, "shop") is State.PINNED)
+            await stage.quiet(2, 1.5)
+            (directory / "a.yaml").write_text(config("a", "good"))
+            await ready(stage, roster, 3)
+            write_pin(stage.database, Pin("shop", 1, "", time.time()))
+            roster.refresh()
+            await stage.until(lambda: state_of(roster, "shop") is State.PINNED)
+            roster.retry("shop")
+            await ready(stage, roster, 4)
 
     run(scenario)
