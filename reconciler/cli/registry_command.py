@@ -92,6 +92,25 @@ def serve(
     run_registry(layout, settings)
 
 
+@command.command(short_help="Free manifests that no tag leads to.")
+@click.option("--unused", default="7d", metavar="DURATION", help="Not asked for in that time [7d].")
+@click.option("--dry-run", is_flag=True, help="Say what would go; change nothing.")
+@click.pass_obj
+def prune(layout: Layout, unused: str, dry_run: bool) -> None:
+    """Free the manifests that were pushed here and that no tag leads to any more, and what only they need.
+
+    What an index under a tag names stays, and so do signatures of what stays. A registry may be serving meanwhile.
+    """
+    from reconciler.cli.registry_prune import prune as free
+    from schemas.units import read_seconds
+
+    try:
+        seconds = read_seconds(unused)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    free(layout, seconds, dry_run=dry_run)
+
+
 @command.command(short_help="Let somebody in, by a password.")
 @click.argument("file", type=FILE)
 @click.argument("name")

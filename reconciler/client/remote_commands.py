@@ -31,7 +31,7 @@ NOWHERE = frozenset(
     }
 )
 """They touch no engine, or choose its host themselves."""
-HERE = frozenset({"image build", "image login", "image logout", "image sign", "image verify"})
+HERE = frozenset({"registry prune", "image build", "image login", "image logout", "image sign", "image verify"})
 """On this machine's engine alone, until a daemon does them."""
 GROUPS = frozenset({"image", "system", "volume", "context", "registry", "source"})
 WHOLE_ENVIRONMENT = frozenset({"rollback"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import threading
 import time
@@ -12,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from reconciler.cli.disk_usage import read_usage
+from reconciler.cli.registry_command import command
 from reconciler.cli.system_df import print_usage
 from reconciler.cli.system_fsck import print_fsck
 from runtime.images.blobs import BlobStore
@@ -20,9 +22,10 @@ from runtime.images.hosted.catalog import Catalog
 from runtime.images.hosted.database import opened
 from runtime.images.hosted.keeping import find_blob
 from runtime.images.hosted.sweeping import bound, expire_links, sweep
+from runtime.images.oci import OCI_MANIFEST
 from runtime.layout import Layout
 from tests.registry.hosting import digest_of, engine, hosting
-from tests.registry.samples import Sample, image, index, layer_tar, noise
+from tests.registry.samples import Sample, descriptor, image, index, layer_tar, noise
 
 SAMPLE = image(layer_tar({"file": noise(5000, seed=1)}))
 DAY = 24 * 3600.0
@@ -203,3 +206,35 @@ def test_a_collector_that_races_a_push_never_takes_what_was_accepted(
                 assert host.ask("GET", f"/v2/team/app/blobs/{digest}").body == content
     collect(layout, ())
     assert digests(layout) == set().union(*map(everything, samples))
+
+
+def test_what_no_tag_leads_to_is_freed_when_that_is_asked(tmp_path: Path) -> None:
+    layout = engine(tmp_path)
+    several = index({"linux/amd64": image(layer_tar({"a": b"a"}))})
+    about = json.dumps(
+        {
+            "schemaVersion": 2,
+            "config": descriptor("application/x", b"{}"),
+            "layers": [],
+            "subject": descriptor(several.media_type, several.content),
+        }
+    ).encode()
+    signature = Sample(about, OCI_MANIFEST, {digest_of(b"{}"): b"{}"})
+    with hosting(layout) as host:
+        host.push("team/app", "moved", SAMPLE)
+        host.push("team/app", "moved", several)
+        host.push("team/app", signature.digest, signature)
+
+        def said(*words: str) -> str:
+            done = CliRunner().invoke(command, ["prune", *words], obj=layout, catch_exceptions=False)
+            assert done.exit_code == 0
+            return done.stdout
+
+        assert said() == "Nothing to free.\n"  # it was pushed today
+        assert said("--unused", "0s", "--dry-run") == f"- team/app@{SAMPLE.digest}\n"
+        assert host.ask("GET", f"/v2/team/app/manifests/{SAMPLE.digest}").status == 200
+        freed = said("--unused", "0s")
+        assert freed.startswith(f"- team/app@{SAMPLE.digest}\n") and freed.endswith(" freed.\n")
+        assert digests(layout) == everything(several) | everything(signature)
+        assert host.ask("HEAD", f"/v2/team/app/blobs/{SAMPLE.layers[0]}").status == 404
+        assert host.ask("GET", "/v2/team/app/manifests/moved").body == several.content

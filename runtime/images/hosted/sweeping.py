@@ -7,6 +7,7 @@ Called by the registry's server, now and then. Looks only at what was dropped, s
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 
 from runtime.images.blobs import BlobStore
 from runtime.images.collect import named_digests
@@ -29,6 +30,53 @@ def expire_links(catalog: Catalog) -> int:
         values = (time.time() - PUSH_SECONDS,)
         db.execute(f"INSERT OR IGNORE INTO dropped (digest) SELECT digest FROM blobs WHERE {old}", values)
         return db.execute(f"DELETE FROM blobs WHERE {old}", values).rowcount
+
+
+@dataclass(frozen=True, slots=True)
+class Untagged:
+    """A manifest that no tag leads to."""
+
+    name: str
+    digest: str
+    repository: int
+
+
+_UNTAGGED = """
+WITH RECURSIVE reached (repository, digest) AS (
+    SELECT repository, digest FROM tags
+    UNION SELECT n.repository, n.digest FROM reached r JOIN needs n
+        ON n.repository = r.repository AND n.manifest = r.digest WHERE n.is_manifest
+    UNION SELECT m.repository, m.digest FROM reached r JOIN manifests m
+        ON m.repository = r.repository AND m.subject = r.digest
+)
+SELECT name, digest, repository FROM manifests m JOIN repositories ON id = repository
+WHERE space = ? AND used_at < ? AND NOT EXISTS
+    (SELECT 1 FROM reached r WHERE r.repository = m.repository AND r.digest = m.digest)
+ORDER BY name, digest
+"""
+
+
+def untagged(catalog: Catalog, unused_seconds: float) -> list[Untagged]:
+    """Manifests that no tag names, nor an index under a tag, that are about nothing so named, and that nobody has
+    asked for in that time."""
+    with catalog.database.reading() as db:
+        rows = db.execute(_UNTAGGED, (catalog.space, time.time() - unused_seconds))
+        return [Untagged(*row) for row in rows]
+
+
+def forget_untagged(catalog: Catalog, unused_seconds: float) -> list[Untagged]:
+    """Let go of them, all at once; which they were."""
+    with catalog.database.writing() as db:
+        found = untagged(catalog, unused_seconds)
+        for each in found:
+            forget(db, each.repository, each.digest)
+            gone = (each.repository, each.repository)
+            db.execute(
+                "DELETE FROM blobs WHERE repository = ? AND digest IN (SELECT digest FROM dropped)"
+                " AND NOT EXISTS (SELECT 1 FROM needs n WHERE n.repository = ? AND n.digest = blobs.digest)",
+                gone,
+            )
+        return found
 
 
 def bound(catalog: Catalog, most: int) -> int:
