@@ -20,6 +20,7 @@ from schemas.errors import Refused
 UNIT = "trimtab.service"
 DIRECTORY = "etc/systemd/system"
 SECONDS = 90
+# the shell's own kill: a minimal Debian has no other (package procps)
 TEXT = """\
 [Unit]
 Description=trimtab, a container engine driven by manifests
@@ -32,7 +33,7 @@ StartLimitIntervalSec=0
 Type=notify
 NotifyAccess=main
 ExecStart={command}
-ExecReload=/bin/kill -HUP $MAINPID
+ExecReload=/bin/sh -c "kill -HUP $MAINPID"
 Restart=always
 RestartSec=1
 WatchdogSec=30

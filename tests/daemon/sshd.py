@@ -64,15 +64,24 @@ class Server:
         return self.base / "ssh"
 
     def sessions(self) -> list[int]:
-        """The processes that serve connections."""
-        listed = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
-        return [int(word) for word in listed.split()]
+        """The processes that serve connections: newer servers have some for each."""
+        found = children_of(self.process.pid)
+        for pid in found:
+            found += children_of(pid)
+        return found
 
     def install(self, program: str) -> None:
         """Let `trimtab` be this shell text there."""
         place = self.base / "bin/trimtab"
         place.write_text(f"#!/bin/sh\n{program}\n")
         place.chmod(0o755)
+
+
+def children_of(pid: int) -> list[int]:
+    try:
+        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except FileNotFoundError:
+        return []
 
 
 @contextlib.contextmanager

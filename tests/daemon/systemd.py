@@ -79,10 +79,14 @@ class Machine:
 
     def boot(self) -> None:
         is_v1 = not Path("/sys/fs/cgroup/cgroup.procs").exists()
-        enter = 'for file in $GROUPS; do echo $$ >"$file"; done; exec "$@"'
-        separate = ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child"]
-        separate += ["--cgroup", "--net", "--uts", "--ipc", "sh", "-c", BOOT]
-        groups = " ".join(str(path / "cgroup.procs") for path in self._make_groups())
+        enter = 'for file in $GROUPS; do echo $$ >"$file"; done; exec unshare --cgroup "$@"'
+        # on v2 a cgroup with processes of its own hands no controllers on, and unshare(1) waits in it
+        leave = 'for file in $INITS; do echo $$ >"$file"; done; exec "$@"'
+        separate = ["sh", "-c", leave, "sh", "unshare", "--mount", "--propagation", "private", "--pid", "--fork"]
+        separate += ["--kill-child", "--net", "--uts", "--ipc", "sh", "-c", BOOT]
+        made = self._make_groups()
+        groups = " ".join(str(path / "cgroup.procs") for path in made)
+        inits = " ".join(str(path / "init/cgroup.procs") for path in made if (path / "init").exists())
         settings = {"BASE": str(self.base), "SYSTEMD": str(SYSTEMD), "V1": " ".join(V1) if is_v1 else ""}
         with (self.base / "console").open("ab") as console:
             outer = subprocess.Popen(
@@ -90,7 +94,7 @@ class Machine:
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=console,
-                env=self.environment | settings | {"GROUPS": groups},
+                env=self.environment | settings | {"GROUPS": groups, "INITS": inits},
             )
         self._outer = outer
         self.until(lambda: self._find_pid(outer.pid), "systemd does not start")
@@ -136,8 +140,11 @@ class Machine:
     def inside(self, container: str) -> list[int]:
         """The processes of a container, as the test sees them."""
         path = f"{self.group}/{self.layout.cgroup(container).lstrip('/')}"
-        listed = [(found / "cgroup.procs").read_text().split() for found in cgroup_directories(path)]
-        return sorted({int(word) for words in listed for word in words})
+        found: set[int] = set()
+        for directory in cgroup_directories(path):
+            with contextlib.suppress(OSError):  # it is just being removed
+                found |= {int(word) for word in (directory / "cgroup.procs").read_text().split()}
+        return sorted(found)
 
     def told(self) -> str:
         """The end of what systemd and the daemon have said."""
@@ -166,6 +173,8 @@ class Machine:
                 # v1 has a new cpuset empty
                 if (hierarchy / name).exists() and hierarchy != top:
                     (hierarchy / self.group / name).write_text((hierarchy / name).read_text())
+            if (hierarchy / "cgroup.controllers").exists():
+                (hierarchy / self.group / "init").mkdir(exist_ok=True)
         return [hierarchy / self.group for hierarchy in hierarchies]
 
     def remove_groups(self) -> None:
