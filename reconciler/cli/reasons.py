@@ -24,7 +24,7 @@ from reconciler.diff import diff_fields
 from reconciler.engine import open_engine
 from reconciler.history import manifest_in
 from reconciler.store.events import read_events
-from reconciler.store.pins import read_pin
+from reconciler.store.pins import Pin, read_pin
 from reconciler.store.revisions import Revision, read_revisions
 from runtime.layout import Layout
 from schemas.names import Key
@@ -80,8 +80,13 @@ def _find(layout: Layout, name: str) -> Why:
         owners[0] if owners else None,
         sorted(chain, key=lambda reason: reason.at),
         left,
-        f"rolled back to revision {pin.revision}: {pin.commit} is not applied again" if pin is not None else "",
+        _pinned(pin) if pin is not None else "",
     )
+
+
+def _pinned(pin: Pin) -> str:
+    what = pin.commit or "what its source offered then"
+    return f"rolled back to revision {pin.revision}: {what} is not applied again"
 
 
 def _requests(revisions: Sequence[Revision], key: Key) -> Iterator[Reason]:
