@@ -10,6 +10,7 @@ then that it is whole: a copy of a transaction that never came to its end is nev
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sqlite3
@@ -146,10 +147,15 @@ def _write_group(connection: sqlite3.Connection, directory: Path, group: Group) 
         return
     path.parent.mkdir(mode=0o700, exist_ok=True)
     text = json.dumps({"format": FORMAT, "table": table, "rows": rows})
-    temporary = path.with_name(f".{path.name}")
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "w") as file:
-        file.write(f"{zlib.crc32(text.encode()):08x} {text}\n")
-    temporary.rename(path)
+    data = f"{zlib.crc32(text.encode()):08x} {text}\n".encode()
+    # in place, guarded by the stamp: a file that takes another's place makes ext4 write it out at once
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        if os.pwrite(descriptor, data, 0) != len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        os.ftruncate(descriptor, len(data))
+    finally:
+        os.close(descriptor)
 
 
 def _path(directory: Path, group: Group) -> Path:
@@ -161,7 +167,7 @@ def _path(directory: Path, group: Group) -> Path:
 def _files(directory: Path) -> Iterator[Path]:
     for table in GROUPED:
         with suppress(FileNotFoundError):
-            yield from (path for path in sorted((directory / table).iterdir()) if not path.name.startswith("."))
+            yield from sorted((directory / table).iterdir())
 
 
 def _write_stamp(directory: Path, stamp: Stamp) -> None:
