@@ -84,7 +84,7 @@ def run_calls(context: Context, want: Desired) -> None:
     process = client.read_process(layout, CALLED)
     assert process is not None
     plugging.plug(context, want, process)
-    plugging.name(context, want, None)
+    plugging.name(context, want, None, process)
     plugging.expose(context, want, None)
     client.start(layout, CALLED)
     ended = client.wait(layout, CALLED, 10)
