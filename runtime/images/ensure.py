@@ -118,11 +118,7 @@ def _from_registry(making: Making, damaged: ImageRecord | None, settings: Regist
     wanted = making.wanted
     reference = wanted.reference()
     local = find_image(making.layout, reference, wanted.for_platform)
-    if local is not None and wanted.pull_policy != "always":
-        if wanted.policy is not None:
-            from runtime.images.trust.verify import require_trusted
-
-            require_trusted(wanted.policy, reference, (local.resolved, local.digest), settings or _plain())
+    if local is not None and wanted.pull_policy != "always" and _is_usable(wanted, local, settings):
         return read_found(making.store, local.digest, local.resolved, local.tags)
     if wanted.pull_policy == "never":
         raise Refused(
@@ -133,6 +129,22 @@ def _from_registry(making: Making, damaged: ImageRecord | None, settings: Regist
     if damaged is not None:
         reference = replace(reference, digest=damaged.resolved)
     return pull_image(making, reference, settings)
+
+
+def _is_usable(wanted: ImageWanted, local: ImageRecord, settings: RegistrySettings | None) -> bool:
+    """Whether what is here may stand for what is wanted: nobody vouches for an image as it was built, before its layers
+    were compressed to be pushed. Raises Refused where nothing else will do, RetryLater."""
+    if wanted.policy is None:
+        return True
+    from runtime.images.trust.verify import require_trusted
+
+    try:
+        require_trusted(wanted.policy, wanted.reference(), (local.resolved, local.digest), settings or _plain())
+    except Refused:
+        if wanted.pull_policy == "never":
+            raise
+        return False
+    return True
 
 
 def _plain() -> RegistrySettings:

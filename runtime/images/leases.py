@@ -66,7 +66,7 @@ def leased(layout: Layout) -> frozenset[str]:
             if lock(fd):
                 path.unlink(missing_ok=True)
             else:
-                found.update(path.read_text().split())
+                found.update(os.pread(fd, os.fstat(fd).st_size, 0).decode().split())
         finally:
             os.close(fd)
     return frozenset(found)
