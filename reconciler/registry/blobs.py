@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from contextlib import aclosing
 
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
 
 from reconciler.daemon.log import logger
 from reconciler.registry.errors import Denied, unknown_blob, unsupported
@@ -33,7 +34,14 @@ async def read_blob(served: Served, request: web.Request, asked: Asked) -> web.S
     if request.method == "HEAD" and "Range" not in request.headers:
         return web.Response(headers=headers | {"Content-Length": str(size)})
     _require_range(request, size)
-    return await _send(request, web.FileResponse(served.store.path(asked.pin), headers=headers))
+    return await _send(request, _File(served.store.path(asked.pin), headers=headers))
+
+
+class _File(web.FileResponse):
+    """Sent once, though aiohttp prepares what a handler returns once more."""
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        return None if self.prepared else await super().prepare(request)
 
 
 async def _send(request: web.Request, response: web.FileResponse) -> web.StreamResponse:

@@ -49,10 +49,11 @@ class Said:
 
 @dataclass
 class Host:
-    """A registry that runs, and a connection to it. `layout`: of its engine."""
+    """A registry that runs, and a connection to it. `layout`: of its engine. `is_hasty`: it closes connections soon."""
 
     address: Address
     layout: Layout
+    is_hasty: bool = False
     connection: http.client.HTTPConnection = field(init=False)
 
     def __post_init__(self) -> None:
@@ -62,8 +63,9 @@ class Host:
         given = self.address.headers | {name.replace("_", "-"): value for name, value in headers.items()}
         try:
             return self._ask(method, path, body, given)
-        except (ConnectionError, http.client.RemoteDisconnected):  # it was idle for too long, or an answer was early
-            self.connection.close()
+        except (ConnectionError, http.client.RemoteDisconnected):
+            if not self.is_hasty:
+                raise
             return self._ask(method, path, body, given)
 
     def _ask(self, method: str, path: str, body: bytes, given: Mapping[str, str]) -> Said:
@@ -150,7 +152,8 @@ def hosting(layout: Layout, address: Address | None = None, **settings: Any) -> 
     try:
         where = ready.result(SECONDS).partition("://")[2]
         made = address or Address("")
-        host = Host(Address(where, made.username, made.password, made.tls), layout)
+        reached = Address(where, made.username, made.password, made.tls)
+        host = Host(reached, layout, is_hasty="stall_seconds" in settings)
         yield host
         host.connection.close()
     finally:

@@ -98,6 +98,15 @@ class TestPullingBlobs:
         assert said.status == 200 and said.body == CONTENT
         assert said.headers["Docker-Content-Digest"] == digest
 
+    def test_again_and_again_by_one_connection(self, host: Host, digest: str) -> None:
+        host.ask("GET", "/v2/")
+        opened = host.connection.sock
+        assert opened is not None
+        for path in [f"/v2/pull/blob/blobs/{digest}"] * 3 + ["/v2/", f"/v2/pull/blob/blobs/{digest_of(b'x')}"]:
+            host.ask("GET", path)
+            host.ask("HEAD", path)
+            assert host.connection.sock is opened
+
     def test_asked_for(self, host: Host, digest: str) -> None:
         said = host.ask("HEAD", f"/v2/pull/blob/blobs/{digest}")
         assert (said.status, said.headers["Content-Length"]) == (200, str(len(CONTENT)))
