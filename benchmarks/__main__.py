@@ -33,6 +33,7 @@ ROWS = {
     "logs": "log_output",
     "commands": "command_line",
     "repairs": "repairs",
+    "thousand": "thousand",
     "daemon": "daemon_commands",
 }
 """What `--only` takes -> the module below `benchmarks.rows` that measures it (`fleet`: the rows apply and delete)."""
