@@ -79,6 +79,9 @@ def _tls(settings: Settings, host: str, address: str) -> ssl.SSLContext | None:
     try:
         context.load_verify_locations(settings.tls_ca)
         context.load_cert_chain(str(settings.tls_certificate), str(settings.tls_key))
+        if settings.tls_revoked is not None:
+            context.load_verify_locations(settings.tls_revoked)
+            context.verify_flags |= ssl.VerifyFlags.VERIFY_CRL_CHECK_LEAF
     except OSError as error:
         raise Refused(f"the certificates cannot be used: {error}", step="listen", path=address) from error
     return context

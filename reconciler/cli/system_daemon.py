@@ -51,7 +51,10 @@ def uninstall(prefix: str) -> None:
 @click.option("--client", "clients", multiple=True, metavar="NAME", help="A certificate for this client [client].")
 @click.option("--directory", default=TLS, type=click.Path(file_okay=False), help=f"Where [{TLS}].")
 @click.option("--renew", is_flag=True, help="Make them anew, by the same authority.")
-def certs(hosts: tuple[str, ...], clients: tuple[str, ...], directory: str, renew: bool) -> None:
+@click.option("--revoke", "revoked", multiple=True, metavar="NAME", help="Take this client's certificate back.")
+def certs(
+    hosts: tuple[str, ...], clients: tuple[str, ...], directory: str, renew: bool, revoked: tuple[str, ...]
+) -> None:
     """Make an authority, the daemon's certificate and one for each client. What is there and lasts is kept.
 
     The client's directory is what `trimtab context create --tls` takes; the authority's key stays here.
@@ -60,12 +63,15 @@ def certs(hosts: tuple[str, ...], clients: tuple[str, ...], directory: str, rene
     import socket
     from pathlib import Path
 
-    from reconciler.daemon.certificates import make_certificates
+    from reconciler.daemon.certificates import make_certificates, revoke_certificates
 
-    wrong = [name for name in clients if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", name)]
+    wrong = [name for name in (*clients, *revoked) if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", name)]
     if wrong:
         raise click.UsageError(f"{wrong[0]!r} cannot name a client")
     top = Path(directory).absolute()
+    if revoked:
+        click.echo(f"The daemon's settings, for its next start:\n  tls_revoked: {revoke_certificates(top, revoked)}")
+        return
     names = list(dict.fromkeys((*hosts, socket.gethostname(), "localhost", "127.0.0.1", "::1")))
     for made in make_certificates(top, names, clients or ("client",), renew=renew):
         click.echo(f"{made.directory}: {'made' if made.new else 'kept'}")

@@ -45,6 +45,42 @@ def make_certificates(top: Path, hosts: Sequence[str], clients: Sequence[str], *
     return made
 
 
+REVOKED = "revoked.pem"
+_LISTING = """\
+[ca]
+default_ca = own
+[own]
+database = {ca}/index.txt
+crlnumber = {ca}/crlnumber
+certificate = {ca}/ca.pem
+private_key = {ca}/key.pem
+default_md = sha256
+default_crl_days = {days}
+"""
+"""For openssl-ca(1), which keeps the index of what is revoked."""
+
+
+def revoke_certificates(top: Path, clients: Sequence[str]) -> Path:
+    """The list of what is revoked: a daemon that is given it hears these clients no more. Their directories go, so that
+    they can be made anew. Raises Refused for a client that has none."""
+    authority, listed = top / "ca", top / "server" / REVOKED
+    directories = [top / "client" if client == "client" else top / "clients" / client for client in clients]
+    for directory in directories:
+        if not (directory / "cert.pem").exists():
+            raise Refused("there is no certificate", step="revoke certificates", path=str(directory))
+    (authority / "index.txt").touch(mode=0o600)
+    if not (authority / "crlnumber").exists():
+        (authority / "crlnumber").write_text("01\n")
+    with _beside(listed) as new:
+        (new / "settings").write_text(_LISTING.format(ca=authority, days=AUTHORITY_DAYS))
+        for directory in directories:
+            _openssl("ca", "-config", str(new / "settings"), "-revoke", str(directory / "cert.pem"))
+            shutil.rmtree(directory)
+        _openssl("ca", "-config", str(new / "settings"), "-gencrl", "-out", str(new / REVOKED))
+        (new / REVOKED).rename(listed)
+    return listed
+
+
 def _alternative(host: str) -> str:
     try:
         return f"IP:{ipaddress.ip_address(host)}"

@@ -47,7 +47,7 @@ STATUS = "keeping the machine as declared"
 STORE_SECONDS = 0.5
 OTHERS = 12
 """Threads beside those of clients, passes and health checks."""
-FIXED = ("listen", "group", "tls_ca", "tls_certificate", "tls_key", "insecure_tcp", "probes")
+FIXED = ("listen", "group", "tls_ca", "tls_certificate", "tls_key", "tls_revoked", "insecure_tcp", "probes")
 """Settings that a reload leaves as they are."""
 LOG = log.logger("daemon")
 Reread = Callable[[], Settings]

@@ -45,6 +45,7 @@ class Settings(BaseSettings):
     tls_ca: Path | None = Field(None, description="Certificates of those who sign clients' certificates.")
     tls_certificate: Path | None = None
     tls_key: Path | None = None
+    tls_revoked: Path | None = Field(None, description="List (CRL) of certificates that count no more.")
     insecure_tcp: bool = Field(False, description="Let tcp:// be plain, on loopback alone.")
     collect_every: float = Field(300.0, ge=1, description="Whether the disk is full is looked at that often.")
     collect_above: float = Field(0.85, gt=0, le=1, description="Full to this share, images that nobody uses go,")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import ssl
 import stat
@@ -216,3 +217,28 @@ def test_without_systemd_it_is_said(systemd: tuple[Engine, Path], tmp_path: Path
     engine.environment["PATH"] = str(tmp_path / "bin")
     said = engine.run("system", "install", "--prefix", str(tmp_path / "prefix"))
     assert said.code == 2 and ("systemctl" in said.err or "no program trimtab" in said.err)
+
+
+def test_a_client_whose_certificate_was_taken_back_is_heard_no_more() -> None:
+    with making_engine() as engine:
+        top, port = engine.base / "tls", free_port()
+        directory = ("system", "certs", "--directory", str(top))
+        engine.ok(*directory, "--client", "laptop", "--client", "ci")
+        # what the thief has
+        shutil.copytree(top / "clients" / "laptop", engine.base / "stolen")
+        said = engine.ok(*directory, "--revoke", "laptop")
+        assert f"tls_revoked: {top}/server/revoked.pem" in said.out
+        server, address = top / "server", f"tcp://127.0.0.1:{port}"
+        names = {"tls_ca": "ca.pem", "tls_certificate": "cert.pem", "tls_key": "key.pem", "tls_revoked": "revoked.pem"}
+        text = "".join(f"{name}: {server}/{file}\n" for name, file in names.items())
+        settings = engine.write("daemon.yaml", f"log: json\nlisten: ['{address}']\n{text}")
+        engine.environment["TRIMTAB_CONTEXTS"] = str(engine.base / "contexts.json")
+        with daemon(engine, "--config", settings):
+            for name, certificates in (("ci", top / "clients" / "ci"), ("thief", engine.base / "stolen")):
+                engine.ok("context", "create", name, "--host", address, "--tls", str(certificates))
+            engine.ok("context", "use", "ci")
+            assert engine.ok("get", "-o", "name").code == 0
+            engine.ok("context", "use", "thief")
+            assert engine.run("get", "-o", "name").code != 0
+        again = engine.run(*directory, "--revoke", "laptop")
+        assert again.code == 2 and "there is no certificate" in again.err
