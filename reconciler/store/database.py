@@ -176,7 +176,9 @@ class Database:
             return opened
 
     def _open(self, *, thorough: bool, instead_of: tuple[str, Path] | None = None) -> tuple[Connection, int]:
-        connection = sqlite3.connect(self.path, 30, isolation_level=None, check_same_thread=False, factory=Connection)
+        connection = sqlite3.connect(
+            self.path, timeout=30, isolation_level=None, check_same_thread=False, factory=Connection
+        )
         connection.path = self.path
         try:
             found = self._prepare(connection)
