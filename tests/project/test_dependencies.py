@@ -9,7 +9,12 @@ from pathlib import Path
 import pytest
 
 CODE = Path(__file__).resolve().parents[2]
-MODULES = {"pyyaml": "yaml", "backports.zstd": "backports"}
+MODULES = {
+    "pyyaml": "yaml",
+    "backports.zstd": "backports",
+    "cyclonedx-python-lib": "cyclonedx",
+    "packageurl-python": "packageurl",
+}
 """Where a module is not called like its package."""
 DECLARED_EARLY: set[str] = set()
 """Packages of what is being built (docs/decisions/0001-libraries.md)."""
