@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
+from pathlib import Path
+
 import click
 
 from reconciler.engine import open_engine
@@ -10,7 +13,9 @@ from runtime.layout import Layout
 
 
 def tell_of_source(layout: Layout, set_name: str) -> None:
-    """Nothing where no source feeds the set, or where it stands as the source has left it."""
+    """Nothing where no daemon follows sources, none feeds the set, or it stands as its source has left it."""
+    if not is_held(layout.daemon_lock):
+        return
     with open_engine(layout) as engine:
         source = strayed_from(engine.database, set_name)
     if source is None:
@@ -21,3 +26,15 @@ def tell_of_source(layout: Layout, set_name: str) -> None:
         fg="cyan",
         err=True,
     )
+
+
+def is_held(lock: Path) -> bool:
+    """Whether a daemon lives."""
+    try:
+        with lock.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
