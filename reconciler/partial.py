@@ -16,7 +16,7 @@ from reconciler.desired import Desired, Observed
 from reconciler.engine import Engine
 from reconciler.intent import Intent
 from reconciler.observe import observe
-from reconciler.perform import perform
+from reconciler.perform.dispatch import perform
 from reconciler.plan import NOTHING, Urged, plan
 from reconciler.reconcile import NETWORKED, recorded
 from reconciler.store.records import read_records_of

@@ -23,9 +23,7 @@ from reconciler.images.notes import notes_on_registries
 from reconciler.local_images import local_images
 from reconciler.losses import DATA_LOST, loses_data, notes_on_losses
 from reconciler.observe import observe
-from reconciler.perform import perform
 from reconciler.perform.context import Context
-from reconciler.perform.images import collect_unused
 from reconciler.plan import plan
 from reconciler.preflight import refuse_conflicts
 from reconciler.prune import NO_PRUNING, Pruned, Pruning, kept_notes, orphans, prune
@@ -184,6 +182,8 @@ def _concerned(records: Mapping[Key, Record], desired: Mapping[Key, Desired], se
 
 def carry_out(prepared: Prepared, watch: Watch, parallel: int, stop: Stop = never) -> list[Outcome]:
     """Inventory and leases first, then the actions. An outcome for each action."""
+    from reconciler.perform.dispatch import perform
+
     context, asked = replace(prepared.context, stop=stop), prepared.asked
     database = context.engine.database
     entries = [_entry(item, asked) for item in prepared.resolved.declared.values()]
@@ -228,6 +228,8 @@ def _collect(context: Context, outcomes: Sequence[Outcome]) -> Iterator[Event]:
     actions = [outcome.action for outcome in outcomes if outcome.ok and outcome.action.key.kind is Kind.IMAGE]
     if not any(action.verb in (Verb.UPDATE, Verb.DELETE) for action in actions):
         return
+    from reconciler.perform.images import collect_unused
+
     try:
         collect_unused(context.engine.layout)
     except TrimtabError as error:

@@ -35,7 +35,6 @@ MORE = {
     "image": "Images.",
     "daemon": "Keep it so.",
     "status": "How it goes.",
-    "source": "What it follows.",
     "reconcile": "Look now.",
     "context": "Machines.",
     "volume": "Kept data.",
@@ -45,6 +44,7 @@ MORE = {
 }
 BESIDE = {
     "registry": "Serve images to others.",
+    "source": "List what the daemon follows, and fetch it now.",
     "suspend": "Let the daemon leave an object alone.",
     "resume": "Let it look after it again.",
     "wait": "Wait until an object stands as wished.",

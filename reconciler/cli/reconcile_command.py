@@ -23,7 +23,7 @@ def command(layout: Layout, names: tuple[str, ...], lock_timeout: float) -> None
 
     Waits for no backoff, restart policy, refusal, maintenance window or `resume`. Nothing is read from manifests, and
     nothing is pruned. Exit 0: it is as declared, 1: something failed. `trimtab suspend` lets the daemon leave it alone,
-    `trimtab resume` ends that, `trimtab wait` waits until it stands as wished.
+    `trimtab resume` ends that, `trimtab wait` waits until it stands as wished, `trimtab source` tells what it follows.
     """
     from reconciler.cli.steering import reconcile
 

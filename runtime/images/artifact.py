@@ -8,7 +8,6 @@ Source: OCI image-spec 1.1, manifest.md "Guidelines for Artifact Usage".
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
@@ -109,7 +108,7 @@ def read_parts(reference: Reference, digest: str, artifact_type: str, settings: 
             found += await _parts(client, name, artifact_type, errand, settings)
         return tuple(found)
 
-    return asyncio.run(_ask(reference, settings, work))
+    return _asked(reference, settings, work)
 
 
 def read_tagged(reference: Reference, tag: str, settings: RegistrySettings) -> tuple[Part, ...]:
@@ -117,6 +116,12 @@ def read_tagged(reference: Reference, tag: str, settings: RegistrySettings) -> t
 
     async def work(client: Client, errand: Errand) -> tuple[Part, ...]:
         return await _parts(client, tag, "", errand, settings)
+
+    return _asked(reference, settings, work)
+
+
+def _asked(reference: Reference, settings: RegistrySettings, work: Callable[[Client, Errand], Awaitable[T]]) -> T:
+    import asyncio
 
     return asyncio.run(_ask(reference, settings, work))
 

@@ -89,4 +89,5 @@ def test_a_diff_of_five_converged_objects_is_cheap(engine: Engine, busybox_tree:
     engine.ok("apply", file)
     assert engine.run("diff", file).code == 0
     caches = Path(os.environ.get("PYTHONPYCACHEPREFIX", engine.base / "caches"))
-    assert seconds(engine.command("diff", file), caches, tries=20, enough=0.4) <= 0.4
+    allowed = max(0.4, 40 * seconds([sys.executable, "-c", "pass"], caches))
+    assert seconds(engine.command("diff", file), caches, tries=20, enough=allowed) <= allowed

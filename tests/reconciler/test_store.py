@@ -10,12 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.engine import open_engine
 from reconciler.store.database import Database
 from reconciler.store.events import Event, read_events, record_events
 from reconciler.store.inventory import Entry, read_inventory, record_set
 from reconciler.store.records import Record, read_records, write_record
-from runtime.layout import Layout
 from schemas.errors import Refused, RetryLater
 from schemas.names import Key, Kind
 

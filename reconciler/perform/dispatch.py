@@ -1,4 +1,4 @@
-"""Do one action: make an object as desired, or take it away. Everything here is idempotent.
+"""Do one action: make an object as desired, or take it away, by the module of its kind.
 
 A record is written before its object is made and removed after its object is gone, so that a crash between any two
 steps leaves something the next pass finds by name and finishes.
