@@ -16,11 +16,11 @@ from reconciler.api.declared import document
 from reconciler.api.incoming import STALL_SECONDS
 from reconciler.api.outgoing import Outgoing
 from reconciler.api.recorder import Recorder, recorded
-from reconciler.cli.image_bring import load as load_archive
-from reconciler.cli.image_bring import pull as pull_image
-from reconciler.cli.image_list import print_details, print_images
-from reconciler.cli.image_names import image_named
-from reconciler.cli.image_remove import remove as remove_images
+from reconciler.cli.image.bring import load as load_archive
+from reconciler.cli.image.bring import pull as pull_image
+from reconciler.cli.image.list import print_details, print_images
+from reconciler.cli.image.names import image_named
+from reconciler.cli.image.remove import remove as remove_images
 from runtime.images.record import ImageRecord
 from runtime.images.save import Form, save_image
 from runtime.layout import Layout

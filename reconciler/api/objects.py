@@ -17,9 +17,9 @@ from reconciler.cli.getting import look_at
 from reconciler.cli.report import item_of
 from reconciler.cli.revision_rows import print_revisions
 from reconciler.cli.selection import Labels, read_selection
-from reconciler.cli.system_check import print_check
-from reconciler.cli.system_df import print_usage
-from reconciler.cli.system_info import print_info
+from reconciler.cli.system.check import print_check
+from reconciler.cli.system.df import print_usage
+from reconciler.cli.system.info import print_info
 from reconciler.cli.version_command import VERSION
 from reconciler.engine import open_engine
 from reconciler.store.changes import newest_version

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from reconciler.cli.completing import complete_names
-from reconciler.cli.image_manifest_command import COMMANDS
+from reconciler.cli.image.manifest_command import COMMANDS
 
 if TYPE_CHECKING:
     from runtime.layout import Layout
@@ -30,7 +30,7 @@ def command() -> None:
 @click.pass_obj
 def list_(layout: Layout, output: str) -> None:
     """List the images on this machine, and what uses them."""
-    from reconciler.cli.image_list import print_images
+    from reconciler.cli.image.list import print_images
 
     print_images(layout, output)
 
@@ -42,7 +42,7 @@ def list_(layout: Layout, output: str) -> None:
 @click.pass_obj
 def pull(layout: Layout, reference: str, platform: str | None, quiet: bool) -> None:
     """Pull an image from a registry, or what is new of it: `trimtab image pull docker.io/library/nginx:1.27`."""
-    from reconciler.cli.image_bring import pull as bring
+    from reconciler.cli.image.bring import pull as bring
 
     click.echo(bring(layout, reference, platform, quiet=quiet).name)
 
@@ -58,7 +58,7 @@ def push(layout: Layout, name: str, target: str | None, compression: str, quiet:
 
     What the registry has already is not sent again.
     """
-    from reconciler.cli.image_push import push as send
+    from reconciler.cli.image.push import push as send
 
     click.echo(send(layout, name, target, compression, quiet=quiet))
 
@@ -70,7 +70,7 @@ def push(layout: Layout, name: str, target: str | None, compression: str, quiet:
 @click.pass_obj
 def login(layout: Layout, registry: str, username: str | None, password_stdin: bool) -> None:
     """Ask a registry whether it accepts a name and a password, and keep them where Docker does (config.json)."""
-    from reconciler.cli.image_login import login as keep
+    from reconciler.cli.image.login import login as keep
 
     keep(layout, registry, username, from_input=password_stdin)
 
@@ -80,7 +80,7 @@ def login(layout: Layout, registry: str, username: str | None, password_stdin: b
 @click.pass_obj
 def logout(layout: Layout, registry: str) -> None:
     """Forget the credentials for a registry."""
-    from reconciler.cli.image_login import logout as forget
+    from reconciler.cli.image.login import logout as forget
 
     forget(layout, registry)
 
@@ -92,7 +92,7 @@ def logout(layout: Layout, registry: str) -> None:
 @click.pass_obj
 def copy(layout: Layout, source: str, target: str, quiet: bool) -> None:
     """Copy an image with all its platforms from one registry to another, unpacking nothing; print REFERENCE@DIGEST."""
-    from reconciler.cli.image_push import copy as send
+    from reconciler.cli.image.push import copy as send
 
     click.echo(send(layout, source, target, quiet=quiet))
 
@@ -102,7 +102,7 @@ def copy(layout: Layout, source: str, target: str, quiet: bool) -> None:
 @click.pass_obj
 def inspect(layout: Layout, names: tuple[str, ...]) -> None:
     """Print everything about images as JSON: digests, layers, the configuration for their processes."""
-    from reconciler.cli.image_list import print_details
+    from reconciler.cli.image.list import print_details
 
     print_details(layout, names)
 
@@ -113,7 +113,7 @@ def inspect(layout: Layout, names: tuple[str, ...]) -> None:
 @click.pass_obj
 def tag(layout: Layout, source: str, target: str) -> None:
     """Know an image by another reference, too: `trimtab image tag nginx registry.example.com/web:1`."""
-    from reconciler.cli.image_look import tag as write
+    from reconciler.cli.image.look import tag as write
 
     click.echo(write(layout, source, target))
 
@@ -124,7 +124,7 @@ def tag(layout: Layout, source: str, target: str) -> None:
 @click.pass_obj
 def history(layout: Layout, name: str, output: str) -> None:
     """Tell how an image was made, newest first: when, how large its layer is, by what."""
-    from reconciler.cli.image_look import print_history
+    from reconciler.cli.image.look import print_history
 
     print_history(layout, name, output)
 
@@ -135,7 +135,7 @@ def history(layout: Layout, name: str, output: str) -> None:
 @click.pass_obj
 def diff(layout: Layout, old: str, new: str) -> None:
     """List the files in which two images differ: A added, C changed, D deleted. Exit 0: none, 1: some."""
-    from reconciler.cli.image_look import print_difference
+    from reconciler.cli.image.look import print_difference
 
     sys.exit(print_difference(layout, old, new))
 
@@ -146,7 +146,7 @@ def diff(layout: Layout, old: str, new: str) -> None:
 @click.pass_obj
 def rm(layout: Layout, names: tuple[str, ...], force: bool) -> None:
     """Take images away, and what of their layers and blobs nothing else needs. One that is used is refused."""
-    from reconciler.cli.image_remove import remove
+    from reconciler.cli.image.remove import remove
 
     remove(layout, names, force=force)
 
@@ -158,7 +158,7 @@ def rm(layout: Layout, names: tuple[str, ...], force: bool) -> None:
 @click.pass_obj
 def load(layout: Layout, file: str, name: str | None, quiet: bool) -> None:
     """Load images from a docker-archive, an OCI archive or an OCI layout directory; - is standard input."""
-    from reconciler.cli.image_bring import load as bring
+    from reconciler.cli.image.bring import load as bring
 
     for record in bring(layout, file, name, quiet=quiet):
         click.echo(record.name)
@@ -177,7 +177,7 @@ def load(layout: Layout, file: str, name: str | None, quiet: bool) -> None:
 @click.pass_obj
 def save(layout: Layout, name: str, file: str, form: str) -> None:
     """Save an image for another machine or tool."""
-    from reconciler.cli.image_save import save as write
+    from reconciler.cli.image.save import save as write
 
     write(layout, name, file, form)
 
@@ -191,7 +191,7 @@ def export(layout: Layout, container: str, file: str) -> None:
 
     What is mounted in it (volumes, tmpfs, secrets) is not part of it. `trimtab image import` makes an image of it.
     """
-    from reconciler.cli.image_save import export as write
+    from reconciler.cli.image.save import export as write
 
     write(layout, container, file)
 
@@ -218,7 +218,7 @@ def import_(
     quiet: bool,
 ) -> None:
     """Make an image called NAME of a tar of a root file system; - is standard input."""
-    from reconciler.cli.image_bring import import_rootfs
+    from reconciler.cli.image.bring import import_rootfs
     from runtime.images.config import ImageConfig
 
     config = ImageConfig(env=env, cmd=cmd, entrypoint=entrypoint, user=user, working_dir=workdir)
@@ -255,7 +255,7 @@ def build(layout: Layout, /, check: bool, network: str, **options: Any) -> None:
 
     Steps that were done before, on the same files, are not done again.
     """
-    from reconciler.cli.image_build import Typed, build_typed, check_typed, tell_findings
+    from reconciler.cli.image.build import Typed, build_typed, check_typed, tell_findings
 
     typed = Typed(network="" if network == "default" else network, **options)
     if check:
@@ -277,7 +277,7 @@ def build(layout: Layout, /, check: bool, network: str, **options: Any) -> None:
 @click.pass_obj
 def sbom(layout: Layout, name: str, provenance: bool) -> None:
     """Print which packages an image holds, as CycloneDX; of one that is not here, what its registry has about it."""
-    from reconciler.cli.image_sbom import print_document
+    from reconciler.cli.image.sbom import print_document
 
     print_document(layout, name, provenance=provenance)
 
@@ -289,7 +289,7 @@ def sbom(layout: Layout, name: str, provenance: bool) -> None:
 @click.pass_obj
 def sign(layout: Layout, reference: str, key: str, listed: str | None) -> None:
     """Sign an image in its registry, as cosign does; print REFERENCE@DIGEST. `verify` in a manifest asks for it."""
-    from reconciler.cli.image_trust import sign as attach
+    from reconciler.cli.image.trust import sign as attach
 
     attach(layout, reference, key, listed)
 
@@ -301,7 +301,7 @@ def sign(layout: Layout, reference: str, key: str, listed: str | None) -> None:
 @click.pass_obj
 def verify(layout: Layout, reference: str, keys: tuple[str, ...], listed: str | None) -> None:
     """Tell whether an image is signed by one of the keys; print REFERENCE@DIGEST. Exit 0: it is, 2: it is not."""
-    from reconciler.cli.image_trust import verify as ask
+    from reconciler.cli.image.trust import verify as ask
 
     ask(layout, reference, keys, listed)
 
@@ -331,7 +331,7 @@ def commit(
 
     What is mounted in it (volumes, tmpfs, secrets) is not part of the image.
     """
-    from reconciler.cli.image_commit import commit as make
+    from reconciler.cli.image.commit import commit as make
 
     click.echo(make(layout, container, name, (author, message), changes, pause=pause, quiet=quiet).name)
 

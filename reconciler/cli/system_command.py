@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from reconciler.cli.inputs import TABLE_OR_JSON
-from reconciler.cli.system_daemon import COMMANDS
+from reconciler.cli.system.daemon import COMMANDS
 
 if TYPE_CHECKING:
     from runtime.layout import Layout
@@ -24,7 +24,7 @@ def command() -> None:
 @click.pass_obj
 def info(layout: Layout, output: str) -> None:
     """Tell who this engine is, what it holds and which of its processes run."""
-    from reconciler.cli.system_info import print_info
+    from reconciler.cli.system.info import print_info
 
     print_info(layout, output)
 
@@ -38,7 +38,7 @@ def check(layout: Layout, output: str, everything: bool) -> None:
 
     Exit 0: all that is required is there, 1: something required is missing.
     """
-    from reconciler.cli.system_check import print_check
+    from reconciler.cli.system.check import print_check
 
     sys.exit(print_check(layout, output, everything=everything))
 
@@ -51,7 +51,7 @@ def stop(layout: Layout, force: bool) -> None:
 
     Refused while containers run. Before an engine is removed: `trimtab delete --set NAME` for each set, then this.
     """
-    from reconciler.cli.system_stop import stop as end
+    from reconciler.cli.system.stop import stop as end
 
     end(layout, force=force)
 
@@ -73,7 +73,7 @@ def prune_(
 
     What a manifest declares and what a container stands on always stay.
     """
-    from reconciler.cli.system_prune import Asked, prune
+    from reconciler.cli.system.prune import Asked, prune
 
     asked = Asked(
         with_images=with_images or everything,
@@ -95,7 +95,7 @@ def fsck(layout: Layout, repair: bool, output: str) -> None:
 
     Exit 0: all are right, or were brought anew, 1: something is damaged.
     """
-    from reconciler.cli.system_fsck import print_fsck
+    from reconciler.cli.system.fsck import print_fsck
 
     sys.exit(print_fsck(layout, output, repair=repair))
 
@@ -108,7 +108,7 @@ def df(layout: Layout, output: str) -> None:
 
     Bytes are those of the disk, as du counts them, hard links once. SHARED is what another image has, too.
     """
-    from reconciler.cli.system_df import print_usage
+    from reconciler.cli.system.df import print_usage
 
     print_usage(layout, output)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-import reconciler.cli.system_check as system_check
+import reconciler.cli.system.check as system_check
 from reconciler.cli.disk_usage import tree_bytes
 from reconciler.cli.system_command import command
 from runtime.kernel.features import Feature

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.cli.image_sbom import print_document
+from reconciler.cli.image.sbom import print_document
 from reconciler.registries import read_registries
 from runtime.images.artifact import read_parts
 from runtime.images.attached import MEDIA_TYPES, PROVENANCE, SBOM, read_attached

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.cli import image_trust
+from reconciler.cli.image import trust as image_trust
 from reconciler.images.trusting import read_policy
 from reconciler.registries import read_registries
 from runtime.images.documents import canonical_json

@@ -14,8 +14,8 @@ from click.testing import CliRunner
 
 from reconciler.cli.disk_usage import read_usage
 from reconciler.cli.registry_command import command
-from reconciler.cli.system_df import print_usage
-from reconciler.cli.system_fsck import print_fsck
+from reconciler.cli.system.df import print_usage
+from reconciler.cli.system.fsck import print_fsck
 from runtime.images.blobs import BlobStore
 from runtime.images.collect import collect, disk_usage, unneeded
 from runtime.images.hosted.catalog import Catalog

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import click
 
 from reconciler.cli.details import image_facts
-from reconciler.cli.image_names import image_named
+from reconciler.cli.image.names import image_named
 from reconciler.cli.quantities import age_text, size_text
 from reconciler.cli.table import table_lines
 from reconciler.engine import open_engine

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reconciler.cli.image_names import image_named
+from reconciler.cli.image.names import image_named
 from reconciler.cli.live import display
 from reconciler.registries import read_registries
 from runtime.images.record import ImageRecord

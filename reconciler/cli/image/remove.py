@@ -8,7 +8,7 @@ import click
 
 from reconciler.build.cache import kept
 from reconciler.cli.disk_usage import read_standing
-from reconciler.cli.image_names import image_named
+from reconciler.cli.image.names import image_named
 from reconciler.cli.quantities import size_text
 from reconciler.cli.seen import Known, read_known
 from reconciler.engine import open_engine

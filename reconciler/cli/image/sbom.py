@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from reconciler.cli.image_names import image_named
+from reconciler.cli.image.names import image_named
 from reconciler.images.attesting import ensure_sbom
 from reconciler.registries import read_registries
 from runtime.images.artifact import read_parts

@@ -12,7 +12,7 @@ import click
 from reconciler.build.cache import files_path, forget_all
 from reconciler.build.run_mounts import mounts_kept, trim_mounts
 from reconciler.cli.disk_usage import tree_bytes
-from reconciler.cli.image_remove import mounted_layers, standing_layers
+from reconciler.cli.image.remove import mounted_layers, standing_layers
 from reconciler.cli.quantities import size_text
 from reconciler.cli.seen import read_known
 from reconciler.cli.volume_remove import delete_data

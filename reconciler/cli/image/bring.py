@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from reconciler.caller import caller
-from reconciler.cli.image_names import refuse_declared
+from reconciler.cli.image.names import refuse_declared
 from reconciler.cli.live import display
 from reconciler.registries import read_registries
 from reconciler.resolve.expand import implicit_name

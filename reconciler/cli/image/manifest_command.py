@@ -40,7 +40,7 @@ def create(
 
     What its repository has not yet is brought there. Prints REFERENCE@DIGEST.
     """
-    from reconciler.cli.image_manifest import Asked, make_list
+    from reconciler.cli.image.manifest import Asked, make_list
 
     asked = Asked(target, sources, is_added=is_added, annotations=annotations, dry_run=dry_run)
     click.echo(make_list(layout, asked, quiet=quiet))
@@ -51,7 +51,7 @@ def create(
 @click.pass_obj
 def inspect(layout: Layout, reference: str) -> None:
     """Print a manifest or a manifest list as the registry has it."""
-    from reconciler.cli.image_manifest import show_list
+    from reconciler.cli.image.manifest import show_list
 
     click.echo(show_list(layout, reference))
 
@@ -63,7 +63,7 @@ def inspect(layout: Layout, reference: str) -> None:
 @click.pass_obj
 def referrers(layout: Layout, reference: str, artifact_type: str, output: str) -> None:
     """List what refers to an image in its registry, and the attestations within it. None of it is verified."""
-    from reconciler.cli.image_manifest import print_referrers
+    from reconciler.cli.image.manifest import print_referrers
 
     print_referrers(layout, reference, artifact_type, output)
 

@@ -10,7 +10,7 @@ from datetime import datetime
 
 import click
 
-from reconciler.cli.image_names import image_named, refuse_declared
+from reconciler.cli.image.names import image_named, refuse_declared
 from reconciler.cli.quantities import age_text, size_text
 from reconciler.cli.table import printable, shortened, table_lines
 from reconciler.resolve.expand import implicit_name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from reconciler.cli.image_names import refuse_declared
+from reconciler.cli.image.names import refuse_declared
 from reconciler.cli.live import display
 from reconciler.cli.targets import containers_of
 from reconciler.images.committing import Notes

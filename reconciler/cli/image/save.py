@@ -9,7 +9,7 @@ from pathlib import Path
 
 from reconciler.build.container import read_standing
 from reconciler.caller import caller
-from reconciler.cli.image_names import image_named
+from reconciler.cli.image.names import image_named
 from reconciler.cli.targets import containers_of
 from runtime.images.record import ImageRecord
 from runtime.images.save import Form, Sink, save_image, save_layout

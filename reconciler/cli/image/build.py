@@ -17,7 +17,7 @@ import click
 
 from reconciler.build.build import Made, build
 from reconciler.build.wanted import BuildWanted, Tell, Told
-from reconciler.cli.image_names import refuse_declared
+from reconciler.cli.image.names import refuse_declared
 from reconciler.cli.live import display
 from runtime.layout import Layout
 from schemas.dockerfile.checks import check
