@@ -48,7 +48,7 @@ async def begin_upload(served: Served, request: web.Request, asked: Asked) -> we
         return await _finish(served, request, upload, digest)
     finally:
         # nobody was told its name
-        await served.do(upload.drop)
+        await served.do(served.uploads.drop, upload)
 
 
 async def _mounted(served: Served, name: str, digest: str, source: str) -> bool:
@@ -82,8 +82,7 @@ async def ask_upload(served: Served, request: web.Request, asked: Asked) -> web.
 async def give_up(served: Served, request: web.Request, asked: Asked) -> web.StreamResponse:
     """DELETE."""
     async with _taken(served, asked) as upload:
-        await served.do(upload.drop)
-        served.uploads.end(upload)
+        await served.do(served.uploads.drop, upload)
     return web.Response(status=204)
 
 
@@ -109,9 +108,8 @@ async def _taken(served: Served, asked: Asked) -> AsyncIterator[Upload]:
 
 async def _finish(served: Served, request: web.Request, upload: Upload, digest: str) -> web.StreamResponse:
     await _receive(served, request, upload)
-    served.uploads.end(upload)
     try:
-        await served.do(upload.finish, served.layout, served.catalog, digest)
+        await served.do(served.uploads.finish, upload, served.layout, served.catalog, digest)
     except DigestMismatch as error:
         raise Denied(400, "DIGEST_INVALID", error.message) from error
     return _done(upload.repository, digest)

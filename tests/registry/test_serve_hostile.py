@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -209,6 +210,27 @@ def test_uploads_expire_and_free_their_bytes(tmp_path: Path) -> None:
     assert eventually(is_gone)
     assert uploads.find("a/b", idle.name) is None and uploads.find("a/b", kept.name) is kept
     assert {path.stem for path in (layout.blobs / "uploads").iterdir()} == {kept.name}
+
+
+def test_an_upload_that_is_being_finished_is_not_found_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from runtime.images.hosted.catalog import Catalog
+    from runtime.images.hosted.database import opened
+    from runtime.images.hosted.uploads import Upload, Uploads
+
+    layout = engine(tmp_path)
+    uploads = Uploads(layout)
+    begun = uploads.begin("a/b")
+    begun.write(b"bytes")
+    finish, found = Upload.finish, list[Upload | None]()
+
+    def watched(self: Upload, *place: Any) -> None:
+        found.append(uploads.find("a/b", begun.name))
+        finish(self, *place)
+
+    monkeypatch.setattr(Upload, "finish", watched)
+    with opened(layout) as database:
+        uploads.finish(begun, layout, Catalog(database), digest_of(b"bytes"))
+    assert found == [begun] and uploads.find("a/b", begun.name) is None
 
 
 def test_who_takes_nothing_of_what_was_asked_for_is_let_go_of(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ class Upload:
         self.used_at = time.monotonic()
 
     def finish(self, layout: Layout, catalog: Catalog, digest: str) -> None:
-        """The blob is the repository's; the upload ends either way. Raises DigestMismatch, RetryLater."""
+        """The blob is the repository's. Raises DigestMismatch, and the bytes are gone then; RetryLater."""
         algorithm, _ = split_digest(digest)
         mine = algorithm == self._algorithm
         found = f"{algorithm}:{self._hash.hexdigest()}" if mine else file_digest(algorithm, self.path)
@@ -119,9 +119,17 @@ class Uploads:
             upload.used_at = time.monotonic()
         return upload
 
-    def end(self, upload: Upload) -> None:
-        """It is finished or was given up."""
-        self._known.pop(upload.name, None)
+    def finish(self, upload: Upload, layout: Layout, catalog: Catalog, digest: str) -> None:
+        """As `Upload.finish`; it is no upload any more. Found anew before that, it could be written to meanwhile."""
+        try:
+            upload.finish(layout, catalog, digest)
+        finally:
+            self._forget(upload)
+
+    def drop(self, upload: Upload) -> None:
+        """It was given up: free its bytes."""
+        upload.drop()
+        self._forget(upload)
 
     def expire(self) -> None:
         """Drop what nobody goes on with, of servers before this one, too."""
@@ -129,7 +137,7 @@ class Uploads:
             now = time.monotonic()
             for upload in list(self._known.values()):
                 if not upload.is_busy and now - upload.used_at > self._idle_seconds:
-                    self._drop(upload)
+                    self.drop(upload)
             for path in self._files():
                 with suppress(FileNotFoundError):
                     old = time.time() - path.stat().st_mtime > self._idle_seconds
@@ -144,13 +152,12 @@ class Uploads:
         idle = [each for each in self._known.values() if not each.is_busy]
         oldest = min(idle, key=lambda each: each.used_at, default=None)
         if oldest is not None and time.monotonic() - oldest.used_at > ROOM_SECONDS:
-            self._drop(oldest)
+            self.drop(oldest)
         if sum(1 for path in self._files() if not path.suffix) >= self._most:
             raise RetryLater(f"{self._most} uploads are under way", step="begin upload", hint="try again in a minute")
 
-    def _drop(self, upload: Upload) -> None:
-        upload.drop()
-        self.end(upload)
+    def _forget(self, upload: Upload) -> None:
+        self._known.pop(upload.name, None)
 
     def _found(self, path: Path) -> Upload | None:
         try:
