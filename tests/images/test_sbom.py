@@ -7,6 +7,7 @@ import os
 import sqlite3
 import struct
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,18 @@ def test_links_lead_nowhere_outside_and_pipes_and_damage_end_nothing(tmp_path: P
 def test_a_damaged_header_is_told(blob: bytes) -> None:
     with pytest.raises(BadDatabase):
         read_header(blob)
+
+
+def test_a_database_without_an_end_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runtime.images.sbom.rpm.MOST_STEPS", 2)
+    database = tmp_path / "usr/lib/sysimage/rpm/rpmdb.sqlite"
+    database.parent.mkdir(parents=True)
+    with closing(sqlite3.connect(database)) as made:
+        made.execute(
+            "CREATE VIEW Packages AS WITH RECURSIVE again (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM again)"
+            " SELECT x'' AS blob FROM again WHERE n < 0"
+        )
+    assert packages_of(tmp_path).gaps == ("/usr/lib/sysimage/rpm/rpmdb.sqlite: interrupted",)
 
 
 def test_a_document_is_the_same_twice_and_names_packages_by_url() -> None:

@@ -12,6 +12,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import chain, islice
 
 from runtime.images.sbom.rpm import BadDatabase, read_rpm_rows
 from runtime.kernel.openat2 import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, openat2
@@ -52,9 +53,12 @@ class Packages:
 def read_packages(top: int) -> Packages:
     """Of the tree below the directory `top`. Raises OSError."""
     gaps: list[str] = []
-    found = [*_dpkg(top), *_apk(top), *_rpm(top, gaps), *_languages(top)]
+    every = chain(_dpkg(top), _apk(top), _rpm(top, gaps), _languages(top))
+    found = list(islice(every, MOST_PACKAGES + 1))
+    if len(found) > MOST_PACKAGES:
+        gaps.append(f"/: more than {MOST_PACKAGES} packages")
     release = dict(_pairs(_text(top, "etc/os-release") or _text(top, "usr/lib/os-release")))
-    whole = tuple(sorted(set(found)))[:MOST_PACKAGES]
+    whole = tuple(sorted(set(found[:MOST_PACKAGES])))
     return Packages(whole, release.get("ID", ""), release.get("VERSION_ID", ""), tuple(gaps))
 
 
@@ -115,9 +119,11 @@ def _dpkg(top: int) -> Iterator[Package]:
     files = [DPKG]
     directory = _open(top, DPKG_PARTS, os.O_RDONLY | os.O_DIRECTORY)
     if directory is not None:
-        with os.scandir(directory) as entries:
-            files += [f"{DPKG_PARTS}/{entry.name}" for entry in entries if not entry.name.endswith(".md5sums")]
-        os.close(directory)
+        try:
+            with os.scandir(directory) as entries:
+                files += [f"{DPKG_PARTS}/{entry.name}" for entry in entries if not entry.name.endswith(".md5sums")]
+        finally:
+            os.close(directory)
     for path in files:
         for fields in _paragraphs(_text(top, path, MOST_DATABASE)):
             if fields.get("Status", "install ok installed").endswith(" installed") and "Package" in fields:

@@ -15,6 +15,9 @@ _INT32, _STRING = 4, (6, 8, 9)
 _ENTRY = struct.Struct(">iIiI")
 MOST_ENTRIES = 4096
 MOST_HEADER = 64 << 20
+STEPS = 1_000_000
+MOST_STEPS = 1000
+"""Times `STEPS` of SQLite's machine: a view that calls itself has no end."""
 
 
 class BadDatabase(Exception):
@@ -38,6 +41,9 @@ def read_rpm_rows(fd: int) -> Iterator[Row]:
     except sqlite3.Error as error:
         raise BadDatabase(str(error)) from error
     try:
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MOST_HEADER)
+        left = iter(range(MOST_STEPS))
+        connection.set_progress_handler(lambda: next(left, None) is None, STEPS)
         connection.execute("PRAGMA trusted_schema=OFF")
         connection.execute("PRAGMA cell_size_check=ON")
         for (blob,) in connection.execute("SELECT blob FROM Packages"):
