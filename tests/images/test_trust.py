@@ -60,6 +60,7 @@ def test_a_signature_is_what_openssl_verifies_and_the_other_way_round(keys: Path
     assert not is_signed((keys / "ours.pub").read_bytes(), payload, theirs)
     assert not is_signed((keys / "theirs.pub").read_bytes(), payload + b" ", theirs)
     assert not is_signed((keys / "theirs.pub").read_bytes(), payload, "no base64!")
+    assert not is_signed((keys / "theirs.pub").read_bytes(), payload, "no ASCII: ü")
     assert public_of((keys / "ours.key").read_bytes()) == (keys / "ours.pub").read_bytes()
 
 
