@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from schemas.check_addresses import address_problems
 from schemas.check_ports import port_problems
-from schemas.check_references import circular, dangling
+from schemas.check_references import circular, dangling, unjoinable
 from schemas.envelope import Declared
 from schemas.errors import Problem
 from schemas.names import Key, Kind
@@ -32,11 +32,13 @@ def check(objects: Sequence[Declared], known: Collection[Key] = (), others: Coll
     """
     objects = sorted(objects, key=Declared.place)
     replicas = {key: each.key for each in (*objects, *others) for key in replica_keys(each)}
+    empty = {each.key for each in (*objects, *others) if isinstance(each.spec, ServiceSpec)} - {*replicas.values()}
     every = {*known, *IMPLIED, *replicas, *(each.key for each in (*objects, *others))}
     return sorted(
         [
             *duplicates(objects),
             *dangling(objects, every),
+            *unjoinable(objects, empty),
             *circular(objects, replicas),
             *unusable_replica_names(objects, others),
             *port_problems(objects, others),

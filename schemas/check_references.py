@@ -50,6 +50,15 @@ def _remedy(mention: Mention, known: Sequence[str], every: Collection[Key]) -> s
     return suggest(mention.name, known, otherwise=f"declare it, with kind: {mention.kinds[0].value}")
 
 
+def unjoinable(objects: Iterable[Declared], empty: Collection[Key]) -> Iterator[Problem]:
+    """Namespaces of a Service without replicas: nobody has them. `empty`: the Services declared with none."""
+    for declared in objects:
+        for mention in mentions_of(declared):
+            if mention.path[1] in JOINING and any(Key(kind, mention.name) in empty for kind in mention.kinds):
+                message = f"the Service {mention.name} has no replica whose namespaces could be entered"
+                yield declared.problem(mention.path, message, "give it deploy.replicas of 1 or more")
+
+
 def misspelled_images(objects: Iterable[Declared], images: Collection[str]) -> Iterator[Problem]:
     """Images that are nearly a declared one: they would be sought at Docker Hub, and not be found."""
     meant: dict[str, str | None] = {}

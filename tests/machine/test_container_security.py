@@ -13,9 +13,10 @@ import pytest
 
 from runtime.kernel import apparmor, capabilities, cgroup
 from runtime.process import client
+from schemas.errors import Invalid
 from tests.conftest import missing
 from tests.machine.machine import Machine
-from tests.machine.probe import attempt, container, own_machine, refusal, run, status, workload
+from tests.machine.probe import attempt, container, document, own_machine, refusal, run, status, workload
 
 pytestmark = pytest.mark.kernel
 
@@ -240,6 +241,18 @@ def test_a_container_joins_anothers_network_processes_and_memory(machine: Machin
     run(machine, "peer", "sh", "-c", "echo shared > /dev/shm/note")
     assert run(machine, "joiner", "cat", "/dev/shm/note") == "shared\n"
     assert "sleep" in run(machine, "joiner", "ps")
+
+
+def test_a_container_joins_a_service_by_its_first_replica(machine: Machine) -> None:
+    peers = document("Service", "peers", image="busybox", init=True, ipc="shareable", deploy={"replicas": 2})
+    joined = dict.fromkeys(("network_mode", "pid", "ipc"), "service:peers")
+    machine.converge(machine.image + peers + container("of-service", **joined))
+    first, joiner = machine.process("peers-1").pid, machine.process("of-service").pid
+    for kind in ("net", "pid", "ipc", "user"):
+        assert share(first, joiner, kind), kind
+    nobodys = machine.image + peers.replace('"replicas": 2', '"replicas": 0') + container("lonely", pid="service:peers")
+    with pytest.raises(Invalid, match=r"Container/lonely spec\.pid: the Service peers has no replica"):
+        machine.diff(nobodys)
 
 
 def test_files_of_a_joined_containers_image_belong_to_its_root(machine: Machine) -> None:

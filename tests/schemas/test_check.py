@@ -161,6 +161,11 @@ WRONG = [
         id="a container taken for a service",
     ),
     pytest.param(
+        [service("b", replicas=0), container("a", "pid: 'service:b'")],
+        ["3 Container/a spec.pid: the Service b has no replica whose namespaces could be entered; give it"],
+        id="a service without replicas, whose namespaces nobody has",
+    ),
+    pytest.param(
         [container("a", "pid: 'container:web-3'"), service("web")],
         ["1 Container/a spec.pid: there is no Container web-3; did you mean web-2?"],
         id="a replica beyond the last",
