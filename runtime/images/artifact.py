@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from runtime.images.blobs import BlobStore
 from runtime.images.digests import digest_of
-from runtime.images.documents import Document, canonical_json, read_document, without_empty
+from runtime.images.documents import canonical_json, read_document, without_empty
 from runtime.images.leases import Lease
 from runtime.images.oci import OCI_MANIFEST, Descriptor, read_descriptor
 from runtime.images.progress import ignore
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from runtime.images.registry.failures import Errand
     from runtime.images.registry.settings import RegistrySettings
 
-T = TypeVar("T")
-
 EMPTY = "application/vnd.oci.empty.v1+json"
 MOST_BYTES = 64 << 20
 """Of one document."""
+MOST_IN_ALL = 256 << 20
+"""Bytes of all documents that are read at once."""
 MOST_MANIFESTS = 64
-"""Artifacts of one type that are read of one image."""
+"""Artifacts of one type that are read of one image, and documents of one artifact."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,82 +98,70 @@ def read_parts(reference: Reference, digest: str, artifact_type: str, settings: 
     Raises Refused, RetryLater.
     """
 
-    async def work(client: Client, errand: Errand) -> tuple[Part, ...]:
+    async def work(client: Client) -> tuple[Part, ...]:
         from runtime.images.registry.referrers import referrers_of
 
+        errand = _errand(reference)
         listed = await referrers_of(client, digest, errand, settings, artifact_type)
         names = [one.digest for one in listed if one.artifact_type in ("", artifact_type)]
         found: list[Part] = []
         for name in names[:MOST_MANIFESTS]:
-            found += await _parts(client, name, artifact_type, errand, settings)
+            left = MOST_IN_ALL - sum(len(part.content) for part in found)
+            found += await _parts(client, name, artifact_type, left, errand, settings)
         return tuple(found)
 
-    return _asked(reference, settings, work)
+    return _run(reference, settings, work)
 
 
 def read_tagged(reference: Reference, tag: str, settings: RegistrySettings) -> tuple[Part, ...]:
-    """The documents of the artifact under that tag of the reference's repository, each verified; none without it."""
+    """The documents of the artifact under that tag of the reference's repository, each verified; none without it.
 
-    async def work(client: Client, errand: Errand) -> tuple[Part, ...]:
-        return await _parts(client, tag, "", errand, settings)
+    Raises Refused, RetryLater.
+    """
 
-    return _asked(reference, settings, work)
+    async def work(client: Client) -> tuple[Part, ...]:
+        return await _parts(client, tag, "", MOST_IN_ALL, _errand(reference), settings)
+
+    return _run(reference, settings, work)
 
 
-def _asked(reference: Reference, settings: RegistrySettings, work: Callable[[Client, Errand], Awaitable[T]]) -> T:
+def _run(
+    reference: Reference, settings: RegistrySettings, work: Callable[[Client], Awaitable[tuple[Part, ...]]]
+) -> tuple[Part, ...]:
     import asyncio
 
-    return asyncio.run(_ask(reference, settings, work))
+    from runtime.images.registry.asking import asked
+
+    return asyncio.run(asked(reference, settings, work))
 
 
-async def _ask(reference: Reference, settings: RegistrySettings, work: Callable[[Client, Errand], Awaitable[T]]) -> T:
-    from runtime.images.registry.client import Client
-    from runtime.images.registry.endpoints import registry_endpoint
+def _errand(reference: Reference) -> Errand:
     from runtime.images.registry.failures import Errand
-    from runtime.images.registry.transport import connected
 
-    async with connected(settings) as transport:
-        client = Client(registry_endpoint(reference.domain, settings), reference.path, transport)
-        return await work(client, Errand(str(reference), "read artifacts"))
+    return Errand(str(reference), "read artifacts")
 
 
 async def _parts(
-    client: Client, name: str, artifact_type: str, errand: Errand, settings: RegistrySettings
+    client: Client, name: str, artifact_type: str, most: int, errand: Errand, settings: RegistrySettings
 ) -> tuple[Part, ...]:
-    document = await _manifest(client, name, errand, settings)
-    if document is None or (artifact_type and document.text("artifactType", artifact_type) != artifact_type):
+    """None of what is not there, or of another type. Raises Refused where they have more than `most` bytes."""
+    from runtime.images.registry.asking import fetch_content
+    from runtime.images.registry.manifests import find_manifest
+
+    fetched = await find_manifest(client, name, errand, settings)
+    if fetched is None:
         return ()
-    layers = document.children("layers")[:MOST_MANIFESTS]
-    return tuple([await _part(client, read_descriptor(layer), errand, settings) for layer in layers])
-
-
-async def _manifest(client: Client, name: str, errand: Errand, settings: RegistrySettings) -> Document | None:
-    from runtime.images.oci import MAX_MANIFEST
-    from runtime.images.registry.manifests import ACCEPT, verified
-    from runtime.images.registry.retry import persist
-    from runtime.images.registry.transport import read_small
-
-    async def attempt() -> bytes | None:
-        async with await client.ask("GET", f"manifests/{name}", errand, {"Accept": ACCEPT}, ok=(200, 404)) as response:
-            if response.status == 404:
-                return None
-            content = await read_small(response, MAX_MANIFEST, errand, settings)
-            return verified(response, content, name, errand).content
-
-    content = await persist(attempt, settings)
-    return read_document(content, "artifact") if content is not None else None
-
-
-async def _part(client: Client, blob: Descriptor, errand: Errand, settings: RegistrySettings) -> Part:
-    from runtime.images.registry.manifests import matches
-    from runtime.images.registry.retry import persist
-    from runtime.images.registry.transport import read_small
-
-    async def attempt() -> bytes:
-        async with await client.ask("GET", f"blobs/{blob.digest}", errand) as response:
-            return await read_small(response, MOST_BYTES, errand, settings)
-
-    content = await persist(attempt, settings)
-    if not matches(blob.digest, content):
-        raise Refused(f"the document received is not {blob.digest}", object=errand.image, step=errand.step)
-    return Part(blob.media_type, content, blob.annotations)
+    document = read_document(fetched.content, "artifact")
+    if artifact_type and document.text("artifactType", artifact_type) != artifact_type:
+        return ()
+    blobs = [read_descriptor(layer) for layer in document.children("layers")[:MOST_MANIFESTS]]
+    if any(blob.size > MOST_BYTES for blob in blobs) or sum(blob.size for blob in blobs) > most:
+        raise Refused("the documents are too long to be read", object=errand.image, step=errand.step)
+    return tuple(
+        [
+            Part(
+                blob.media_type, await fetch_content(client, blob.digest, blob.size, errand, settings), blob.annotations
+            )
+            for blob in blobs
+        ]
+    )

@@ -85,19 +85,13 @@ def read_subject(reference: Reference, settings: RegistrySettings) -> Descriptor
     """What the reference names, as something that refers to it describes it. Raises Refused, RetryLater."""
     import asyncio
 
-    return asyncio.run(_subject(reference, settings))
-
-
-async def _subject(reference: Reference, settings: RegistrySettings) -> Descriptor:
-    from runtime.images.registry.client import Client
-    from runtime.images.registry.endpoints import registry_endpoint
+    from runtime.images.registry.asking import asked
     from runtime.images.registry.failures import Errand
     from runtime.images.registry.manifests import fetch_manifest
-    from runtime.images.registry.transport import connected
 
-    async with connected(settings) as transport:
-        client = Client(registry_endpoint(reference.domain, settings), reference.path, transport)
-        fetched = await fetch_manifest(client, reference.pin, Errand(str(reference), "look"), settings)
-    return Descriptor(
-        read_manifest(fetched.content, fetched.media_type).media_type, fetched.digest, len(fetched.content)
+    errand = Errand(str(reference), "look")
+    fetched = asyncio.run(
+        asked(reference, settings, lambda client: fetch_manifest(client, reference.pin, errand, settings))
     )
+    media_type = read_manifest(fetched.content, fetched.media_type).media_type
+    return Descriptor(media_type, fetched.digest, len(fetched.content))

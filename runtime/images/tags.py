@@ -7,9 +7,9 @@ image-spec 1.1, config.md, `created`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from runtime.images.config import MAX_CONFIG, read_image_document
 from runtime.images.documents import read_document
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from runtime.images.registry.client import Client
     from runtime.images.registry.settings import RegistrySettings
 
-T = TypeVar("T")
-
 MOST_TAGS = 10_000
 MOST_LOOKED_AT = 200
 """Images whose time is asked for at once; those known already are not asked for."""
@@ -33,13 +31,20 @@ _MOST_BYTES = 4 << 20
 
 def read_tags(reference: Reference, settings: RegistrySettings) -> tuple[str, ...]:
     """Every tag of the reference's repository. Raises Refused (also for very many), RetryLater."""
-    return asyncio.run(_with_client(reference, settings, lambda client: _tags(client, reference, settings)))
+    from runtime.images.registry.asking import asked
+
+    return asyncio.run(asked(reference, settings, lambda client: _tags(client, reference, settings)))
 
 
 def read_created(
     reference: Reference, digests: Sequence[str], settings: RegistrySettings, platform: Platform | None = None
 ) -> Mapping[str, float]:
-    """When the images of these digests were made, in seconds since the epoch; 0 where they do not say."""
+    """When the images of these digests were made, in seconds since the epoch; 0 where they do not say.
+
+    Raises Refused (also for very many), RetryLater.
+    """
+    from runtime.images.registry.asking import asked
+
     if len(digests) > MOST_LOOKED_AT:
         raise Refused(
             f"{len(digests)} tags are new at once; at most {MOST_LOOKED_AT} are looked at",
@@ -54,16 +59,7 @@ def read_created(
             found[digest] = await _created(client, reference, digest, settings, platform or machine_platform())
         return found
 
-    return asyncio.run(_with_client(reference, settings, work))
-
-
-async def _with_client(reference: Reference, settings: RegistrySettings, work: Callable[[Client], Awaitable[T]]) -> T:
-    from runtime.images.registry.client import Client
-    from runtime.images.registry.endpoints import registry_endpoint
-    from runtime.images.registry.transport import connected
-
-    async with connected(settings) as transport:
-        return await work(Client(registry_endpoint(reference.domain, settings), reference.path, transport))
+    return asyncio.run(asked(reference, settings, work))
 
 
 async def _tags(client: Client, reference: Reference, settings: RegistrySettings) -> tuple[str, ...]:
@@ -104,10 +100,9 @@ async def _page(
 async def _created(
     client: Client, reference: Reference, digest: str, settings: RegistrySettings, platform: Platform
 ) -> float:
+    from runtime.images.registry.asking import fetch_content
     from runtime.images.registry.failures import Errand
-    from runtime.images.registry.manifests import chosen, fetch_manifest, matches, read
-    from runtime.images.registry.retry import persist
-    from runtime.images.registry.transport import read_small
+    from runtime.images.registry.manifests import chosen, fetch_manifest, read
 
     errand = Errand(str(reference), "follow")
     document = read(await fetch_manifest(client, digest, errand, settings), errand)
@@ -116,15 +111,7 @@ async def _created(
         document = read(await fetch_manifest(client, entry.digest, errand, settings), errand)
     if not isinstance(document, Manifest):
         return 0.0
-    config = document.config
-
-    async def attempt() -> bytes:
-        async with await client.ask("GET", f"blobs/{config.digest}", errand) as response:
-            return await read_small(response, MAX_CONFIG, errand, settings)
-
-    content = await persist(attempt, settings)
-    if not matches(config.digest, content):
-        raise Refused(f"the config received is not {config.digest}", object=str(reference), step="follow")
+    content = await fetch_content(client, document.config.digest, MAX_CONFIG, errand, settings)
     return _moment(read_image_document(content).created)
 
 

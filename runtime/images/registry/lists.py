@@ -18,7 +18,7 @@ from runtime.images.blobs import BlobStore
 from runtime.images.config import MAX_CONFIG, read_image_document
 from runtime.images.digests import digest_of
 from runtime.images.documents import canonical_json, read_document
-from runtime.images.oci import DOCKER_LIST, DOCKER_MANIFEST, INDEXES, MANIFESTS, MAX_MANIFEST, OCI_INDEX, Manifest
+from runtime.images.oci import DOCKER_LIST, DOCKER_MANIFEST, INDEXES, MANIFESTS, OCI_INDEX, Manifest
 from runtime.images.oci import read_manifest as read_image
 from runtime.images.platforms import platform_fields
 from runtime.images.progress import Report, ignore
@@ -26,12 +26,11 @@ from runtime.images.registry.client import Client
 from runtime.images.registry.download import Download
 from runtime.images.registry.endpoints import registry_endpoint
 from runtime.images.registry.failures import Errand
-from runtime.images.registry.manifests import ACCEPT, Fetched, Search, named, verified
+from runtime.images.registry.manifests import Fetched, Search, find_manifest, named
 from runtime.images.registry.pull import clients_of, require_small
 from runtime.images.registry.push import ACTIONS, bring_all, push_from, put_manifest
-from runtime.images.registry.retry import persist
 from runtime.images.registry.settings import RegistrySettings
-from runtime.images.registry.transport import Transport, connected, read_small
+from runtime.images.registry.transport import Transport, connected
 from schemas.errors import Refused, TrimtabError
 from schemas.reference import Reference
 
@@ -108,16 +107,7 @@ def _target(reference: Reference, transport: Transport, actions: str) -> Client:
 
 
 async def _existing(client: Client, reference: Reference, settings: RegistrySettings) -> Fetched | None:
-    errand = Errand(str(reference), "read manifest list")
-
-    async def attempt() -> Fetched | None:
-        what = f"manifests/{reference.pin}"
-        async with await client.ask("GET", what, errand, {"Accept": ACCEPT}, ok=(200, 404)) as response:
-            if response.status == 404:
-                return None
-            return verified(response, await read_small(response, MAX_MANIFEST, errand, settings), reference.pin, errand)
-
-    return await persist(attempt, settings)
+    return await find_manifest(client, reference.pin, Errand(str(reference), "read manifest list"), settings)
 
 
 async def _brought(

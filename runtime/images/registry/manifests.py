@@ -1,7 +1,7 @@
 """Manifests of one repository: fetched by tag or digest, verified, and the one for a platform chosen.
 
-Called by `pull`. A manifest by digest that is already in the store is not fetched. Source: distribution-spec 1.1,
-"Pulling manifests".
+Called by whatever asks a registry; `Search` fetches no manifest by digest that is already in the store. Source:
+distribution-spec 1.1, "Pulling manifests".
 """
 
 from __future__ import annotations
@@ -65,6 +65,18 @@ async def fetch_manifest(client: Client, name: str, errand: Errand, settings: Re
         async with response:
             content = await read_small(response, MAX_MANIFEST, errand, settings)
             return verified(response, content, name, errand)
+
+    return await persist(attempt, settings)
+
+
+async def find_manifest(client: Client, name: str, errand: Errand, settings: RegistrySettings) -> Fetched | None:
+    """As `fetch_manifest`; None where the repository has none of that name."""
+
+    async def attempt() -> Fetched | None:
+        async with await client.ask("GET", f"manifests/{name}", errand, {"Accept": ACCEPT}, ok=(200, 404)) as response:
+            if response.status == 404:
+                return None
+            return verified(response, await read_small(response, MAX_MANIFEST, errand, settings), name, errand)
 
     return await persist(attempt, settings)
 

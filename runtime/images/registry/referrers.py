@@ -24,7 +24,7 @@ from runtime.images.oci import INDEXES, MAX_MANIFEST, read_descriptor
 from runtime.images.registry.client import Client
 from runtime.images.registry.endpoints import registry_endpoint
 from runtime.images.registry.failures import Errand, refused
-from runtime.images.registry.manifests import ACCEPT, Fetched, fetch_manifest, matches, verified
+from runtime.images.registry.manifests import ACCEPT, Fetched, fetch_manifest, find_manifest, matches
 from runtime.images.registry.retry import persist
 from runtime.images.registry.settings import RegistrySettings
 from runtime.images.registry.transport import connected, read_small
@@ -135,15 +135,7 @@ async def _by_tag(client: Client, digest: str, errand: Errand, settings: Registr
 
 async def tagged_list(client: Client, digest: str, errand: Errand, settings: RegistrySettings) -> Fetched | None:
     """The index under the tag that stands in for the API; None where there is none."""
-    tag = referrers_tag(digest)
-
-    async def attempt() -> Fetched | None:
-        async with await client.ask("GET", f"manifests/{tag}", errand, {"Accept": ACCEPT}, ok=(200, 404)) as response:
-            if response.status == 404:
-                return None
-            return verified(response, await read_small(response, MAX_MANIFEST, errand, settings), tag, errand)
-
-    fetched = await persist(attempt, settings)
+    fetched = await find_manifest(client, referrers_tag(digest), errand, settings)
     if fetched is None:
         return None
     try:
