@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.settle import unsettled
 from runtime.process import client
 from runtime.process.logs import read_logs
 from tests.conftest import SLOWER
@@ -76,6 +77,16 @@ def test_a_job_that_failed_is_started_again(machine: Machine) -> None:
     machine.apply(text)
     client.wait(machine.layout, "failing", 10)
     assert any("exit code 3 → running" in line for line in told(machine.diff(text)))
+    machine.delete()
+
+
+def test_an_apply_tells_what_did_not_stay_up(machine: Machine) -> None:
+    text = machine.image + container("short", command=["sh", "-c", "exit 3"], init=False) + container("long")
+    outcomes = machine.apply(text)
+    client.wait(machine.layout, "short", 10)
+    assert unsettled(machine.prepared, outcomes, 0) == {
+        "Container/short": "is not running: exit code 3; see `trimtab logs short`"
+    }
     machine.delete()
 
 

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from reconciler.engine import open_engine
+from reconciler.store.inventory import read_inventory
 from runtime.network.records import Protocol
 from runtime.process import client
 from schemas.errors import Invalid
@@ -218,6 +220,24 @@ def test_replicas_come_and_go_without_touching_the_others(town: Town) -> None:
     assert set(answers(town.at("asker"), town.virtual("web"), 80, 8)) == {"web-1", "web-2"}
     assert client.read_process(town.machine.layout, "web-3") is None
     assert {name: town.machine.process(name).pid for name in ("web-1", "web-2")} == before
+
+
+def test_what_deploy_only_stores_changes_in_place_and_is_kept(town: Town) -> None:
+    machine = town.machine
+    before = {name: machine.process(name).pid for name in ("robin-1", "robin-2")}
+    stored = {
+        "labels": {"tier": "front"},
+        "update_config": {"parallelism": 2, "delay": "10s", "order": "start-first"},
+        "rollback_config": {"parallelism": 1, "monitor": "5s"},
+        "restart_policy": {"condition": "on-failure", "max_attempts": 3},
+    }
+    wanted = service("robin", deploy={"replicas": 2, "endpoint_mode": "dnsrr", **stored})
+    machine.converge(machine.image + document("Network", "front", enable_ipv6=True) + wanted)
+    assert {name: machine.process(name).pid for name in before} == before
+    with open_engine(machine.layout) as engine:
+        kept = read_inventory(engine.database)[Key(Kind.SERVICE, "robin")].manifest["spec"]["deploy"]
+    assert kept["labels"] == stored["labels"] and kept["update_config"]["order"] == "start-first"
+    assert kept["rollback_config"]["monitor"] == 5 and kept["restart_policy"]["max_attempts"] == 3
 
 
 def test_the_services_address_stays_when_its_replicas_are_replaced(town: Town) -> None:
