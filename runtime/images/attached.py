@@ -5,14 +5,12 @@ Pushed with the image, as artifacts that refer to it. Whoever makes the document
 
 from __future__ import annotations
 
-import os
-import secrets
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime.images.artifact import Artifact, Part, push_artifact
-from runtime.images.blobs import full_disk_is_retried, sync_directory
+from runtime.images.blobs import replace_durably
 from runtime.images.digests import split_digest
 from runtime.images.oci import Descriptor
 from runtime.images.sbom import cyclonedx, provenance
@@ -38,19 +36,7 @@ def read_attached(layout: Layout, digest: str, kind: str) -> bytes | None:
 
 def write_attached(layout: Layout, digest: str, kind: str, content: bytes) -> None:
     """Durable when it returns. Raises RetryLater when the disk is full."""
-    path = _directory(layout, digest) / f"{kind}.json"
-    temporary = path.with_name(f"{kind}.{secrets.token_hex(4)}.new")
-    with full_disk_is_retried(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with temporary.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.rename(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-        sync_directory(path.parent)
+    replace_durably(_directory(layout, digest) / f"{kind}.json", content)
 
 
 def forget_unneeded(layout: Layout) -> None:

@@ -267,6 +267,22 @@ def sync_directory(path: Path) -> None:
         os.close(fd)
 
 
+def replace_durably(path: Path, content: bytes) -> None:
+    """Whole or not at all, and durable when it returns. Raises RetryLater when the disk is full, Refused."""
+    temporary = path.with_name(f"{path.stem}.{secrets.token_hex(4)}.new")
+    with full_disk_is_retried(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.rename(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        sync_directory(path.parent)
+
+
 def new_hash_of(algorithm: str, content: bytes) -> str:
     """The hexadecimal digest."""
     hasher = new_hash(algorithm)

@@ -7,13 +7,11 @@ what a registry's tag should name. Lost, the image is pushed again, and nothing 
 from __future__ import annotations
 
 import json
-import os
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from runtime.images.blobs import full_disk_is_retried, sync_directory
+from runtime.images.blobs import replace_durably
 from runtime.layout import Layout
 
 
@@ -38,19 +36,8 @@ def read_pushed(layout: Layout, name: str) -> Pushed:
 
 def write_pushed(layout: Layout, name: str, pushed: Pushed) -> None:
     """Durable when it returns. Raises RetryLater when the disk is full."""
-    path = _path(layout, name)
-    temporary = path.with_name(f"{name}.{secrets.token_hex(4)}.new")
-    with full_disk_is_retried(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with temporary.open("w") as file:
-                json.dump({"image": pushed.image, "how": pushed.how, "tags": dict(pushed.tags)}, file)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.rename(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-        sync_directory(path.parent)
+    said = {"image": pushed.image, "how": pushed.how, "tags": dict(pushed.tags)}
+    replace_durably(_path(layout, name), json.dumps(said).encode())
 
 
 def forget_pushed(layout: Layout, name: str) -> None:

@@ -7,12 +7,10 @@ Fetches, unpacks and collects nothing.
 
 from __future__ import annotations
 
-import os
 import re
-import secrets
 from pathlib import Path
 
-from runtime.images.blobs import BlobStore, full_disk_is_retried, sync_directory
+from runtime.images.blobs import BlobStore, replace_durably
 from runtime.images.layers import layer_damage, layer_tree
 from runtime.images.platforms import Platform, acceptable
 from runtime.images.record import ImageRecord, read_record, record_content
@@ -65,19 +63,7 @@ def unreadable_records(layout: Layout) -> tuple[Path, ...]:
 
 def write_image(layout: Layout, record: ImageRecord) -> None:
     """Replace the record, durably. Raises RetryLater when the disk is full."""
-    target = image_path(layout, record.name)
-    temporary = target.with_name(f"{record.name}.{secrets.token_hex(4)}.new")
-    with full_disk_is_retried(target):
-        layout.images.mkdir(parents=True, exist_ok=True)
-        try:
-            with temporary.open("wb") as file:
-                file.write(record_content(record))
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.rename(target)
-        finally:
-            temporary.unlink(missing_ok=True)
-        sync_directory(layout.images)
+    replace_durably(image_path(layout, record.name), record_content(record))
 
 
 def remove_image(layout: Layout, name: str) -> None:
