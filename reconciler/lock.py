@@ -71,6 +71,21 @@ def is_held_here(path: Path) -> bool:
     return False
 
 
+def is_held(path: Path) -> bool:
+    """Whether any process holds the lock, this one too. What cannot be opened is held by nobody."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def _holder(path: Path) -> str:
     try:
         holder = json.loads(path.read_text())

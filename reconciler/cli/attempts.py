@@ -5,12 +5,11 @@ Only a daemon starts one; and only where the restart policy wants it and has not
 
 from __future__ import annotations
 
-import fcntl
-import os
 import time
 from collections.abc import Callable
 
 from reconciler.engine import open_engine
+from reconciler.lock import is_held
 from reconciler.status import read_status
 from reconciler.store.records import read_records_of
 from reconciler.store.standing import Topic, read_one
@@ -38,7 +37,7 @@ def begins_again(layout: Layout, name: str, has_left: Callable[[], bool]) -> boo
 
 
 def _is_wanted_again(layout: Layout, key: Key, *, failed: bool) -> bool:
-    if not _has_daemon(layout):
+    if not is_held(layout.daemon_lock):
         return False
     with open_engine(layout) as engine:
         record = next(iter(read_records_of(engine.database, {key})), None)
@@ -51,18 +50,3 @@ def _is_wanted_again(layout: Layout, key: Key, *, failed: bool) -> bool:
         return False
     policy = str(spec.get("restart") or "no").partition(":")[0]
     return policy in ("always", "unless-stopped") or (policy == "on-failure" and failed)
-
-
-def _has_daemon(layout: Layout) -> bool:
-    """Whether one holds its lock (flock(2)); also where it is this very process."""
-    try:
-        descriptor = os.open(layout.daemon_lock, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False

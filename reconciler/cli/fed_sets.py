@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
-from pathlib import Path
-
 import click
 
 from reconciler.engine import open_engine
+from reconciler.lock import is_held
 from reconciler.sources.strayed import strayed_from
 from runtime.layout import Layout
 
@@ -26,15 +24,3 @@ def tell_of_source(layout: Layout, set_name: str) -> None:
         fg="cyan",
         err=True,
     )
-
-
-def is_held(lock: Path) -> bool:
-    """Whether a daemon lives."""
-    try:
-        with lock.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
