@@ -31,20 +31,6 @@ class Made:
     new: bool
 
 
-def make_certificates(top: Path, hosts: Sequence[str], clients: Sequence[str], *, renew: bool = False) -> list[Made]:
-    """`top/ca`, `top/server` for these host names and addresses, `top/client` or `top/clients/NAME`. Raises Refused."""
-    if shutil.which("openssl") is None:
-        raise Refused("there is no openssl", step="make certificates", hint="install the package openssl")
-    authority = top / "ca"
-    _authority(authority)
-    names = ",".join(_alternative(host) for host in hosts)
-    made = [_leaf(authority, top / "server", hosts[0], "serverAuth", names, renew)]
-    for client in clients:
-        directory = top / "client" if client == "client" else top / "clients" / client
-        made.append(_leaf(authority, directory, client, "clientAuth", "", renew))
-    return made
-
-
 REVOKED = "revoked.pem"
 _LISTING = """\
 [ca]
@@ -60,11 +46,25 @@ default_crl_days = {days}
 """For openssl-ca(1), which keeps the index of what is revoked."""
 
 
+def make_certificates(top: Path, hosts: Sequence[str], clients: Sequence[str], *, renew: bool = False) -> list[Made]:
+    """`top/ca`, `top/server` for these host names and addresses, `top/client` or `top/clients/NAME`. Raises Refused."""
+    if shutil.which("openssl") is None:
+        raise Refused("there is no openssl", step="make certificates", hint="install the package openssl")
+    authority = top / "ca"
+    _authority(authority)
+    names = ",".join(_alternative(host) for host in hosts)
+    made = [_leaf(authority, top / "server", hosts[0], "serverAuth", names, renew)]
+    for client in clients:
+        directory = _of_client(top, client)
+        made.append(_leaf(authority, directory, client, "clientAuth", "", renew))
+    return made
+
+
 def revoke_certificates(top: Path, clients: Sequence[str]) -> Path:
     """The list of what is revoked: a daemon that is given it hears these clients no more. Their directories go, so that
     they can be made anew. Raises Refused for a client that has none."""
     authority, listed = top / "ca", top / "server" / REVOKED
-    directories = [top / "client" if client == "client" else top / "clients" / client for client in clients]
+    directories = [_of_client(top, client) for client in dict.fromkeys(clients)]
     for directory in directories:
         if not (directory / "cert.pem").exists():
             raise Refused("there is no certificate", step="revoke certificates", path=str(directory))
@@ -74,11 +74,26 @@ def revoke_certificates(top: Path, clients: Sequence[str]) -> Path:
     with _beside(listed) as new:
         (new / "settings").write_text(_LISTING.format(ca=authority, days=AUTHORITY_DAYS))
         for directory in directories:
-            _openssl("ca", "-config", str(new / "settings"), "-revoke", str(directory / "cert.pem"))
-            shutil.rmtree(directory)
+            _revoke(new / "settings", directory / "cert.pem")
         _openssl("ca", "-config", str(new / "settings"), "-gencrl", "-out", str(new / REVOKED))
         (new / REVOKED).rename(listed)
+    # not before the list tells of them, so that a try that broke off can be made again
+    for directory in directories:
+        shutil.rmtree(directory)
     return listed
+
+
+def _of_client(top: Path, client: str) -> Path:
+    return top / "client" if client == "client" else top / "clients" / client
+
+
+def _revoke(settings: Path, certificate: Path) -> None:
+    """In openssl's index; also where it stands there already."""
+    try:
+        _openssl("ca", "-config", str(settings), "-revoke", str(certificate))
+    except Refused as error:
+        if "Already revoked" not in error.message:
+            raise
 
 
 def _alternative(host: str) -> str:

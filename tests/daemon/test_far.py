@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.daemon import certificates
+from schemas.errors import Refused
 from tests.cli.engine import Engine, making_engine
 from tests.daemon.running import Daemon, daemon
 
@@ -242,3 +244,21 @@ def test_a_client_whose_certificate_was_taken_back_is_heard_no_more() -> None:
             assert engine.run("get", "-o", "name").code != 0
         again = engine.run(*directory, "--revoke", "laptop")
         assert again.code == 2 and "there is no certificate" in again.err
+
+
+def test_a_certificate_can_be_taken_back_after_a_try_that_broke_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificates.make_certificates(tmp_path, ["localhost"], ["laptop"])
+    openssl = certificates._openssl
+
+    def broken(*words: str) -> None:
+        if "-gencrl" in words:
+            raise Refused("no space is left on the disk")
+        openssl(*words)
+
+    with monkeypatch.context() as patched, pytest.raises(Refused):
+        patched.setattr(certificates, "_openssl", broken)
+        certificates.revoke_certificates(tmp_path, ["laptop"])
+    listed = certificates.revoke_certificates(tmp_path, ["laptop"])
+    assert b"X509 CRL" in listed.read_bytes() and not (tmp_path / "clients" / "laptop").exists()
