@@ -65,7 +65,7 @@ async def _mirrored_tags(mirror: Mirror, request: web.Request, asked: Asked, mos
     told = await mirror.ask_list(asked.name, f"tags/list?{query}")
     try:
         tags = [tag for tag in (json.loads(told[0])["tags"] or []) if is_tag(tag)] if told else None
-    except (ValueError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError, RecursionError):
         return None
     if told is None or tags is None:
         return None

@@ -129,12 +129,18 @@ class Mirror:
         return await persist(attempt, self._transport.settings)
 
     async def fetch_blob(self, name: str, digest: str) -> Fetching | None:
-        """The blob on its way here; None where the mirrored registry has none. Raises RetryLater."""
+        """The blob on its way here; None where the mirrored registry has none, or one that is larger than is taken.
+
+        Raises RetryLater.
+        """
         running = self._fetching.get(digest)
         if running is None:
             try:
                 size = await self._size(name, digest)
             except Refused:
+                return None
+            if size > self._settings.blob_bytes:
+                LOG.warning("a mirrored blob is too large", repository=name, digest=digest, bytes=size)
                 return None
             running = self._fetching.get(digest)
         if running is None:
