@@ -79,13 +79,20 @@ async def _commit(wanted: WriteBack, name: str, source: GitSource, directory: Pa
         "fetch", "--quiet", "--depth=1", "--no-tags", "--", url, f"{branch}:refs/here", timeout=SECONDS, step=STEP
     )
     path = await _path(git, source, wanted.entry.file)
-    before = (await git.run("cat-file", "blob", f"refs/here:{path}", timeout=SECONDS, step=STEP)).decode()
+    before = _text(await git.run("cat-file", "blob", f"refs/here:{path}", timeout=SECONDS, step=STEP), path)
     after = replaced(before, path, wanted.entry.key, wanted.reference)
     if after == before:
         return
-    (directory / "content").write_text(after)
+    (directory / "content").write_bytes(after.encode())
     commit = await _objects(git, path, directory / "content", f"{wanted.entry.key}: {wanted.reference}")
     await git.run("push", "--quiet", "--", url, f"{commit}:{branch}", timeout=SECONDS, step=STEP)
+
+
+def _text(content: bytes, path: str) -> str:
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise Refused("is not UTF-8 on the branch", step=STEP, path=path) from error
 
 
 def _git(layout: Layout, source: GitSource, directory: Path, held: ExitStack) -> Git:
