@@ -17,7 +17,7 @@ import click
 
 from reconciler.build.build import Made, build
 from reconciler.build.wanted import BuildWanted, Tell, Told
-from reconciler.cli.image.names import refuse_declared
+from reconciler.cli.image.names import reference_of, refuse_declared
 from reconciler.cli.live import display
 from runtime.layout import Layout
 from schemas.dockerfile.checks import check
@@ -98,7 +98,7 @@ def wanted_of(typed: Typed, environment: Mapping[str, str]) -> BuildWanted:
         arguments=_arguments(typed.arguments, environment),
         target=typed.target,
         labels=dict(_pairs(typed.labels)),
-        tags=tuple(_reference(name) for name in names),
+        tags=tuple(str(reference_of(name)) for name in names),
         without_cache=("*",)
         if typed.no_cache
         else tuple(name for each in typed.no_cache_filter for name in each.split(",")),
@@ -164,13 +164,6 @@ def _implicit(text: str) -> str:
 
     try:
         return implicit_name(text)
-    except ValueError as error:
-        raise Refused(str(error), step="read reference") from error
-
-
-def _reference(text: str) -> str:
-    try:
-        return str(Reference.parse(text))
     except ValueError as error:
         raise Refused(str(error), step="read reference") from error
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import click
 
+from reconciler.cli.image.names import reference_of
 from reconciler.cli.live import display
 from reconciler.cli.quantities import size_text
 from reconciler.cli.table import table_lines
@@ -19,7 +20,6 @@ from runtime.images.registry.referrers import Referrer, list_referrers
 from runtime.layout import Layout
 from schemas.errors import Refused
 from schemas.names import API_VERSION
-from schemas.reference import Reference
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +35,11 @@ class Asked:
 
 def make_list(layout: Layout, asked: Asked, *, quiet: bool) -> str:
     """`REFERENCE@DIGEST`, or the list itself. Raises Refused, RetryLater."""
-    target = _reference(asked.target)
+    target = reference_of(asked.target)
     if target.tag is None or target.digest is not None:
         raise Refused(f"{asked.target} names a digest", step="make manifest list", hint="give a tag")
     annotations = dict(_annotation(text) for text in asked.annotations)
-    sources = tuple(_reference(text) for text in asked.sources)
+    sources = tuple(reference_of(text) for text in asked.sources)
     wanted = ListWanted(target, sources, asked.is_added, annotations)
     with Lease(layout) as lease, display(quiet=quiet) as shown:
         made = create_list(
@@ -54,12 +54,12 @@ def make_list(layout: Layout, asked: Asked, *, quiet: bool) -> str:
 
 def show_list(layout: Layout, reference: str) -> str:
     """JSON. Raises Refused, RetryLater."""
-    return _pretty(read_list(_reference(reference), read_registries(layout)).content)
+    return _pretty(read_list(reference_of(reference), read_registries(layout)).content)
 
 
 def print_referrers(layout: Layout, reference: str, artifact_type: str, output: str) -> None:
     """As a table or JSON. Raises Refused, RetryLater."""
-    digest, found = list_referrers(_reference(reference), read_registries(layout), artifact_type)
+    digest, found = list_referrers(reference_of(reference), read_registries(layout), artifact_type)
     if output == "json":
         document = {
             "apiVersion": API_VERSION,
@@ -103,10 +103,3 @@ def _annotation(text: str) -> tuple[str, str]:
     if not name or not equals:
         raise Refused(f"{text!r} is no annotation", step="make manifest list", hint="write NAME=VALUE")
     return name, value
-
-
-def _reference(text: str) -> Reference:
-    try:
-        return Reference.parse(text)
-    except ValueError as error:
-        raise Refused(str(error), step="read reference") from error

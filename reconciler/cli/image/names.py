@@ -46,6 +46,14 @@ def is_known_by(image: ImageRecord, text: str) -> bool:
     return str(reference) in image.tags
 
 
+def reference_of(text: str) -> Reference:
+    """Raises Refused for what is no reference."""
+    try:
+        return Reference.parse(text)
+    except ValueError as error:
+        raise Refused(str(error), step="read reference") from error
+
+
 def refuse_declared(layout: Layout, name: str, reference: Reference | None = None) -> None:
     """Raises Refused where a manifest already says what the image of that name is, unless it says `reference`."""
     if not layout.store.exists():

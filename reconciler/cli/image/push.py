@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reconciler.cli.image.names import image_named
+from reconciler.cli.image.names import image_named, reference_of
 from reconciler.cli.live import display
 from reconciler.registries import read_registries
 from runtime.images.record import ImageRecord
@@ -27,7 +27,7 @@ def copy(layout: Layout, source: str, target: str, *, quiet: bool) -> str:
     """`REFERENCE@DIGEST`. Raises Refused, RetryLater."""
     reference = _tagged(target)
     with display(quiet=quiet) as shown:
-        digest = copy_image(layout, _read(source), reference, read_registries(layout), shown.report)
+        digest = copy_image(layout, reference_of(source), reference, read_registries(layout), shown.report)
     return str(replace(reference, digest=digest))
 
 
@@ -38,14 +38,7 @@ def _own(image: ImageRecord) -> Reference:
 
 
 def _tagged(text: str) -> Reference:
-    reference = _read(text)
+    reference = reference_of(text)
     if reference.tag is None:
         raise Refused(f"{text} names a digest", step="push", hint="give a tag: a digest follows from what is pushed")
     return replace(reference, digest=None)
-
-
-def _read(text: str) -> Reference:
-    try:
-        return Reference.parse(text)
-    except ValueError as error:
-        raise Refused(str(error), step="read reference") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from reconciler.cli.image.names import image_named
+from reconciler.cli.image.names import image_named, reference_of
 from reconciler.images.attesting import ensure_sbom
 from reconciler.registries import read_registries
 from runtime.images.artifact import read_parts
@@ -13,7 +13,6 @@ from runtime.images.from_registry import resolve_image
 from runtime.images.record import ImageRecord
 from runtime.layout import Layout
 from schemas.errors import Missing
-from schemas.reference import Reference
 
 
 def print_document(layout: Layout, name: str, *, provenance: bool) -> None:
@@ -37,6 +36,6 @@ def _kept(layout: Layout, image: ImageRecord, kind: str) -> bytes | None:
 
 
 def _pushed(layout: Layout, name: str, kind: str) -> bytes | None:
-    settings, reference = read_registries(layout), Reference.parse(name)
+    settings, reference = read_registries(layout), reference_of(name)
     parts = read_parts(reference, resolve_image(reference, settings), MEDIA_TYPES[kind], settings)
     return next((part.content for part in parts if part.media_type == MEDIA_TYPES[kind]), None)

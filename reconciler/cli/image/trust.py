@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from reconciler.cli.image.names import reference_of
 from reconciler.images.trusting import read_policy
 from reconciler.registries import read_registries
 from runtime.images.from_registry import read_subject, resolve_image
@@ -17,12 +18,11 @@ from runtime.images.trust.verify import require_trusted
 from runtime.layout import Layout
 from schemas.errors import Refused
 from schemas.image_verify import VerifySpec
-from schemas.reference import Reference
 
 
 def sign(layout: Layout, reference: str, key: str, listed: str | None) -> None:
     """In its registry, or by a line of a list. Raises Refused, RetryLater."""
-    settings, wanted, content = read_registries(layout), _read(reference), _content(key)
+    settings, wanted, content = read_registries(layout), reference_of(reference), _content(key)
     subject = read_subject(wanted, settings)
     if listed is not None:
         _add(Path(listed), content, subject.digest, str(replace(wanted, digest=None)))
@@ -35,7 +35,7 @@ def sign(layout: Layout, reference: str, key: str, listed: str | None) -> None:
 
 def verify(layout: Layout, reference: str, keys: Sequence[str], listed: str | None) -> None:
     """Says so where it is signed. Raises Refused, RetryLater."""
-    settings, wanted = read_registries(layout), _read(reference)
+    settings, wanted = read_registries(layout), reference_of(reference)
     if listed is not None and len(keys) != 1:
         raise Refused("a list has one key", step="verify", hint="name it with --key")
     spec = VerifySpec(list=listed, list_key=keys[0]) if listed is not None else VerifySpec(keys=tuple(keys))
@@ -63,10 +63,3 @@ def _content(path: str) -> bytes:
         return Path(path).read_bytes()
     except OSError as error:
         raise Refused(error.strerror or str(error), step="sign", path=path, errno=error.errno) from error
-
-
-def _read(text: str) -> Reference:
-    try:
-        return Reference.parse(text)
-    except ValueError as error:
-        raise Refused(str(error), step="read reference") from error
