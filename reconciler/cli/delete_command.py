@@ -22,6 +22,7 @@ from reconciler.cli.inputs import (
 
 if TYPE_CHECKING:
     from runtime.layout import Layout
+    from schemas.names import Key
 
 
 @click.command()
@@ -49,13 +50,9 @@ def command(
     """
     from reconciler.cli.acting import Acting, act
     from reconciler.cli.fed_sets import tell_of_source
-    from reconciler.cli.no_path import refuse_object
     from reconciler.cli.sets import refuse_unknown_set
     from reconciler.prune import ASKED_FOR, Pruning
     from reconciler.reconcile import Asked
-    from reconciler.resolve.expand import implied, instances
-    from reconciler.sources.files import NO_PATH
-    from schemas.errors import Refused
 
     if not paths and not set_name:
         raise click.UsageError("give a PATH, or --set NAME for a whole set")
@@ -63,16 +60,7 @@ def command(
     variables = read_variables(env_files)
     pruning = Pruning(enabled=True, allow_empty=True, reason=ASKED_FOR)
     if paths:
-        try:
-            found = load_manifests(paths, name, variables)
-        except Refused as error:
-            if error.message == NO_PATH:
-                refuse_object(layout, error.path)
-            raise
-        refuse_nothing(found, paths)
-        declared = {item.key: item for item in found}
-        # what they imply goes too (a network named by nobody, an image named by reference), unless others need it
-        pruning = Pruning(only=frozenset({*declared, *implied(instances(declared, declared), declared)}))
+        pruning = Pruning(only=_named(layout, paths, name, variables))
     if set_name is not None:
         refuse_unknown_set(layout, set_name)
     asked = Asked((), name, paths[0] if paths else "", variables, pruning, cause=by_person("delete"))
@@ -80,3 +68,21 @@ def command(
     if not dry_run:
         tell_of_source(layout, name)
     sys.exit(status)
+
+
+def _named(layout: Layout, paths: tuple[str, ...], set_name: str, variables: dict[str, str]) -> frozenset[Key]:
+    """What the manifests declare, and what that implies (a network named by nobody, an image named by reference)."""
+    from reconciler.cli.no_path import refuse_object
+    from reconciler.resolve.expand import implied, instances
+    from reconciler.sources.files import NO_PATH
+    from schemas.errors import Refused
+
+    try:
+        found = load_manifests(paths, set_name, variables)
+    except Refused as error:
+        if error.message == NO_PATH:
+            refuse_object(layout, error.path)
+        raise
+    refuse_nothing(found, paths)
+    declared = {item.key: item for item in found}
+    return frozenset({*declared, *implied(instances(declared, declared), declared)})
