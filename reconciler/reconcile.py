@@ -82,16 +82,7 @@ class Prepared:
 def prepare(engine: Engine, asked: Asked, progress: Report = ignore) -> Prepared:
     """Everything up to the plan. Changes nothing. Raises Invalid and Refused."""
     inventory = read_inventory(engine.database)
-    others = declared_elsewhere(inventory, asked.set)
-    own = own_objects(asked.declared, others, lambda key: exists_on_disk(engine.layout, key))
-    problems = claimed(own, inventory, asked.set)
-    taken = {problem.object for problem in problems}
-    beside = {key: item for key, item in others.items() if str(key) not in taken}
-    problems += check(asked.declared, others.keys(), list(beside.values()))
-    if problems:
-        raise Invalid(problems)
-
-    others |= local_images(engine.layout, own, {*inventory, *(item.key for item in own)})
+    own, others = _declared(engine, asked, inventory)
     contents = read_contents(own, asked.environment)
     environments = read_environments(own, asked.environment)
     records = read_records(engine.database)
@@ -106,9 +97,8 @@ def prepare(engine: Engine, asked: Asked, progress: Report = ignore) -> Prepared
     made = plan(resolved.desired, observed, pruned.delete)
     refuse_unfit(made, resolved.desired)
     refuse_unknown_accounts(engine.layout, made, resolved.desired, {**others, **resolved.declared})
-    losses = notes_on_losses(engine.database, made)
     notes = (
-        *losses,
+        *notes_on_losses(engine.database, made),
         *notes_on_host_paths(made, resolved.desired),
         *kept_notes(pruned, records, asked.set),
         *notes_on_registries(observed),
@@ -129,6 +119,21 @@ def prepare(engine: Engine, asked: Asked, progress: Report = ignore) -> Prepared
         now=time.time(),
     )
     return Prepared(asked, made, context, resolved, pruned)
+
+
+def _declared(
+    engine: Engine, asked: Asked, inventory: Mapping[Key, Entry]
+) -> tuple[list[Declared], dict[Key, Declared]]:
+    """What is asked for, and what stands beside it: of other sets, or made by hand. Raises Invalid."""
+    others = declared_elsewhere(inventory, asked.set)
+    own = own_objects(asked.declared, others, lambda key: exists_on_disk(engine.layout, key))
+    problems = claimed(own, inventory, asked.set)
+    taken = {problem.object for problem in problems}
+    beside = {key: item for key, item in others.items() if str(key) not in taken}
+    problems += check(asked.declared, others.keys(), list(beside.values()))
+    if problems:
+        raise Invalid(problems)
+    return own, others | local_images(engine.layout, own, {*inventory, *(item.key for item in own)})
 
 
 def world_of(
