@@ -164,16 +164,25 @@ def _own(document: Described) -> list[Need]:
 
 
 def _documents(store: BlobStore, digest: str, depth: int = _DEPTH) -> list[tuple[str, Described]]:
-    """The manifest, or the index after everything it names, down to `depth` indexes."""
+    """The manifest, or the index after everything it names, down to `depth` indexes; each once."""
+    found = {digest: _described(store, digest)}
+    levels = [[digest]]
+    for _ in range(depth):
+        below = dict.fromkeys(need.digest for each in levels[-1] for need in found[each].needs if need.is_manifest)
+        found |= {each: _described(store, each) for each in below if each not in found}
+        levels.append(list(below))
+    # what several levels name goes before the lowest of those that name it
+    order = dict.fromkeys(each for level in reversed(levels) for each in level)
+    return [(each, found[each]) for each in order]
+
+
+def _described(store: BlobStore, digest: str) -> Described:
     try:
-        document = describe(store.read(digest, MAX_MANIFEST), "")
+        return describe(store.read(digest, MAX_MANIFEST), "")
     except FileNotFoundError as error:
         raise Refused(
             f"{digest} is not on this machine", step="push", hint="pull it first, for every platform"
         ) from error
-    entries = [need.digest for need in document.needs if need.is_manifest] if depth else []
-    below = [each for entry in entries for each in _documents(store, entry, depth - 1)]
-    return [*below, (digest, document)]
 
 
 async def put_manifest(
