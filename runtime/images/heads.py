@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from runtime.images.registry.transport import Transport
 
 
+AT_ONCE = 16
+"""A repository may have thousands of tags."""
+
+
 @dataclass(frozen=True, slots=True)
 class Head:
     """`digest`: empty where the registry has no such tag. `unknown`: why it could not be asked."""
@@ -36,8 +40,14 @@ def read_heads(tags: Iterable[str], settings: RegistrySettings) -> dict[str, Hea
 async def _read(tags: tuple[str, ...], settings: RegistrySettings) -> dict[str, Head]:
     from runtime.images.registry.transport import connected
 
+    places = asyncio.Semaphore(AT_ONCE)
     async with connected(settings) as transport:
-        found = await asyncio.gather(*(_one(Reference.parse(tag), transport, settings) for tag in tags))
+
+        async def one(tag: str) -> Head:
+            async with places:
+                return await _one(Reference.parse(tag), transport, settings)
+
+        found = await asyncio.gather(*map(one, tags))
     return dict(zip(tags, found, strict=True))
 
 
