@@ -32,8 +32,6 @@ TABLE = "trimtab-dns"
 ANSWER_SECONDS = 3.0
 ASKERS = {socket.SOCK_DGRAM: 12, socket.SOCK_STREAM: 4}
 """Sockets to ask a container's own resolvers from, per address family among these."""
-
-
 _LOCK = threading.Lock()
 """The rules lead to the sockets handed over last: two who do both at once must not mix."""
 
@@ -97,8 +95,12 @@ def _hand_over(layout: Layout, owner: str, pid: int, started: int, families: Ite
 
 def _bound(kind: socket.SocketKind) -> socket.socket:
     made = socket.socket(socket.AF_INET, kind | socket.SOCK_CLOEXEC)
-    made.setsockopt(socket.IPPROTO_IP, IP_FREEBIND, 1)
-    made.bind((INSIDE_ADDRESS, 0))
+    try:
+        made.setsockopt(socket.IPPROTO_IP, IP_FREEBIND, 1)
+        made.bind((INSIDE_ADDRESS, 0))
+    except OSError:
+        made.close()
+        raise
     return made
 
 
