@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.bundle.config import MAX_LOG_BYTES, MAX_LOG_FILES
 from reconciler.settle import unsettled
 from runtime.process import client
 from runtime.process.logs import read_logs
@@ -264,6 +265,16 @@ def test_files_are_rotated_as_the_manifest_says_and_differently_without_a_restar
     machine.converge(text("4k", 2))
     assert machine.process("chatty").pid == before
     until(lambda: len(log_files(machine, "chatty")) == 2)
+    machine.delete()
+
+
+def test_files_are_rotated_where_the_manifest_says_nothing(machine: Machine) -> None:
+    flood = ["sh", "-c", f"yes {'x' * 1000} | head -c 45000000"]
+    machine.apply(machine.image + container("flooding", command=flood, init=False))
+    client.wait(machine.layout, "flooding", 60 * SLOWER)
+    files = log_files(machine, "flooding")
+    assert 2 <= len(files) <= MAX_LOG_FILES
+    assert max(path.stat().st_size for path in files) <= MAX_LOG_BYTES + (1 << 20)
     machine.delete()
 
 
