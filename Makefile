@@ -9,7 +9,7 @@ APT_TEST := $(APT_RUN) gnupg systemd openssh-client docker-registry skopeo e2fsp
 APT_PEERS := docker.io docker-compose podman runc skopeo docker-registry iptables
 BENCH_ROUNDS ?= 5
 APT_VM   := qemu-system-x86 debootstrap cpio kmod e2fsprogs
-# a file's tests stay together: they share what its fixtures made
+# a file's tests stay together: they share what its fixtures made; in the order of names, since few tests may be long ones
 TEST_WORKERS ?= 2
 VM_TESTS ?= tests -m kernel
 VM_LIMIT ?= 7200
@@ -59,7 +59,7 @@ check: setup-test
 
 ## test       all tests, kernel tests included (root), TEST_WORKERS at once
 test: setup-test
-	$(BIN)/python -m pytest --numprocesses $(TEST_WORKERS) --dist loadfile
+	$(BIN)/python -m pytest --numprocesses $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
 
 ## test-vm    the kernel tests on Debian's 6.1 kernel with cgroup v2 and AppArmor, in QEMU; long (VM_TESTS="tests/volumes -x")
 test-vm: setup-test
