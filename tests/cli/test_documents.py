@@ -1,4 +1,4 @@
-"""docs/objects.md and what the commands print name the same fields, no more and no less."""
+"""docs/objects.md, docs/diff.md and what the commands print name the same fields, no more and no less."""
 
 from __future__ import annotations
 
@@ -91,3 +91,35 @@ def test_a_check_has_the_documented_fields(shop: Engine) -> None:
     assert document["kind"] == "SystemCheck"
     (line,) = re.findall(r"^\| `SystemCheck` \| `features`: `(.*)` \|$", PAGE, re.MULTILINE)
     assert {name for feature in document["features"] for name in feature} == set(re.findall(r'"(\w+)"', line))
+
+
+def example(kind: str) -> dict[str, Any]:
+    """The document of a kind that docs/diff.md shows."""
+    page = (Path(__file__).resolve().parents[2] / "docs/diff.md").read_text()
+    shown = (json.loads(block) for block in re.findall(r"^```json\n(.*?)^```$", page, re.MULTILINE | re.DOTALL))
+    found: dict[str, Any] = next(each for each in shown if each["kind"] == kind)
+    return found
+
+
+def test_plans_and_outcomes_have_the_documented_fields_and_no_secrets(engine: Engine) -> None:
+    text = json.dumps(
+        {"apiVersion": "trimtab/v1", "kind": "Secret", "metadata": {"name": "key"}, "spec": {"content": "W"}}
+    )
+    path = engine.write("key.yaml", text.replace('"W"', '"of-before"'))
+    engine.ok("apply", "--set", "keys", path)
+    engine.write("key.yaml", text.replace('"W"', '"of-after"'))
+    plan = engine.run("diff", "--set", "keys", path, "-o", "json")
+    assert plan.code == 1
+    said = plan.out + engine.run("diff", "--set", "keys", path).out
+    assert "of-before" not in said and "of-after" not in said
+    document, wanted = json.loads(plan.out), example("Plan")
+    assert document.keys() == wanted.keys() and document["summary"].keys() == wanted["summary"].keys()
+    (action,) = document["actions"]
+    assert action.keys() == wanted["actions"][0].keys()
+    assert action["changes"]
+    for change in action["changes"]:
+        assert change.keys() == wanted["actions"][0]["changes"][0].keys()
+    done, wanted = asked(engine, "apply", "--set", "keys", path), example("Outcome")
+    assert done.keys() == wanted.keys()
+    (outcome,) = done["outcomes"]
+    assert outcome.keys() == wanted["outcomes"][0].keys()
