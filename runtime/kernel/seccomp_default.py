@@ -96,8 +96,11 @@ WITH_CAPABILITY = {
 
 NAMESPACE_FLAGS = 0x7E020000
 """CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET: a user namespace is where most escapes begin."""
-AF_ALG, AF_VSOCK = 38, 40
-"""The kernel's crypto interface has had many holes; VSOCK ignores network namespaces and reaches the host."""
+FORBIDDEN_FAMILIES = frozenset({12, 19, 20, 23, 25, 34, 37, 38, 40})
+"""DECnet, Econet, ATM, IrDA, WAN pipes, ISDN, CAIF: old, seldom used, or gone. The crypto interface (38) has had many
+holes; VSOCK (40) ignores network namespaces and reaches the host."""
+FAMILIES = tuple(number for number in range(46) if number not in FORBIDDEN_FAMILIES)
+"""Families of sockets, as socket(2) numbers them; those that came later are not known to be harmless."""
 PERSONALITIES = (0x0, 0x8, 0x20000, 0x20008, 0xFFFFFFFF)
 """Linux, 32 bits, the old uname, both; and the question which one is set. None switches a protection off."""
 
@@ -143,11 +146,9 @@ def _names(held: set[str], machine: str) -> set[str]:
 
 def _by_argument(held: set[str], machine: str) -> list[dict[str, Any]]:
     rules = [_allow(["personality"], 0, "SCMP_CMP_EQ", value) for value in PERSONALITIES]
-    rules += [
-        _allow(["socket"], 0, "SCMP_CMP_LT", AF_ALG),
-        _allow(["socket"], 0, "SCMP_CMP_EQ", AF_ALG + 1),
-        _allow(["socket"], 0, "SCMP_CMP_GT", AF_VSOCK),
-    ]
+    # below the first forbidden one by one comparison: these are the usual ones
+    rules.append(_allow(["socket"], 0, "SCMP_CMP_LT", min(FORBIDDEN_FAMILIES)))
+    rules += [_allow(["socket"], 0, "SCMP_CMP_EQ", each) for each in FAMILIES if each > min(FORBIDDEN_FAMILIES)]
     # the multiplexer of 32-bit x86 hides its arguments from seccomp: programs fall back to the plain calls
     rules.append(_enosys("socketcall"))
     if "CAP_SYS_ADMIN" not in held:

@@ -75,6 +75,12 @@ def test_sockets_that_leave_the_container_or_reach_the_crypto_interface_are_forb
     assert under_default([*ordinary, (number("socket"), socket.AF_NETLINK, socket.SOCK_RAW, 0)]) == [0] * 7
 
 
+def test_no_family_of_sockets_may_be_used_that_docker_forbids() -> None:
+    forbidden = [12, 19, 20, 23, 25, 34, 37, 38, 40, 46, 47, 100, 1 << 31]
+    asked = [(number("socket"), family, socket.SOCK_STREAM, 0) for family in forbidden]
+    assert under_default(asked) == [errno.EPERM] * len(forbidden)
+
+
 def test_only_harmless_personalities_may_be_taken() -> None:
     personality = number("personality")
     calls = [(personality, value) for value in (0xFFFFFFFF, 0, 0x8, ADDR_NO_RANDOMIZE, 0x0400000)]
