@@ -137,9 +137,9 @@ def test_why_tells_requests_and_deeds_in_their_order(engine: Engine) -> None:
     assert said.lines[0].startswith("Container/web is Healthy: running")
     assert "asked for by site.yaml:1 (set site), generation 3" in texts[0]
     order = [
-        "revision 2 (apply) asked for it at site.yaml:1",
+        "revision 2 (apply by root) asked for it at site.yaml:1",
         "Created: ",
-        "revision 3 (apply) changed it",
+        "revision 3 (apply by root) changed it",
         "Updated: ",
     ]
     positions = [said.out.index(words) for words in order]

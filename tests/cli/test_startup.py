@@ -89,5 +89,6 @@ def test_a_diff_of_five_converged_objects_is_cheap(engine: Engine, busybox_tree:
     engine.ok("apply", file)
     assert engine.run("diff", file).code == 0
     caches = Path(os.environ.get("PYTHONPYCACHEPREFIX", engine.base / "caches"))
-    allowed = max(0.4, 40 * seconds([sys.executable, "-c", "pass"], caches))
+    # by what such a machine needs for the libraries alone: 3.3 of it, where that is 0.11 s and 0.4 s are allowed
+    allowed = 4.5 * seconds([sys.executable, "-c", "import asyncio, click, pydantic.main, sqlite3, yaml"], caches)
     assert seconds(engine.command("diff", file), caches, tries=20, enough=allowed) <= allowed
