@@ -40,6 +40,7 @@ from reconciler.store.inventory import Entry, forget, hand_over, read_inventory,
 from reconciler.store.leases import read_leases, record_leases
 from reconciler.store.records import Record, read_records
 from reconciler.store.revisions import record_revision
+from reconciler.unheeded import notes_on_rollouts
 from reconciler.wanted.manifests import manifest_of
 from runtime.images.progress import Progress, ignore
 from runtime.network.host import read_host_routes
@@ -102,6 +103,7 @@ def prepare(engine: Engine, asked: Asked, progress: Report = ignore) -> Prepared
         *notes_on_host_paths(made, resolved.desired),
         *kept_notes(pruned, records, asked.set),
         *notes_on_registries(observed),
+        *notes_on_rollouts(own),
     )
     left = orphans(resolved.desired, records, inventory, asked.set, asked.pruning)
     made = replace(made, notes=(*made.notes, *notes), orphans=left)

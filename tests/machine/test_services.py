@@ -232,7 +232,9 @@ def test_what_deploy_only_stores_changes_in_place_and_is_kept(town: Town) -> Non
         "restart_policy": {"condition": "on-failure", "max_attempts": 3},
     }
     wanted = service("robin", deploy={"replicas": 2, "endpoint_mode": "dnsrr", **stored})
-    machine.converge(machine.image + document("Network", "front", enable_ipv6=True) + wanted)
+    text = machine.image + document("Network", "front", enable_ipv6=True) + wanted
+    machine.converge(text)
+    assert [note.key.name for note in machine.diff(text).notes if "not acted on yet" in note.text] == ["robin"]
     assert {name: machine.process(name).pid for name in before} == before
     with open_engine(machine.layout) as engine:
         kept = read_inventory(engine.database)[Key(Kind.SERVICE, "robin")].manifest["spec"]["deploy"]
