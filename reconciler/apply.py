@@ -35,7 +35,8 @@ class Outcome:
     """What became of one action. `seconds` of wall time; `error` when failed; `waits_for` when skipped for that: the
     step that failed first, and `cause` its error.
 
-    `gone`: what it was to replace is deleted, and this creation did not come about.
+    `gone`: what it was to replace is deleted, and this creation did not come about. `first_half`: of the creation of a
+    replacement, the seconds that the deletion before it took, the stop of what ran among them.
     """
 
     action: Action
@@ -45,6 +46,12 @@ class Outcome:
     waits_for: Step | None = None
     gone: bool = False
     cause: Exception | None = None
+    first_half: float = 0.0
+
+    @property
+    def took(self) -> float:
+        """Seconds, of a replacement with both its halves."""
+        return self.first_half + self.seconds
 
     @property
     def ok(self) -> bool:
@@ -138,7 +145,7 @@ def _run(plan: Plan, pool: ThreadPoolExecutor, perform: Perform, watch: Watch, s
     due: set[Step] = set()
 
     def finish(outcome: Outcome) -> Outcome:
-        outcome = replace(outcome, gone=_is_gone(outcome, done))
+        outcome = replace(outcome, gone=_is_gone(outcome, done), first_half=_first_half(outcome.action, done))
         done[outcome.action.step] = outcome
         order.done(outcome.action.step)
         watch(outcome.action, outcome)
@@ -181,6 +188,13 @@ def _is_gone(outcome: Outcome, done: Mapping[Step, Outcome]) -> bool:
         return False
     deletion = done.get(Step(Verb.DELETE, action.key))
     return deletion is not None and deletion.ok
+
+
+def _first_half(action: Action, done: Mapping[Step, Outcome]) -> float:
+    if not action.replaces or action.verb is not Verb.CREATE:
+        return 0.0
+    deletion = done.get(Step(Verb.DELETE, action.key))
+    return deletion.seconds if deletion is not None else 0.0
 
 
 def _failed_need(action: Action, done: Mapping[Step, Outcome]) -> Outcome | None:

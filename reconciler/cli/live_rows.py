@@ -12,7 +12,7 @@ from rich.progress import Progress as RichProgress
 from rich.progress import Task as Row
 from rich.text import Text
 
-from reconciler.actions import Action, Step
+from reconciler.actions import Action, Step, Verb
 from reconciler.apply import Outcome
 from reconciler.caller import caller
 from reconciler.cli.live import step_text
@@ -21,6 +21,7 @@ from reconciler.cli.table import printable, shortened
 from reconciler.cli.tell import told
 from runtime.images.progress import Progress
 from runtime.images.progress import Step as ImageStep
+from schemas.names import Kind
 
 WIDEST = 70
 
@@ -53,7 +54,7 @@ class Rows:
 
     def watch(self, action: Action, outcome: Outcome | None) -> None:
         if outcome is None:
-            self._actions[action.step] = self._row(action.describe())
+            self._actions[action.step] = self._row(under_way(action))
             return
         row = self._actions.pop(action.step, None)
         if row is not None:
@@ -81,6 +82,14 @@ class Rows:
     def _end(self, image: str) -> None:
         for named in [each for each in self._blobs if each[0] == image]:
             self._bars.remove_task(self._blobs.pop(named))
+
+
+def under_way(action: Action) -> str:
+    """What a row says of an action: of a container that is replaced, first that the old one is stopped, which may take
+    all its grace."""
+    if action.replaces and action.verb is Verb.DELETE and action.key.kind is Kind.CONTAINER:
+        return f"{action.symbol} {action.key} stopping: {action.reason}"
+    return action.describe()
 
 
 @contextmanager

@@ -16,7 +16,7 @@ def told(outcome: Outcome) -> tuple[str, str, bool] | None:
     if is_first_half(outcome):
         return None
     if outcome.ok:
-        return f"{printable(action.describe())}  ({outcome.seconds * 1000:.0f} ms)", COLOURS[action.symbol], False
+        return f"{printable(action.describe())}  ({outcome.took * 1000:.0f} ms)", COLOURS[action.symbol], False
     if outcome.never_began:
         return None
     gone = f"; {NOT_MADE_ANEW}" if outcome.gone else ""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 
 import pytest
 
-from reconciler.actions import Action, Step, Verb
-from reconciler.apply import Outcome, Result
+from reconciler.actions import Action, Plan, Step, Verb
+from reconciler.apply import Outcome, Result, apply
 from reconciler.cli.live import Plain, Silent, display, step_text
+from reconciler.cli.live_rows import under_way
 from reconciler.cli.tell import told
 from runtime.images.progress import Progress
 from runtime.images.progress import Step as ImageStep
@@ -60,6 +62,26 @@ def test_the_first_half_of_a_replacement_needs_no_line() -> None:
     delete = Action(Verb.DELETE, WEB, "changed", replaces=True)
     assert told(Outcome(delete, Result.DELETED)) is None
     assert told(Outcome(delete, Result.FAILED, error=OSError(16, "busy"))) is not None
+    assert under_way(delete) == "± Container/web stopping: changed"
+
+
+def test_the_time_of_a_replacement_is_that_of_both_halves() -> None:
+    delete = Action(Verb.DELETE, WEB, "changed", replaces=True)
+    create = Action(Verb.CREATE, WEB, "changed", replaces=True, after=(delete.step,))
+    told_of: list[Outcome] = []
+
+    def perform(action: Action) -> None:
+        if action.verb is Verb.DELETE:
+            time.sleep(0.02)
+
+    def watch(action: Action, outcome: Outcome | None) -> None:
+        told_of.extend([outcome] if outcome is not None else [])
+
+    apply(Plan((delete, create)), perform, watch, parallel=1)
+    stopped, made = told_of
+    assert stopped.seconds >= 0.02 and made.took == stopped.seconds + made.seconds
+    assert told(made) == (f"± Container/web replace: changed  ({made.took * 1000:.0f} ms)", "magenta", False)
+    assert under_way(create) == "± Container/web replace: changed"
 
 
 def test_plain_lines_tell_each_blob_once(capsys: pytest.CaptureFixture[str]) -> None:
