@@ -100,7 +100,11 @@ def _policy(row: Row) -> str:
     return volume.deletion_policy if volume is not None else ""
 
 
-STATUS = Column("STATUS", lambda row: row.standing.status)
+def _status(row: Row) -> str:
+    return "; ".join(filter(None, (row.standing.status, row.standing.next)))
+
+
+STATUS = Column("STATUS", _status)
 HEALTH = Column("HEALTH", lambda row: row.standing.health.value)
 AGE = Column("AGE", _age)
 SET = Column("SET", lambda row: row.seen.set, wide=True)

@@ -75,7 +75,7 @@ def find_key(engine: Engine, name: str) -> Key:
 def _lines(document: Mapping[str, Any], row: Row, events: Sequence[Event]) -> Iterator[str]:
     item = document["item"]
     yield str(item["object"])
-    yield from outline(_head(item, origin_text(row.seen)), 2)
+    yield from outline(_head(item, origin_text(row.seen), row.standing.next), 2)
     yield from _conditions(document["standing"], row.now)
     yield from _spec((item["manifest"] or {}).get("spec", row.seen.spec))
     for title, value in (
@@ -106,11 +106,12 @@ def _spec(spec: Mapping[str, Any]) -> Iterator[str]:
         yield from (f"  {line}" for line in write_documents([spec]).splitlines())
 
 
-def _head(document: Mapping[str, Any], origin: str) -> dict[str, Any]:
+def _head(document: Mapping[str, Any], origin: str, next_step: str) -> dict[str, Any]:
     metadata = (document["manifest"] or {}).get("metadata", {})
     told = {
         "Health": document["health"],
         "Status": document["status"],
+        "Next": next_step,
         "Origin": origin,
         "Generation": document["generation"],
         "Created": document["created"],

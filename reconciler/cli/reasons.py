@@ -114,6 +114,8 @@ def _request(before: Any, now: Any, place: str, revision: Revision) -> str:
 def _lines(found: Why) -> Iterator[str]:
     seen, standing = found.row.seen, found.row.standing
     yield f"{seen.key} is {standing.health.value}: {standing.status}"
+    if standing.next:
+        yield f"  {standing.next}"
     asked = found.owner.seen if found.owner is not None else seen
     if asked.entry is not None:
         whose = f"{asked.key} at " if asked is not seen else ""

@@ -24,8 +24,11 @@ PROBED = {"unhealthy": Health.DEGRADED, "starting": Health.PROGRESSING}
 
 @dataclass(frozen=True, slots=True)
 class Standing:
+    """`next`: what becomes of it by itself, empty where nothing does."""
+
     health: Health
     status: str
+    next: str = ""
 
 
 def standing(seen: Seen, replicas: Mapping[str, Standing], now: float) -> Standing:
@@ -78,7 +81,7 @@ def _container(seen: Seen, now: float) -> Standing:
     status = process_status(process, now)
     match process.phase.value:
         case "exited":
-            return Standing(_ended(seen, process), status)
+            return Standing(_ended(seen, process), status, _next_start(seen))
         case "paused":
             return Standing(Health.SUSPENDED, status)
         case "created":
@@ -95,6 +98,17 @@ def _ended(seen: Seen, process: ProcessRecord) -> Health:
     if seen.spec.get("state") == "stopped":
         return Health.SUSPENDED
     return Health.DEGRADED if seen.differences or process.exit is None else Health.HEALTHY
+
+
+def _next_start(seen: Seen) -> str:
+    """Who starts it again, where its restart policy wants that: an apply looks once, and goes."""
+    from reconciler.restart import Condition, policy_of
+
+    policy = policy_of(seen.spec)
+    if policy.condition is Condition.NO or not any(change.path[0] == "process" for change in seen.differences):
+        return ""
+    attempts = "" if policy.max_attempts is None else f" at most {policy.max_attempts} times in a row"
+    return f"restarted by the daemon (`trimtab daemon`){attempts}, or by the next apply"
 
 
 def process_status(process: ProcessRecord, now: float) -> str:

@@ -8,7 +8,10 @@ import signal
 
 import pytest
 
+from runtime.process import client
 from tests.cli.engine import Engine, Said
+from tests.conftest import SLOWER
+from tests.machine.probe import document
 
 pytestmark = pytest.mark.kernel
 
@@ -160,3 +163,31 @@ def test_a_container_that_was_killed_is_degraded(shop: Engine) -> None:
     finally:
         shop.ok("apply", "--set", "shop", "shop.yaml")
     assert row(shop.ok("get", "containers"), "db")[1:3] == ["Healthy", "running"]
+
+
+@pytest.mark.parametrize(
+    ("restart", "ends", "next_start"),
+    [
+        ("no", 3, ""),
+        ("always", 0, "restarted by the daemon (`trimtab daemon`), or by the next apply"),
+        ("unless-stopped", 3, "restarted by the daemon (`trimtab daemon`), or by the next apply"),
+        (
+            "on-failure:2",
+            3,
+            "restarted by the daemon (`trimtab daemon`) at most 2 times in a row, or by the next apply",
+        ),
+        ("on-failure", 0, ""),
+    ],
+)
+def test_who_starts_again_what_exited_is_told(shop: Engine, restart: str, ends: int, next_start: str) -> None:
+    spec = {"image": "busybox", "command": ["sh", "-c", f"exit {ends}"], "network_mode": "none", "restart": restart}
+    shop.write("again.yaml", document("Container", "again", **spec))
+    shop.run("apply", "--set", "again", "again.yaml")
+    try:
+        client.wait(shop.layout, "again", 30 * SLOWER)
+        table, one, chain = (shop.ok(verb, "container/again") for verb in ("get", "describe", "why"))
+        assert f"exited {ends}" in table.out
+        for said in (table, one, chain):
+            assert ("restarted by the daemon" in said.out) == bool(next_start) and next_start in said.out
+    finally:
+        shop.ok("delete", "--set", "again")
