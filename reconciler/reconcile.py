@@ -19,6 +19,7 @@ from reconciler.desired import Desired
 from reconciler.engine import Engine
 from reconciler.external import exists_on_disk, own_objects
 from reconciler.fitness import notes_on_host_paths, refuse_unfit
+from reconciler.found_data import notes_on_data, tell_of_data
 from reconciler.images.notes import notes_on_registries
 from reconciler.local_images import local_images
 from reconciler.losses import DATA_LOST, loses_data, notes_on_losses
@@ -96,10 +97,12 @@ def prepare(engine: Engine, asked: Asked, progress: Report = ignore) -> Prepared
     refuse_conflicts(resolved.desired, observed)
     pruned = prune(resolved.desired, records, inventory, asked.set, asked.pruning)
     made = plan(resolved.desired, observed, pruned.delete)
+    made = tell_of_data(engine.layout, made, observed, asked.set)
     refuse_unfit(made, resolved.desired)
     refuse_unknown_accounts(engine.layout, made, resolved.desired, {**others, **resolved.declared})
     notes = (
         *notes_on_losses(engine.database, made),
+        *notes_on_data(engine.layout, made, resolved.desired, observed, asked.set),
         *notes_on_host_paths(made, resolved.desired),
         *kept_notes(pruned, records, asked.set),
         *notes_on_registries(observed),
@@ -201,12 +204,21 @@ def carry_out(prepared: Prepared, watch: Watch, parallel: int, stop: Stop = neve
         forget(database, *prepared.pruned.forgotten)
     if any(action.key.kind in NETWORKED for action in prepared.plan.effective):
         import_codecs()
+    taken = notes_on_data(context.engine.layout, prepared.plan, context.desired, context.observed, asked.set)
+    warnings = {note.key: note.text for note in taken}
     outcomes = apply(prepared.plan, lambda action: perform(context, action), recorded(database, watch), parallel, stop)
     # a full disk: what is done is done, whether it can be noted or not
     with suppress(RetryLater):
-        record_events(database, _collect(context, outcomes))
+        record_events(database, [*_collect(context, outcomes), *_warnings(outcomes, warnings)])
         _record_revision(context, asked, _summary(outcomes))
     return outcomes
+
+
+def _warnings(outcomes: Sequence[Outcome], texts: Mapping[Key, str]) -> Iterator[Event]:
+    """Of data that another set has had, once a volume has it, or has let it go."""
+    for key in (outcome.action.key for outcome in outcomes if outcome.ok):
+        if key in texts:
+            yield Event(time.time(), str(key), "Warning", "DataOfOthers", texts[key])
 
 
 def _record_revision(context: Context, asked: Asked, summary: str) -> None:

@@ -17,8 +17,8 @@ from reconciler.cli.quantities import objects_are
 from reconciler.cli.render import note_rows, place_text
 from reconciler.cli.show import show_plan
 from reconciler.cli.tell import place_of, why
-from reconciler.cli.volume_remove import data_elsewhere
 from reconciler.engine import open_engine
+from reconciler.found_data import data_elsewhere
 from reconciler.lock import engine_lock
 from reconciler.prune import orphans_told
 from reconciler.reconcile import Asked, Prepared, carry_out, prepare

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import click
 
@@ -14,6 +13,7 @@ from reconciler.cli.quantities import size_text
 from reconciler.cli.seen import Known, read_known
 from reconciler.cli.selection import read_key, unknown
 from reconciler.engine import Engine, open_engine
+from reconciler.found_data import data_elsewhere
 from reconciler.lock import engine_lock
 from reconciler.perform.mount_sources import OWNER_LABEL
 from reconciler.store.events import Event, record_events
@@ -80,9 +80,3 @@ def described(volume: VolumeObserved) -> str:
     if elsewhere is not None:
         return f"what lies in {elsewhere} stays; trimtab forgets the volume"
     return f"{size_text(tree_bytes(volume.path))} in {volume.path}"
-
-
-def data_elsewhere(volume: VolumeObserved) -> Path | str | None:
-    """The directory, export or disk that a volume's options mount, not the engine's own; None where it has none."""
-    device = volume.driver_opts.get("device", "")
-    return device if "/" in device else None

@@ -6,8 +6,8 @@ from runtime.volumes.records import VolumeWanted
 from schemas.volume import VolumeSpec
 
 
-def volume_wanted(name: str, spec: VolumeSpec) -> VolumeWanted:
-    """A manifest in the words of the volumes' room."""
+def volume_wanted(name: str, spec: VolumeSpec, set_name: str = "") -> VolumeWanted:
+    """A manifest in the words of the volumes' room; `set_name`: whose it is."""
     options = spec.driver_opts
     return VolumeWanted(
         name=name,
@@ -15,4 +15,5 @@ def volume_wanted(name: str, spec: VolumeSpec) -> VolumeWanted:
         size=spec.size,
         labels=dict(spec.labels),
         deletion_policy="delete" if spec.deletion_policy == "delete" else "retain",
+        set=set_name,
     )

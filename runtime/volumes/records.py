@@ -32,13 +32,15 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 
 @dataclass(frozen=True, slots=True)
 class VolumeWanted:
-    """A volume of the driver `local`. `driver_opts`: `type`, `o`, `device` as mount(8) takes them; `size` in bytes."""
+    """A volume of the driver `local`. `driver_opts`: `type`, `o`, `device` as mount(8) takes them; `size` in bytes;
+    `set`: who wants it, empty for a container's unnamed one."""
 
     name: str
     driver_opts: Mapping[str, str] = field(default_factory=dict)
     size: int | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     deletion_policy: DeletionPolicy = "retain"
+    set: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,8 @@ class MadeMount:
 
 @dataclass(frozen=True, slots=True)
 class VolumeRecord:
-    """`registered`: wanted by somebody, not merely kept; `project`: the quota id; `staging`: where the filling lies."""
+    """`registered`: wanted by somebody, not merely kept; `project`: the quota id; `staging`: where the filling lies;
+    `had_by`: the sets that have had this data, the first one first; an empty name is somebody nobody knows."""
 
     driver_opts: dict[str, str] = field(default_factory=dict)
     size: int | None = None
@@ -69,12 +72,13 @@ class VolumeRecord:
     project: int | None = None
     population: Population = ""
     staging: str = ""
+    had_by: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class VolumeObserved:
     """A volume as it is. `mounted`: as its options ask, or a plain directory; `drift`: what disagrees, in words;
-    `present`: its directory is there."""
+    `present`: its directory is there; `had_by`: the sets that have had its data, an empty name for one unknown."""
 
     name: str
     path: Path
@@ -87,6 +91,7 @@ class VolumeObserved:
     mounted: bool
     drift: tuple[str, ...] = ()
     present: bool = True
+    had_by: tuple[str, ...] = ()
 
 
 def volume_directory(layout: Layout, name: str) -> Path:

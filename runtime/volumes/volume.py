@@ -87,7 +87,22 @@ def read_volume(layout: Layout, name: str, mounts: Sequence[Mount] | None = None
         mounted=not drift,
         drift=drift,
         present=present,
+        had_by=had_by(record),
     )
+
+
+def had_by(record: VolumeRecord) -> tuple[str, ...]:
+    """The sets that have had the data; an empty name for somebody nobody knows, as of data that is merely there."""
+    return tuple(record.had_by) or (() if record.registered else ("",))
+
+
+def holds_files(layout: Layout, name: str) -> bool:
+    """Whether there is anything in its directory. What a server would have to answer is not asked, and counts as no."""
+    if not has_data(layout, name) or not is_at_hand(layout, name):
+        return False
+    with suppress(OSError), os.scandir(volume_path(layout, name)) as entries:
+        return next(entries, None) is not None
+    return False
 
 
 def has_data(layout: Layout, name: str) -> bool:
@@ -168,7 +183,8 @@ def ensure_volume(layout: Layout, wanted: VolumeWanted) -> VolumeObserved:
     layout.volumes.mkdir(mode=0o700, parents=True, exist_ok=True)
     directory.mkdir(mode=0o700, exist_ok=True)
     with locked(directory):
-        announced = record = _registered(directory, wanted)
+        had = _had_by(layout, directory, wanted)
+        announced = record = _registered(directory, wanted, had)
         if _make_data_directory(directory / DATA):
             # nothing is in it: its first use is yet to come
             record = replace(record, population="", staging="")
@@ -184,7 +200,15 @@ def ensure_volume(layout: Layout, wanted: VolumeWanted) -> VolumeObserved:
     return observed
 
 
-def _registered(directory: Path, wanted: VolumeWanted) -> VolumeRecord:
+def _had_by(layout: Layout, directory: Path, wanted: VolumeWanted) -> list[str]:
+    """Who has had the data once `wanted.set` has it: nobody else where there are no files yet."""
+    if wanted.set and not holds_files(layout, wanted.name):
+        return [wanted.set]
+    before = had_by(read_record(directory) or VolumeRecord(registered=False))
+    return [*before, *([wanted.set] if wanted.set and wanted.set not in before else [])]
+
+
+def _registered(directory: Path, wanted: VolumeWanted, had: list[str]) -> VolumeRecord:
     """The record of what is wanted now, written before anything is made. What was made so far stays recorded."""
     found = read_record(directory)
     have = found or VolumeRecord()
@@ -195,6 +219,7 @@ def _registered(directory: Path, wanted: VolumeWanted) -> VolumeRecord:
         labels=dict(wanted.labels),
         deletion_policy=wanted.deletion_policy,
         registered=True,
+        had_by=had,
     )
     if _mount_words(have) != _mount_words(record) and have.mounted is not None:
         record = replace(record, mounted=_outdated(have.mounted))
@@ -272,11 +297,14 @@ def _unmount_all(directory: Path) -> None:
         mounting.unmount(data, seen)
 
 
-def remove_volume(layout: Layout, name: str, delete_data: bool, used_by: Collection[str] = ()) -> None:
+def remove_volume(
+    layout: Layout, name: str, delete_data: bool, used_by: Collection[str] = (), let_go_by: str = ""
+) -> None:
     """Forget a volume; its files too if `delete_data`, and never what lies on a bound directory or a foreign device.
 
     Without it the data stays where it is and the volume is only unregistered, and unmounted unless it holds files that
-    live in memory alone. `used_by`: containers that mount it; any refuses. A volume that is gone is no error.
+    live in memory alone. `used_by`: containers that mount it; any refuses. `let_go_by`: the set that had it, recorded
+    with what stays. A volume that is gone is no error.
     """
     directory = volume_directory(layout, name)
     if used_by:
@@ -288,17 +316,18 @@ def remove_volume(layout: Layout, name: str, delete_data: bool, used_by: Collect
         if delete_data:
             _delete(layout, directory, record)
         else:
-            _retain(directory, record)
+            _retain(directory, record, let_go_by)
     _empty_trash(layout)
 
 
-def _retain(directory: Path, record: VolumeRecord) -> None:
+def _retain(directory: Path, record: VolumeRecord, let_go_by: str) -> None:
     data = directory / DATA
     seen = mounting.seen_at(data) if record.mounted else None
     if seen is not None and not mounting.holds_what_unmounting_destroys(seen, data):
         mounting.unmount(data, seen)
         record = replace(record, mounted=None)
-    write_record(directory, replace(record, registered=False))
+    had = [*record.had_by, *([let_go_by] if let_go_by and let_go_by not in record.had_by else [])]
+    write_record(directory, replace(record, registered=False, had_by=had))
 
 
 def _delete(layout: Layout, directory: Path, record: VolumeRecord) -> None:

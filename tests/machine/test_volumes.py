@@ -11,8 +11,11 @@ from typing import Any
 
 import pytest
 
+from reconciler.engine import open_engine
 from reconciler.perform.mount_sources import unnamed_volume
 from reconciler.prune import Pruning
+from reconciler.reconcile import Asked, prepare
+from reconciler.store.events import read_events
 from runtime.kernel import quota
 from runtime.volumes.volume import list_retained, volume_path
 from schemas.errors import Invalid
@@ -308,6 +311,68 @@ def test_the_policy_can_be_changed_before_a_volume_goes(machine: Machine) -> Non
     machine.converge(document("Volume", "turned"), "turned")
     machine.delete("turned")
     assert volume_path(machine.layout, "turned").exists()
+
+
+def passing_on(machine: Machine, name: str) -> Path:
+    """A file in a volume that the set `comp` has kept."""
+    machine.converge(document("Volume", name), "comp")
+    note = volume_path(machine.layout, name) / "note"
+    note.write_text("precious\n")
+    machine.delete("comp")
+    return note
+
+
+def test_kept_data_that_a_set_finds_again_is_told(machine: Machine) -> None:
+    passing_on(machine, "again")
+    plan = machine.diff(document("Volume", "again"), "comp")
+    (line,) = told(plan)
+    assert line.startswith("+ Volume/again create: finds data that was kept when set comp let it go (1 file, ")
+    assert plan.notes == ()
+    text = document("Volume", "again", deletion_policy="delete")
+    machine.converge(text, "comp")
+    with open_engine(machine.layout) as engine:
+        assert prepare(engine, Asked((), "comp", "", {}, PRUNE)).plan.actions[0].reason.endswith(", with its data")
+    machine.delete("comp")
+    assert not volume_path(machine.layout, "again").exists()
+
+
+def test_data_of_another_set_is_told_and_never_deleted_by_the_policy_of_the_next(machine: Machine) -> None:
+    note = passing_on(machine, "inherited")
+    text = document("Volume", "inherited", deletion_policy="delete")
+    plan = machine.diff(text, "other")
+    assert "finds data that was kept when set comp let it go" in plan.actions[0].reason
+    (said,) = plan.notes
+    assert said.text == "takes over data of set comp, which `deletion_policy: delete` will not delete"
+    machine.converge(text, "other")
+    with open_engine(machine.layout) as engine:
+        events = read_events(engine.database, "Volume/inherited")
+        going = prepare(engine, Asked((), "other", "", {}, PRUNE)).plan
+    assert ("Warning", "DataOfOthers") in {(event.type, event.reason) for event in events}
+    assert "with its data" not in going.actions[0].reason
+    assert "set comp had it before; `trimtab volume rm inherited`" in going.notes[0].text
+    machine.delete("other")
+    assert note.read_text() == "precious\n" and "inherited" in list_retained(machine.layout)
+    assert "when set comp and set other let it go" in machine.diff(text, "comp").actions[0].reason
+
+
+def test_data_that_nobody_knows_is_not_deleted_by_a_policy(machine: Machine) -> None:
+    note = volume_path(machine.layout, "stray") / "note"
+    note.parent.mkdir(parents=True)
+    note.write_text("precious\n")
+    text = document("Volume", "stray", deletion_policy="delete")
+    assert machine.diff(text, "other").notes[0].text.startswith("takes over data of somebody unknown")
+    machine.converge(text, "other")
+    machine.delete("other")
+    assert note.read_text() == "precious\n"
+
+
+def test_an_empty_kept_volume_belongs_to_who_takes_it(machine: Machine) -> None:
+    passing_on(machine, "empty").unlink()
+    text = document("Volume", "empty", deletion_policy="delete")
+    assert told(machine.diff(text, "other")) == ["+ Volume/empty create: does not exist"]
+    machine.converge(text, "other")
+    machine.delete("other")
+    assert not volume_path(machine.layout, "empty").exists()
 
 
 def test_a_renamed_containers_volume_goes_over(machine: Machine) -> None:
