@@ -28,20 +28,31 @@ def declared_of(entry: Entry) -> Declared:
     )
 
 
-def refuse_claimed(declared: Iterable[Declared], inventory: Mapping[Key, Entry], set_name: str) -> None:
+def refuse_claimed(
+    declared: Iterable[Declared], inventory: Mapping[Key, Entry], set_name: str, *, by_source: bool = False
+) -> None:
     """Raises Invalid for each object that another set owns, naming that set and its file and line."""
-    problems = claimed(declared, inventory, set_name)
+    problems = claimed(declared, inventory, set_name, by_source=by_source)
     if problems:
         raise Invalid(problems)
 
 
-def claimed(declared: Iterable[Declared], inventory: Mapping[Key, Entry], set_name: str) -> list[Problem]:
-    """As `refuse_claimed`, for who has more to tell."""
+def claimed(
+    declared: Iterable[Declared], inventory: Mapping[Key, Entry], set_name: str, *, by_source: bool = False
+) -> list[Problem]:
+    """As `refuse_claimed`, for who has more to tell. `by_source`: a daemon's source claims them, which has no options."""
     problems = []
     for item in declared:
         entry = inventory.get(item.key)
         if entry is not None and entry.set != set_name:
             message = f"belongs to the set {entry.set} ({entry.file}:{entry.line})"
-            remedy = f"give it another name here, remove it there, or apply with --set {entry.set}"
+            remedy = f"give it another name here, remove it there, or {_joined(entry.set, by_source=by_source)}"
             problems.append(Problem(item.place(), str(item.key), "", message, remedy))
     return problems
+
+
+def _joined(set_name: str, *, by_source: bool) -> str:
+    """How what is asked for becomes part of the set."""
+    if by_source:
+        return f"feed that set: spec.set of the Source is to be {set_name}, or the name of the directory"
+    return f"apply with --set {set_name}"

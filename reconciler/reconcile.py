@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from reconciler.accounts import refuse_unknown_accounts
 from reconciler.actions import Action, Plan, Verb
 from reconciler.apply import NOT_MADE_ANEW, Outcome, Result, Stop, Watch, apply, counted, never, waited_for
+from reconciler.as_applied import contents_again, environments_again
 from reconciler.claims import claimed, declared_elsewhere
 from reconciler.desired import Desired
 from reconciler.engine import Engine
@@ -40,7 +41,7 @@ from reconciler.store.events import Event, record_events
 from reconciler.store.inventory import Entry, forget, hand_over, read_inventory, record_set
 from reconciler.store.leases import read_leases, record_leases
 from reconciler.store.records import Record, read_records
-from reconciler.store.revisions import record_revision
+from reconciler.store.revisions import BY_SOURCE, record_revision
 from reconciler.unheeded import notes_on_rollouts
 from reconciler.wanted.manifests import manifest_of
 from runtime.images.progress import Progress, ignore
@@ -59,7 +60,8 @@ NETWORKED = (Kind.CONTAINER, Kind.NETWORK, Kind.SERVICE)
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What the caller wants of a pass. `source`: where the manifests came from, `cause`: why now, for the reader."""
+    """What the caller wants of a pass. `source`: where the manifests came from, `cause`: why now, for the reader.
+    `again`: the manifests are the store's own, accepted before (`reconciler.as_applied`)."""
 
     declared: Sequence[Declared]
     set: str
@@ -68,6 +70,7 @@ class Asked:
     pruning: Pruning = NO_PRUNING
     commit: str = ""
     cause: str = "apply"
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +88,13 @@ def prepare(engine: Engine, asked: Asked, progress: Report = ignore) -> Prepared
     """Everything up to the plan. Changes nothing. Raises Invalid and Refused."""
     inventory = read_inventory(engine.database)
     own, others = _declared(engine, asked, inventory)
-    contents = read_contents(own, asked.environment)
-    environments = read_environments(own, asked.environment)
     records = read_records(engine.database)
+    if asked.again:
+        contents = contents_again(engine.layout, own, inventory, asked.environment)
+        environments = environments_again(own, inventory, records, asked.environment)
+    else:
+        contents = read_contents(own, asked.environment)
+        environments = read_environments(own, asked.environment)
     digests = {key: content_digest(engine.layout, content) for key, content in contents.items()}
     world = world_of(engine, own, others, records, digests, environments)
     resolved = resolve({item.key: item for item in own}, world)
@@ -132,7 +139,7 @@ def _declared(
     """What is asked for, and what stands beside it: of other sets, or made by hand. Raises Invalid."""
     others = declared_elsewhere(inventory, asked.set)
     own = own_objects(asked.declared, others, lambda key: exists_on_disk(engine.layout, key))
-    problems = claimed(own, inventory, asked.set)
+    problems = claimed(own, inventory, asked.set, by_source=asked.cause.startswith(BY_SOURCE))
     taken = {problem.object for problem in problems}
     beside = {key: item for key, item in others.items() if str(key) not in taken}
     problems += check(asked.declared, others.keys(), list(beside.values()))

@@ -101,6 +101,15 @@ def test_a_second_claim_is_refused_naming_the_first_set_and_its_line() -> None:
         refuse_claimed(declared, {WEB: entry(WEB)}, "mine")
 
 
+def test_a_source_that_claims_is_told_how_it_would_feed_that_set() -> None:
+    declared = load([Text("mine.yaml", WEB_MANIFEST)], {})
+    with pytest.raises(Invalid) as refused:
+        refuse_claimed(declared, {WEB: entry(WEB)}, "mine", by_source=True)
+    (problem,) = refused.value.problems
+    assert "spec.set of the Source is to be shop, or the name of the directory" in problem.remedy
+    assert "--set" not in problem.remedy
+
+
 def test_the_owner_may_claim_again() -> None:
     refuse_claimed(load([Text("shop.yaml", WEB_MANIFEST)], {}), {WEB: entry(WEB)}, "shop")
 

@@ -136,7 +136,9 @@ def test_an_object_of_another_set_is_refused_with_both_places(engine: Engine, tm
         await until(roster, "one", State.READY)
         (two / "mine.yaml").write_text(config("a"))
         await until(roster, "two", State.STALLED, f"belongs to the set one ({one}/a.yaml:1)")
-        assert f"{two}/mine.yaml:1:1" in roster.statuses()["two"].message
+        message = roster.statuses()["two"].message
+        assert f"{two}/mine.yaml:1:1" in message
+        assert "spec.set of the Source is to be one" in message and "--set" not in message
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
