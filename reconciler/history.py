@@ -1,7 +1,8 @@
 """Going back: which revision is meant, and what a pass has to be asked for to be there again.
 
 A rollback is an apply of older manifests, with pruning of what came since; files that a manifest names (an env file, a
-Secret's file) are read as they are now. Reads the store, changes nothing.
+Secret's file) are read as they are now on the engine's machine (`reconciler.as_applied`).
+Reads the store, changes nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ from schemas.names import Key
 
 
 def revision_to(database: Database, set_name: str, number: int | None) -> Revision:
-    """The revision named by `number`, else the one before the newest. Raises Refused where there is none."""
+    """The revision named by `number`, else the newest earlier one that holds something, and something else than now.
+
+    Raises Refused where there is none.
+    """
     if number is None:
         return _one_before(read_revisions(database, set_name), set_name)
     found = read_revision(database, number)
@@ -31,12 +35,32 @@ def revision_to(database: Database, set_name: str, number: int | None) -> Revisi
 
 
 def _one_before(revisions: Sequence[Revision], set_name: str) -> Revision:
-    if len(revisions) < 2:
+    """Without the deletions: to go back to one of these takes everything away, which nobody means unasked."""
+    *earlier, newest = revisions
+    now = _asked_in(newest)
+    found = next((each for each in reversed(earlier) if holds_something(each) and _asked_in(each) != now), None)
+    if found is None:
+        empty = next((each.id for each in reversed(earlier) if not holds_something(each)), None)
+        more = f"; `--to {empty}` goes back to the deletion" if empty is not None else ""
         raise Refused(
             f"the set {set_name} has no earlier revision to go back to",
-            hint="`trimtab history` lists the sets and their revisions",
+            hint=f"`trimtab history` lists the sets and their revisions{more}",
         )
-    return revisions[-2]
+    return found
+
+
+def holds_something(revision: Revision) -> bool:
+    """Whether something was asked for; a deletion of the whole set is a revision that holds nothing."""
+    return bool(_written(revision.entries))
+
+
+def _asked_in(revision: Revision) -> list[Mapping[str, object]]:
+    return [entry.manifest for entry in revision.entries]
+
+
+def passed_over(revisions: Sequence[Revision], chosen: Revision) -> list[int]:
+    """The deletions between the revision gone back to and the newest, by number."""
+    return [each.id for each in revisions[:-1] if each.id > chosen.id and not holds_something(each)]
 
 
 def revision_that_has(database: Database, set_name: str, key: Key, number: int | None) -> Revision:
@@ -79,4 +103,4 @@ def _written(entries: Iterable[Entry]) -> list[Entry]:
 def _asked(revision: Revision, entries: Iterable[Entry], environment: Mapping[str, str], pruning: Pruning) -> Asked:
     cause = f"rollback to revision {revision.id}"
     declared = [declared_of(entry) for entry in entries]
-    return Asked(declared, revision.set, cause, environment, pruning, revision.commit, cause)
+    return Asked(declared, revision.set, cause, environment, pruning, revision.commit, cause, again=True)

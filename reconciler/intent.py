@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from reconciler.apply import Stop
+from reconciler.as_applied import applied_environment, bearers
 from reconciler.claims import declared_of
 from reconciler.desired import Desired, Observed
 from reconciler.engine import Engine
@@ -24,7 +25,7 @@ from reconciler.reconcile import world_of
 from reconciler.registries import read_registries
 from reconciler.resolve import resolve
 from reconciler.resolve.world import Leases, Resolved
-from reconciler.sources.contents import read_contents, read_environments
+from reconciler.sources.contents import read_contents, read_environments, read_here
 from reconciler.store.inventory import Entry
 from reconciler.store.records import Record
 from runtime.images.progress import ignore
@@ -137,7 +138,7 @@ def _contents(own: Iterable[Declared]) -> Iterable[tuple[Key, bytes]]:
     for item in own:
         if isinstance(item.spec, ContentSpec):
             try:
-                yield from read_contents([item], {}).items()
+                yield from read_contents([item], {}, read_here).items()
             except TrimtabError:
                 continue
 
@@ -164,30 +165,22 @@ def _has_environment(item: Declared) -> bool:
 def _environment(engine: Engine, item: Declared, records: Mapping[Key, Record]) -> Mapping[str, str]:
     """A container's variables as they were when it was applied."""
     assert isinstance(item.spec, ContainerTemplate)
-    bearers = _bearers(item, records)
-    for record in bearers:
-        if "env_file" in record.fields:
-            merged: Mapping[str, str] = record.fields["env_file"]
-            return merged
+    applied = applied_environment(item, records)
+    if applied is not None:
+        return applied
     passed_on = [name for name, value in item.spec.environment.items() if value is None]
-    given = _given(engine, bearers) if passed_on else {}
+    given = _given(engine, bearers(item, records)) if passed_on else {}
     try:
-        return read_environments([item], {name: given[name] for name in passed_on if name in given})[item.key]
+        known = {name: given[name] for name in passed_on if name in given}
+        return read_environments([item], known, read_here)[item.key]
     except TrimtabError:
         return {name: value for name, value in item.spec.environment.items() if value is not None}
 
 
-def _bearers(item: Declared, records: Mapping[Key, Record]) -> Sequence[Record]:
-    """The records of the containers that the manifest makes."""
-    if item.key.kind is Kind.CONTAINER:
-        return [records[item.key]] if item.key in records else []
-    return [record for record in records.values() if record.owner == item.key]
-
-
-def _given(engine: Engine, bearers: Iterable[Record]) -> Mapping[str, str]:
+def _given(engine: Engine, made: Iterable[Record]) -> Mapping[str, str]:
     """The variables in the bundle that was made last."""
-    for record in bearers:
-        made = read_config(engine.layout.container(record.key.name)) or {}
-        entries = made.get("process", {}).get("env", ())
+    for record in made:
+        config = read_config(engine.layout.container(record.key.name)) or {}
+        entries = config.get("process", {}).get("env", ())
         return dict(entry.split("=", 1) for entry in entries if "=" in entry)
     return {}

@@ -110,12 +110,12 @@ def orphans(
     )
 
 
-def orphans_told(keys: Sequence[Key], set_name: str) -> str:
-    """One line for all of them, and the remedy."""
+def orphans_told(keys: Sequence[Key], set_name: str, remedy: str = "--prune") -> str:
+    """One line for all of them, and what would delete them."""
     shown = ", ".join(map(str, keys[:MOST_TOLD]))
     more = f" and {len(keys) - MOST_TOLD} more" if len(keys) > MOST_TOLD else ""
     stay, them = ("stays", "it") if len(keys) == 1 else ("stay", "them")
-    return f"{shown}{more} of the set {set_name} {stay}, no longer in the manifests; --prune deletes {them}"
+    return f"{shown}{more} of the set {set_name} {stay}, no longer in the manifests; {remedy} deletes {them}"
 
 
 def kept_notes(pruned: Pruned, records: Mapping[Key, Record], set_name: str) -> Iterable[Note]:

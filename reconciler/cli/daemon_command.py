@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.option("--config", "file", type=click.Path(dir_okay=False), help="Settings [/etc/trimtab/daemon.yaml].")
 @click.option("--log", type=click.Choice(("auto", "console", "json")), help="Form of the log [auto].")
 @click.option("--log-level", type=click.Choice(("debug", "info", "warning", "error")), help="Least of it [info].")
-@click.option("--prune/--no-prune", default=None, help="Delete what sources no longer declare [--no-prune].")
+@click.option("--prune/--no-prune", default=None, help="Delete what sources no longer declare [--prune].")
 @click.option("--insecure-tcp", is_flag=True, default=None, help="Let tcp:// be plain, on loopback alone.")
 @click.option("--print-config", is_flag=True, help="Print the settings in effect, and end.")
 @click.pass_obj

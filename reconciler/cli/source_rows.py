@@ -76,9 +76,14 @@ def _source_lines(sources: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     yield ""
     yield from table_lines(TITLES, [_row(source) for source in sources])
     for source in sources:
-        if source["state"] not in WELL:
-            told = source["problems"] or source["message"].splitlines()
-            yield from (f"{source['name']}: {printable(line)}" for line in told if line)
+        lines = source["message"].splitlines()
+        told = (source["problems"] or lines) if source["state"] not in WELL else filter(_is_note, lines)
+        yield from (f"{source['name']}: {printable(line)}" for line in told if line)
+
+
+def _is_note(line: str) -> bool:
+    """What is told although all is well, as of objects that stay (`reconciler.sources.applying`)."""
+    return line.startswith("note: ")
 
 
 def _row(source: Mapping[str, Any]) -> list[str]:

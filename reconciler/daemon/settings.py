@@ -41,7 +41,7 @@ class Settings(BaseSettings):
     window: str = Field("", description="When, as `Mon-Fri 02:00-04:30`, at local time.")
     poll: float = Field(60.0, ge=1, description="A git repository is asked that often.")
     debounce: float = Field(0.05, ge=0, le=10, description="A directory is read after it was quiet for so long.")
-    prune: bool = Field(False, description="Delete what a source's set owns and its manifests no longer have.")
+    prune: bool = Field(True, description="Delete what a source's set owns and its manifests no longer have.")
     tls_ca: Path | None = Field(None, description="Certificates of those who sign clients' certificates.")
     tls_certificate: Path | None = None
     tls_key: Path | None = None

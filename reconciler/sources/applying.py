@@ -8,21 +8,29 @@ from __future__ import annotations
 import contextvars
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 from reconciler.apply import Outcome, Result, Stop, Watch, never
 from reconciler.caller import work_for
 from reconciler.engine import Engine
 from reconciler.lock import engine_lock
-from reconciler.prune import Pruning
+from reconciler.prune import Pruning, orphans_told
 from reconciler.reconcile import Asked, carry_out, prepare
 from reconciler.sources.follower import Applied
 from reconciler.sources.offer import Offer
 from reconciler.sources.strayed import digests_of
+from reconciler.store.database import Database
+from reconciler.store.events import Event, read_events, record_events
 from reconciler.store.inventory import read_inventory
 from schemas.errors import RetryLater
+from schemas.names import Key
 
 PARALLEL = 4
 LOCK_SECONDS = 30.0
+REMEDY = "`prune: true`"
+KEPT = "Kept"
+NOTE = "note: "
+"""What begins a line of a source's message that is told although all is well."""
 
 
 def apply_offer(engine: Engine, offer: Offer, watch: Watch, parallel: int = PARALLEL, stop: Stop = never) -> Applied:
@@ -45,7 +53,23 @@ def _apply(engine: Engine, offer: Offer, watch: Watch, parallel: int, stop: Stop
         left = digests_of(read_inventory(engine.database).values()).get(offer.set, "")
     if stop() and any(outcome.result is Result.SKIPPED for outcome in outcomes):
         raise RetryLater("was interrupted", step="apply", hint="it is tried again when the daemon is back")
-    return Applied(all(outcome.ok for outcome in outcomes), summary(outcomes), left)
+    stay = prepared.plan.orphans
+    note = f"\n{NOTE}{orphans_told(stay, offer.set, REMEDY)}" if stay else ""
+    with suppress(RetryLater):
+        _record_kept(engine.database, offer.source, stay)
+    return Applied(all(outcome.ok for outcome in outcomes), summary(outcomes) + note, left)
+
+
+def _record_kept(database: Database, source: str, keys: Sequence[Key]) -> None:
+    """An event of each that stays since its source does not prune: the first time, not with every revision."""
+    why = f"no longer in the manifests of source {source}, which does not prune; {REMEDY} deletes it"
+    events = [Event(time.time(), str(key), "Normal", KEPT, why) for key in keys]
+    record_events(database, [event for event in events if not _is_told(database, event)])
+
+
+def _is_told(database: Database, event: Event) -> bool:
+    last = read_events(database, event.object, last=1)
+    return bool(last) and (last[0].reason, last[0].message) == (event.reason, event.message)
 
 
 def summary(outcomes: Sequence[Outcome]) -> str:

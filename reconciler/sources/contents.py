@@ -3,7 +3,8 @@ a file that is missing is told before anything is touched."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path as FilePath
 
 from reconciler.caller import caller
 from reconciler.sources.sealed import is_sealed
@@ -28,17 +29,33 @@ def files_named(declared: Iterable[Declared]) -> list[str]:
     return named
 
 
+Read = Callable[[str], bytes]
+"""The content of a file. Raises OSError."""
+
+
+def read_sent(path: str) -> bytes:
+    """A file that whoever gave the command names."""
+    return caller().read_bytes(path)
+
+
+def read_here(path: str) -> bytes:
+    """A file that what was accepted before names: the engine's own machine has it, whoever asks now."""
+    return FilePath(path).read_bytes()
+
+
 SEALED = "is encrypted with SOPS"
 UNSEAL = "give the source that it comes from decrypt:, with its age keys"
 
 
-def read_contents(declared: Iterable[Declared], environment: Mapping[str, str]) -> dict[Key, bytes]:
+def read_contents(
+    declared: Iterable[Declared], environment: Mapping[str, str], read: Read = read_sent
+) -> dict[Key, bytes]:
     """Contents of every Secret and Config. Raises Invalid with each that cannot be read."""
     found: dict[Key, bytes] = {}
     problems: list[Problem] = []
     for item in declared:
         if isinstance(item.spec, ContentSpec):
-            outcome = _opened(item, _content(item, item.spec, environment))
+            outcome = _opened(item, _content(item, item.spec, environment, read))
             if isinstance(outcome, Problem):
                 problems.append(outcome)
             else:
@@ -48,7 +65,7 @@ def read_contents(declared: Iterable[Declared], environment: Mapping[str, str]) 
     return found
 
 
-def _content(item: Declared, spec: ContentSpec, environment: Mapping[str, str]) -> bytes | Problem:
+def _content(item: Declared, spec: ContentSpec, environment: Mapping[str, str], read: Read) -> bytes | Problem:
     if spec.content is not None:
         return spec.content.encode()
     if spec.environment is not None:
@@ -56,7 +73,7 @@ def _content(item: Declared, spec: ContentSpec, environment: Mapping[str, str]) 
             return _problem(item, ("spec", "environment"), f"the variable {spec.environment} is not set", "set it")
         return environment[spec.environment].encode()
     try:
-        return caller().read_bytes(spec.file or "")
+        return read(spec.file or "")
     except OSError as error:
         return _problem(item, ("spec", "file"), f"cannot read {spec.file}: {error.strerror}", "mend the path")
 
@@ -68,7 +85,9 @@ def _opened(item: Declared, content: bytes | Problem) -> bytes | Problem:
     return _problem(item, ("spec",), SEALED, UNSEAL)
 
 
-def read_environments(declared: Iterable[Declared], environment: Mapping[str, str]) -> dict[Key, Mapping[str, str]]:
+def read_environments(
+    declared: Iterable[Declared], environment: Mapping[str, str], read: Read = read_sent
+) -> dict[Key, Mapping[str, str]]:
     """Each container's or service's variables: its env_files in order, then its own. Raises Invalid."""
     found: dict[Key, Mapping[str, str]] = {}
     problems: list[Problem] = []
@@ -77,12 +96,12 @@ def read_environments(declared: Iterable[Declared], environment: Mapping[str, st
             merged: dict[str, str] = {}
             for index, file in enumerate(item.spec.env_file):
                 try:
-                    read = read_raw_env_file if file.format == "raw" else read_env_file
-                    content = caller().read_bytes(file.path)
+                    parsed = read_raw_env_file if file.format == "raw" else read_env_file
+                    content = read(file.path)
                     if is_sealed(content):
                         problems.append(_problem(item, ("spec", "env_file", index), SEALED, UNSEAL))
                         continue
-                    merged |= read(file.path, content, environment)
+                    merged |= parsed(file.path, content, environment)
                 except FileNotFoundError:
                     if file.required:
                         place = ("spec", "env_file", index)

@@ -83,6 +83,11 @@ def set_name(paths: Sequence[str]) -> str:
     return _usable(os.path.basename(_repository(directory) or directory) or "root")
 
 
+def directory_name(path: str) -> str:
+    """What a directory is called by the last part of its path, whatever is there now or will be."""
+    return _usable(os.path.basename(os.path.abspath(path)) or "root")
+
+
 def _directory(path: str) -> str:
     """The real directory of a path, itself where it is one."""
     real = os.path.realpath(path)

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from reconciler.sources.files import set_name
+from reconciler.sources.files import directory_name
 from reconciler.sources.followed import Followed
 from reconciler.sources.git.remote import last_name
 from schemas.errors import Refused
@@ -20,7 +20,7 @@ KINDS = ("branch", "tag", "commit", "semver")
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
-def read_source(text: str, *, interval: float | None = None, prune: bool = False) -> Followed:
+def read_source(text: str, *, interval: float | None = None, prune: bool = True) -> Followed:
     """`interval` in seconds. Raises Refused for what is no source."""
     fields: dict[str, Any] = {"interval": interval, "prune": prune}
     if is_repository(text):
@@ -28,7 +28,7 @@ def read_source(text: str, *, interval: float | None = None, prune: bool = False
         name = _usable(last_name(fields["git"]["url"]))
     else:
         fields["directory"] = str(Path(text).absolute())
-        name = set_name([text])
+        name = directory_name(text)
     try:
         spec = SourceSpec.model_validate(fields)
     except ValidationError as error:

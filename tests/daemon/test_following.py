@@ -84,7 +84,7 @@ def test_a_mistake_changes_nothing_and_is_shown_with_its_line(shop: Engine) -> N
 
 def test_a_directory_that_vanishes_takes_nothing_with_it(shop: Engine) -> None:
     directory = shop.base / "shop"
-    with daemon(shop, "--prune", "--source", str(directory)) as served:
+    with daemon(shop, "--source", str(directory)) as served:
         source(served, "Ready")
         shutil.move(directory, shop.base / "away")
         source(served, "Stalled")
@@ -96,6 +96,35 @@ def test_a_directory_that_vanishes_takes_nothing_with_it(shop: Engine) -> None:
         (directory / "second.yaml").unlink()
         wait_until(lambda: phase(shop, "second") == "none")
         assert phase(shop, "solo") == "running"
+
+
+def test_what_stays_without_pruning_is_told(shop: Engine) -> None:
+    directory = shop.base / "shop"
+    (directory / "second.yaml").write_text(SOLO.replace("name: solo", "name: second"))
+    with daemon(shop, "--no-prune", "--source", str(directory)) as served:
+        source(served, "Ready")
+        (directory / "second.yaml").unlink()
+        told = "Container/second of the set shop stays, no longer in the manifests; `prune: true` deletes it"
+        source(served, "Ready", message=told)
+        assert f"shop: note: {told}" in shop.ok("status").lines
+        served.wait_log(told)
+        assert phase(shop, "second") == "running"
+        solo = directory / "solo.yaml"
+        solo.write_text(SOLO.replace("restart: always", "restart: on-failure"))
+        wait_until(lambda: shop.ok("history", "shop").out.count("source shop") == 2)
+        source(served, "Ready", message=told)
+        assert [line for line in shop.ok("events", "container/second").lines if "Kept" in line][1:] == []
+        assert "Kept" in shop.ok("events", "container/second").out
+
+
+def test_a_directory_that_comes_later_fills_the_set_of_its_name(shop: Engine) -> None:
+    directory = shop.base / "shop"
+    shop.ok("-H", "none", "apply", "--no-wait", str(directory))
+    shutil.move(directory, shop.base / "away")
+    with daemon(shop, "--source", str(directory)) as served:
+        assert source(served, "Stalled")["set"] == "shop"
+        shutil.move(shop.base / "away", directory)
+        assert source(served, "Ready")["set"] == "shop"
 
 
 def test_sources_may_be_given_anew_by_a_reload(shop: Engine) -> None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reconciler.daemon.settings import Settings
 from reconciler.sources.attempts import NOTHING, Attempt, Memory, Next, Result, decide, parameters_of
 from reconciler.sources.followed import Followed, sort_out
 from reconciler.sources.git.refs import choose, patterns, read_refs
@@ -70,8 +71,8 @@ def test_what_is_followed_never_waits_in_a_circle(given: list[tuple[str, list[st
     ],
 )
 def test_a_repository_in_one_word(text: str, name: str, fields: dict[str, str]) -> None:
-    read = read_source(text, interval=30, prune=True)
-    assert read.name == name and read.spec.prune and read.spec.interval == 30
+    read = read_source(text, interval=30, prune=False)
+    assert read.name == name and not read.spec.prune and read.spec.interval == 30
     for field, value in fields.items():
         assert getattr(read.spec.git, field) == value
 
@@ -79,7 +80,21 @@ def test_a_repository_in_one_word(text: str, name: str, fields: dict[str, str]) 
 def test_a_directory_in_one_word(tmp_path: Path) -> None:
     (tmp_path / "My Shop").mkdir()
     read = read_source(str(tmp_path / "My Shop"))
-    assert (read.name, read.spec.directory, read.spec.prune) == ("my-shop", str(tmp_path / "My Shop"), False)
+    assert (read.name, read.spec.directory, read.spec.prune) == ("my-shop", str(tmp_path / "My Shop"), True)
+
+
+def test_the_set_of_a_directory_is_called_after_its_path_whatever_is_there(tmp_path: Path) -> None:
+    for path in ("/nowhere/at/all/app", "/nowhere/app/", "/nowhere/else/../app", str(tmp_path / "app")):
+        assert read_source(path).set == "app"
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "releases" / "7").mkdir(parents=True)
+    (tmp_path / "app").symlink_to("releases/7")
+    assert read_source(str(tmp_path / "app")).set == "app"
+
+
+def test_a_source_of_the_command_line_prunes_like_a_declared_one(tmp_path: Path) -> None:
+    declared = SourceSpec.model_validate({"directory": str(tmp_path)})
+    assert read_source(str(tmp_path)).spec.prune is declared.prune is Settings().prune is True
 
 
 @pytest.mark.parametrize(
