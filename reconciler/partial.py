@@ -15,6 +15,7 @@ from reconciler.apply import Outcome, Stop, Watch, apply, never
 from reconciler.desired import Desired, Observed
 from reconciler.engine import Engine
 from reconciler.intent import Intent
+from reconciler.kinds.service import only_takes_in
 from reconciler.observe import observe
 from reconciler.perform.dispatch import perform
 from reconciler.plan import NOTHING, Urged, plan
@@ -72,15 +73,21 @@ def plan_part(
 
 
 def without(made: Plan, held: Collection[Key]) -> Plan:
-    """The plan without the actions on these keys, and without those that would have to come after them. Pure."""
+    """The plan without the actions on these keys, without those that would have to come after them, and without those
+    on Services that would only take in replicas that are left out. Pure."""
     dropped = {action.step for action in made.effective if action.key in held}
     kept = list(made.actions)
     while True:
         left = [action for action in kept if action.step not in dropped]
-        dropped |= {action.step for action in left if dropped & set(action.after)}
+        gone = {step.key.name for step in dropped if step.key.kind is Kind.CONTAINER}
+        dropped |= {action.step for action in left if dropped & set(action.after) or _is_idle(action, gone)}
         if len(left) == len(kept):
             return Plan(tuple(left), made.notes)
         kept = left
+
+
+def _is_idle(action: Action, gone: Collection[str]) -> bool:
+    return action.key.kind is Kind.SERVICE and action.verb is Verb.UPDATE and only_takes_in(action, gone)
 
 
 def closure(keys: Iterable[Key], desired: Mapping[Key, Desired]) -> frozenset[Key]:

@@ -158,7 +158,10 @@ def _edged(
     else:
         want = desired[action.key]
         for need in want.needs:
-            steps = {other.step for other in actions.get(need, ()) if other.verb in (Verb.CREATE, Verb.UPDATE)}
+            steps = _made(need, actions)
+            if steps and (beside := desired.get(need)) is not None:
+                # a Service stands without some of its replicas, but not for whoever depends on it
+                steps |= {step for key in _replicas(beside, desired) for step in _made(key, actions)}
             if need in want.optional:
                 behind |= steps
             else:
@@ -169,6 +172,15 @@ def _edged(
     return replace(action, after=tuple(sorted(after)), behind=tuple(sorted(behind)))
 
 
+def _made(key: Key, actions: Mapping[Key, Sequence[Action]]) -> set[Step]:
+    """The steps by which an object is made or changed."""
+    return {action.step for action in actions.get(key, ()) if action.verb in (Verb.CREATE, Verb.UPDATE)}
+
+
+def _replicas(want: Desired, desired: Mapping[Key, Desired]) -> set[Key]:
+    return {need for need in want.needs if need in desired and desired[need].owner == want.key}
+
+
 BROUGHT_FIRST = frozenset({Kind.IMAGE, Kind.SECRET, Kind.CONFIG})
 """Kinds that are brought without taking anything away."""
 
@@ -176,4 +188,4 @@ BROUGHT_FIRST = frozenset({Kind.IMAGE, Kind.SECRET, Kind.CONFIG})
 def _brought_first(want: Desired, actions: Mapping[Key, Sequence[Action]]) -> set[Step]:
     """What the successor is made of is there before the old one goes: an image that cannot be pulled ends nothing."""
     needs = [need for need in want.needs if need.kind in BROUGHT_FIRST]
-    return {other.step for need in needs for other in actions.get(need, ()) if other.verb in (Verb.CREATE, Verb.UPDATE)}
+    return {step for need in needs for step in _made(need, actions)}

@@ -15,6 +15,7 @@ from reconciler.api.declared import BODY_SECONDS, document
 from reconciler.api.declared import Asked as Request
 from reconciler.cli.version_command import VERSION
 from reconciler.images.report import told_of_followers
+from reconciler.sources.members import with_members
 from reconciler.sources.status import SourceStatus
 from reconciler.sources.webhook import MOST_BODY, is_authentic, is_ping
 from schemas.errors import Missing, Refused
@@ -26,7 +27,9 @@ def told(status: SourceStatus) -> dict[str, Any]:
 
 async def status(request: Request) -> web.Response:
     served = request.served
-    sources = [told(each) for _, each in sorted(served.roster.statuses().items())]
+    followed = [each for _, each in sorted(served.roster.statuses().items())]
+    stand = await served.worker.do(with_members, served.engine.database, followed)
+    sources = [told(each) for each in stand]
     daemon = {
         "pid": os.getpid(),
         "version": VERSION,

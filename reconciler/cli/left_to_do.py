@@ -13,6 +13,7 @@ from reconciler.cli.columns import Row
 from reconciler.cli.getting import look_at
 from reconciler.cli.selection import Selection
 from reconciler.cli.standing import Health
+from reconciler.desired import Desired
 from reconciler.engine import Engine
 from reconciler.intent import Declarations, intend
 from reconciler.partial import Part, closure, prepare_part
@@ -64,14 +65,22 @@ def _once(actions: Iterable[Action]) -> tuple[Action, ...]:
 
 
 def _needs(part: Part | None, row: Row) -> set[Key]:
-    """What it stands on, and what that stands on, without what may fail."""
+    """What it stands on, and what that stands on, without what may fail; the replicas of a Service with it."""
     if part is None:
         return set(row.seen.needs)
     desired = part.intent.desired
-    required = {key: replace(want, needs=tuple(set(want.needs) - want.optional)) for key, want in desired.items()}
+    required = {key: replace(want, needs=tuple(_required(want, desired))) for key, want in desired.items()}
     found = closure([row.seen.key], required)
     # of other sets, too
     return set(found) | {need for key in found for need in required[key].needs}
+
+
+def _required(want: Desired, desired: Mapping[Key, Desired]) -> set[Key]:
+    return {need for need in want.needs if need not in want.optional or _is_replica(need, want, desired)}
+
+
+def _is_replica(need: Key, want: Desired, desired: Mapping[Key, Desired]) -> bool:
+    return need in desired and desired[need].owner == want.key
 
 
 def _waits(engine: Engine, needs: Iterable[Key], part: Part | None) -> Iterator[str]:

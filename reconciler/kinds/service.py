@@ -38,6 +38,22 @@ def _replicas(want: Desired) -> set[str]:
     return {name for balance in want.facts["balance"].values() for name in balance["backends"]}
 
 
+def only_takes_in(action: Action, replicas: Collection[str]) -> bool:
+    """Whether all that an action would do is to balance over replicas of these, which are not there to be taken in."""
+    return bool(action.changes) and all(_replica_of(change) in replicas for change in action.changes)
+
+
+def _replica_of(change: Change) -> str | None:
+    """The one that joins, or that is missing in the balancing of a network."""
+    match change.path:
+        case ("balance", "replicas", name):
+            return str(name)
+        case ("balance", _, "backends", name) if change.old is None and change.drift:
+            return str(name)
+        case _:
+            return None
+
+
 def relevant(want: Desired, have: Observed) -> Mapping[str, Any]:
     """Replicas whose job is done, or that take no connections for now, are not missed, and must not be there."""
     done = set() if _starts_again(want) else set(have.facts.get("completed") or ())
@@ -68,11 +84,13 @@ RULES = Rules(
 
 
 def desire(item: Declared, needs: tuple[Key, ...], balance: Mapping[str, Any], names: Mapping[str, Any]) -> Desired:
-    """`balance`: network -> {virtual, backends, ports}; `names`: network -> {names, addresses}."""
+    """`balance`: network -> {virtual, backends, ports}; `names`: network -> {names, addresses}. Replicas may fail: it
+    stands in front of those that run."""
     return Desired(
         item.key,
         fields={"metadata": metadata_fields(item.metadata), "spec": spec_fields(item.spec)},
         facts={"balance": balance, "names": names},
         needs=needs,
+        optional=frozenset(need for need in needs if need.kind is Kind.CONTAINER),
         declared=item,
     )

@@ -54,6 +54,14 @@ class Standings:
             del self._known[key]
         write_standing(self._engine.database, Topic.STATUS, {str(key): None for key in gone})
 
+    def _failed_replicas(self, want: Desired | None) -> tuple[str, ...]:
+        """Of a Service that was brought in line with those that run, in words: the others."""
+        if want is None or want.key.kind is not Kind.SERVICE:
+            return ()
+        failures = self._memory.failures
+        names = (need for need in want.needs if need in want.optional and need in failures)
+        return tuple(f"is without {need}, which failed: {failures[need].message}" for need in names)
+
     def _situation(
         self, key: Key, action: Action, passed: Passed, wanted: Wanted, probed: Probed | None, *, done: bool
     ) -> Situation:
@@ -70,7 +78,7 @@ class Standings:
             generation=generation,
             observed_generation=generation,
             exists=have is not None or done,
-            differences=() if done else (action.reason,),
+            differences=self._failed_replicas(want) if done else (action.reason,),
             process=_process(key, want, action, passed, done=done),
             wanted_process=want.facts.get("process") if want is not None and key.kind is Kind.CONTAINER else None,
             probed=probed.status.value if probed is not None else "",

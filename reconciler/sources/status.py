@@ -16,6 +16,8 @@ class State(StrEnum):
     APPLYING = "Applying"
     READY = "Ready"
     """What it offers was applied."""
+    DEGRADED = "Degraded"
+    """What it offers was applied, and an object of its set failed since."""
     STALLED = "Stalled"
     """It offers nothing that can be applied; what was applied last stays."""
     PINNED = "Pinned"

@@ -6,20 +6,26 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from reconciler.cli.steering import reconcile
+from reconciler.engine import open_engine
 from reconciler.lock import engine_lock
 from reconciler.loop.settings import LoopSettings
+from reconciler.sources.members import with_members
+from reconciler.sources.status import SourceStatus, State
+from reconciler.store.health import known_health
+from reconciler.store.status import read_statuses
 from runtime.kernel import cgroup
 from runtime.network.dns.process import read_dns
 from runtime.process import client
 from tests.loop.driving import Driven, driven
-from tests.loop.test_health import container, is_running
+from tests.loop.test_health import backends, container, document, is_running
 from tests.machine.machine import Machine, until
 from tests.machine.probe import says
 
@@ -265,3 +271,47 @@ def test_one_that_takes_its_time_to_stop_keeps_nobody_waiting(machine: Machine) 
         until(lambda: is_running(machine, "quick") and pid_of(machine, "quick") != pid, 5.0)
         assert not any("Container/deaf" in action for action in loop.actions())
         os.kill(pid_of(machine, "deaf"), signal.SIGKILL)
+
+
+def test_a_service_is_repaired_while_one_replica_cannot_start(machine: Machine) -> None:
+    check = {"test": ["CMD-SHELL", "[ ! -e /ill ]"], "interval": "50ms", "retries": 1}
+    needs = {"db": {"condition": "service_healthy"}}
+    api = {"image": "busybox", "init": True, "restart": "always", "depends_on": needs, "deploy": {"replicas": 2}}
+    text = machine.image + container("db", healthcheck=check) + document("Service", "api", **api)
+    machine.converge(text)
+    with driven(machine.layout, QUICK) as loop:
+        machine.inside("db", "touch", "/ill")
+        until(lambda: known(machine, "db") == "unhealthy")
+        os.kill(pid_of(machine, "api-1"), signal.SIGKILL)
+        until(lambda: any(values["object"] == "Container/api-1" and values["error"] for values in told_actions(loop)))
+        run("nft", "flush", "table", "inet", machine.layout.nft_table)
+        until(lambda: backends(machine, "api") == {"api-2"})
+        until(lambda: healths(machine).get("Service/api") == "Degraded")
+        assert any(each.startswith("Service/api: ") for each in told_failed(machine))
+        machine.inside("db", "rm", "/ill")
+        until(lambda: backends(machine, "api") == {"api-1", "api-2"})
+        until(lambda: healths(machine).get("Service/api") == "Healthy")
+        until(lambda: told_failed(machine) == [])
+
+
+def told_actions(loop: Driven) -> list[Mapping[str, Any]]:
+    return [values for event, values in loop.told if event == "action"]
+
+
+def known(machine: Machine, name: str) -> str:
+    with open_engine(machine.layout) as engine:
+        found = known_health(engine.database, name)
+    return found.status.value if found is not None else ""
+
+
+def healths(machine: Machine) -> dict[str, str]:
+    with open_engine(machine.layout) as engine:
+        return {name: status.health.value for name, status in read_statuses(engine.database).items()}
+
+
+def told_failed(machine: Machine) -> list[str]:
+    """What `trimtab status` tells of a source whose set this is."""
+    with open_engine(machine.layout) as engine:
+        (found,) = with_members(engine.database, [SourceStatus("shop", "shop", "", State.READY)])
+    assert (found.state is State.DEGRADED) == bool(found.message)
+    return found.message.splitlines()

@@ -13,12 +13,15 @@ from typing import Any
 import pytest
 
 from reconciler.engine import open_engine
+from reconciler.health import HealthStatus
+from reconciler.observe.containers import init_word
+from reconciler.store.health import Known, write_health
 from reconciler.store.inventory import read_inventory
 from runtime.network.records import Protocol
 from runtime.process import client
 from schemas.errors import Invalid
 from schemas.names import Key, Kind
-from tests.machine.machine import Machine, told, until
+from tests.machine.machine import Machine, results, told, until
 from tests.machine.probe import container, document, own_machine, refusal, run, seat
 from tests.network.world import IMPATIENCE, World
 from tests.network.world import Machine as Seat
@@ -304,3 +307,62 @@ def test_a_removed_service_leaves_nothing_in_the_firewall(town: Town) -> None:
     assert "passing" not in subprocess.run(table, capture_output=True, text=True, check=True).stdout
     with pytest.raises(AssertionError):
         names(town, "asker", "passing")
+
+
+CHECK = {"test": ["CMD-SHELL", "[ ! -e /ill ]"], "interval": "50ms", "retries": 1}
+HEALTHY = {"base": {"condition": "service_healthy"}}
+
+
+def api(replicas: int, *ports: str) -> str:
+    base = container("base", networks=["front"], healthcheck=CHECK)
+    return base + service("api", ports=list(ports), depends_on=HEALTHY, deploy={"replicas": replicas})
+
+
+def make_ill(town: Town) -> None:
+    """As a daemon would have found it."""
+    town.machine.inside("base", "touch", "/ill")
+    with open_engine(town.machine.layout) as engine:
+        known = Known(init_word(town.machine.process("base")), HealthStatus.UNHEALTHY)
+        write_health(engine.database, {"base": known})
+
+
+def kill(town: Town, name: str) -> None:
+    os.kill(town.machine.process(name).pid, 9)
+    client.wait(town.machine.layout, name, 10)
+
+
+@pytest.fixture
+def served(town: Town) -> Iterator[Town]:
+    try:
+        yield town
+    finally:
+        town.machine.delete("api")
+
+
+def test_a_service_is_repaired_while_one_replica_cannot_start(served: Town) -> None:
+    town, text = served, api(2, "18196:80")
+    town.machine.converge(text, "api")
+    town.seat_replicas("api", 2)
+    make_ill(town)
+    kill(town, "api-1")
+    until(lambda: answers(town.outside, UPLINK, 18196, 2) == {"api-2": 2})
+    subprocess.run(["nft", "flush", "table", "inet", town.machine.layout.nft_table], check=True)
+    assert not town.outside.ask(UPLINK, 18196, patience=IMPATIENCE).startswith("api")
+    found = results(town.machine.apply(text, "api"))
+    assert (found["Container/api-1"], found["Service/api"]) == ("failed", "updated")
+    assert answers(town.outside, UPLINK, 18196, 2) == {"api-2": 2}
+    assert names(town, "asker", "api") == {town.virtual("api"), town.virtual("api", 6)}
+    town.machine.inside("base", "rm", "/ill")
+    town.machine.converge(text, "api")
+    town.seat_replicas("api", 2)
+    assert answers(town.outside, UPLINK, 18196, 4) == {"api-1": 2, "api-2": 2}
+
+
+def test_a_new_replica_that_cannot_start_keeps_nothing_from_its_service(served: Town) -> None:
+    town = served
+    town.machine.converge(api(1, "18196:80"), "api")
+    town.seat_replicas("api", 1)
+    make_ill(town)
+    found = results(town.machine.apply(api(2, "18197:80"), "api"))
+    assert (found["Container/api-2"], found["Service/api"]) == ("failed", "updated")
+    assert answers(town.outside, UPLINK, 18197, 2) == {"api-1": 2}

@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 
-from reconciler.actions import Effect, Plan, Step, Verb
+from reconciler.actions import Action, Effect, Plan, Step, Verb
+from reconciler.apply import Result, apply
 from reconciler.desired import Observed
+from reconciler.partial import without
 from reconciler.plan import plan
+from schemas.errors import RetryLater
 from schemas.names import Key, Kind
 from tests.reconciler.worlds import SHOP, all_converged, container, converged, desired
 
@@ -228,3 +231,54 @@ def test_a_service_lives_on_when_converged_replicas_are_added() -> None:
     assert converged(want[Key(Kind.SERVICE, "web")]).fields is not None
     actions = {action.key: action for action in plan(want, found, {}).effective}
     assert actions[Key(Kind.SERVICE, "web")].verb is Verb.UPDATE
+
+
+WORKER = """
+---
+apiVersion: trimtab/v1
+kind: Container
+metadata: {name: worker}
+spec: {image: busybox, depends_on: [web]}
+"""
+WEB = Key(Kind.SERVICE, "web")
+
+
+def test_a_service_needs_no_replica_to_succeed_but_comes_after_them() -> None:
+    (made,) = [action for action in plan(desired(SHOP), {}, {}).actions if action.key == WEB]
+    assert set(made.behind) == {Step(Verb.CREATE, container("web-1")), Step(Verb.CREATE, container("web-2"))}
+    assert made.after == (Step(Verb.CREATE, FRONT),)
+
+
+def test_who_depends_on_a_service_needs_every_replica() -> None:
+    (made,) = [action for action in plan(desired(SHOP + WORKER), {}, {}).actions if action.key == container("worker")]
+    assert {Step(Verb.CREATE, key) for key in (WEB, container("web-1"), container("web-2"))} <= set(made.after)
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+def test_a_service_is_made_with_the_replicas_that_do_not_fail(fresh: bool) -> None:
+    want = desired(SHOP + WORKER)
+    found = {} if fresh else all_converged(want)
+    for key in (container("web-1"), container("worker")) if not fresh else ():
+        found[key] = replace(found[key], facts={**want[key].facts, "process": "killed by signal 9"})
+
+    def perform(action: Action) -> None:
+        if action.key == container("web-1"):
+            raise RetryLater("cannot start")
+
+    outcomes = apply(plan(want, found, {}), perform, lambda action, outcome: None, 2)
+    results = {each.action.key: each.result for each in outcomes}
+    assert results[container("web-1")] is Result.FAILED
+    assert results[WEB] is (Result.CREATED if fresh else Result.UPDATED)
+    assert results[container("worker")] is Result.SKIPPED
+
+
+def test_a_service_is_repaired_while_a_replica_is_left_alone_and_else_nothing_is_done_to_it() -> None:
+    want = desired(SHOP)
+    found = all_converged(want)
+    found[container("web-1")] = replace(found[container("web-1")], facts={"process": "killed by signal 9"})
+    balance = want[WEB].facts["balance"]["front"]
+    without_one = {**balance, "backends": {"web-2": balance["backends"]["web-2"]}}
+    for standing, keys in (({}, [WEB]), ({"front": without_one}, [])):
+        found[WEB] = replace(found[WEB], facts={**want[WEB].facts, "balance": standing})
+        left = without(plan(want, found, {}), {container("web-1")})
+        assert [action.key for action in left.effective] == keys
