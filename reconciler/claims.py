@@ -40,7 +40,7 @@ def refuse_claimed(
 def claimed(
     declared: Iterable[Declared], inventory: Mapping[Key, Entry], set_name: str, *, by_source: bool = False
 ) -> list[Problem]:
-    """As `refuse_claimed`, for who has more to tell. `by_source`: a daemon's source claims them, which has no options."""
+    """As `refuse_claimed`, for who has more to tell. `by_source`: it is a daemon's source that claims them."""
     problems = []
     for item in declared:
         entry = inventory.get(item.key)

@@ -11,6 +11,7 @@ import pytest
 from reconciler.cli.image import trust as image_trust
 from reconciler.images.trusting import read_policy
 from reconciler.registries import read_registries
+from runtime.images.blobs import BlobStore
 from runtime.images.documents import canonical_json
 from runtime.images.layers import list_layers
 from runtime.images.registry.referrers import list_referrers
@@ -180,6 +181,32 @@ def test_a_list_is_added_to_and_vouches_for_what_it_names(shop: Shop, keys: Path
     (tmp_path / "list").write_text("# revoked\n")
     (failed,) = [each for each in shop.machine.apply(text) if not each.ok]
     assert "the list does not name it" in str(failed.error)
+    shop.machine.delete()
+
+
+@pytest.mark.kernel
+def test_a_repair_believes_whom_the_manifest_believes(engine: Engine, shop: Shop, keys: Path, tmp_path: Path) -> None:
+    (tmp_path / "key.pub").write_bytes((keys / "ours.pub").read_bytes())
+    ref, layout = shop.ref("mended"), shop.machine.layout
+    good = image(layer_tar({"mended": b"good"}))
+    digest = push(shop.registry, "mended", "1", good)
+    engine.ok("image", "sign", ref, "--key", str(keys / "ours.key"))
+    text = manifest(ref, keys=[str(tmp_path / "key.pub")])
+    shop.machine.converge(text)
+    record = read_image(layout, "app")
+    assert record is not None and record.digest == digest
+    BlobStore(layout).path(record.blobs[0].digest).write_bytes(b"spoilt")
+    push(shop.registry, "mended", "1", image(layer_tar({"mended": b"evil"})))
+
+    engine.ok("system", "fsck", "--repair")
+    record = read_image(layout, "app")
+    assert record is not None and record.digest == digest
+    assert engine.run("system", "fsck").code == 0 and shop.machine.diff(text).empty
+
+    (tmp_path / "key.pub").write_bytes((keys / "theirs.pub").read_bytes())
+    BlobStore(layout).path(record.blobs[0].digest).write_bytes(b"spoilt")
+    said = engine.run("system", "fsck", "--repair")
+    assert said.code == 1 and "! Image/app cannot be mended" in said.out and "is not trusted" in said.out
     shop.machine.delete()
 
 

@@ -8,9 +8,14 @@ from pathlib import Path
 
 import click
 
+from reconciler.claims import declared_of
 from reconciler.cli.live import display
+from reconciler.engine import open_engine
+from reconciler.images.selection import effective
 from reconciler.lock import engine_lock
 from reconciler.registries import read_registries
+from reconciler.store.inventory import read_inventory
+from reconciler.wanted.images import image_wanted
 from runtime.images.blobs import BlobStore
 from runtime.images.ensure import ensure_image
 from runtime.images.fsck import Checked, Damage, Part, check_store, condemn
@@ -20,6 +25,8 @@ from runtime.images.store import list_images
 from runtime.images.wanted import ImageWanted
 from runtime.layout import Layout
 from schemas.errors import TrimtabError
+from schemas.image import ImageSpec
+from schemas.names import Kind
 
 LOCK_SECONDS = 30.0
 Repositories = Mapping[str, tuple[str, ...]]
@@ -47,14 +54,19 @@ def _repair(layout: Layout, damages: Sequence[Damage], needed: Repositories) -> 
         for damage in damages:
             condemn(layout, damage)
         damaged = {name for damage in damages for name in damage.images}
+        asked = _asked(layout)
         for record in list_images(layout):
-            if record.name in damaged and record.origin is Origin.BUILD:
+            if record.name not in damaged:
+                continue
+            spec = asked.get(record.name)
+            is_built = record.origin is Origin.BUILD if spec is None else spec.build is not None
+            if is_built:
                 yield record.name, BUILT
-            elif record.name in damaged:
-                try:
-                    ensure_image(layout, _wanted(record), read_registries(layout), shown.report)
-                except (TrimtabError, OSError) as error:
-                    yield record.name, str(error)
+                continue
+            try:
+                ensure_image(layout, _wanted(record, spec), read_registries(layout), shown.report)
+            except (TrimtabError, OSError) as error:
+                yield record.name, str(error)
         store = BlobStore(layout)
         for damage in damages:
             if damage.part is Part.BLOB and not store.has(damage.digest):
@@ -63,8 +75,23 @@ def _repair(layout: Layout, damages: Sequence[Damage], needed: Repositories) -> 
                 )
 
 
-def _wanted(record: ImageRecord) -> ImageWanted:
-    """What the image was made of, once more. Not for one that was built: how, only its manifest says."""
+def _asked(layout: Layout) -> Mapping[str, ImageSpec]:
+    """What the manifests that were applied say of images, with the reference that was chosen where one follows."""
+    with open_engine(layout) as engine:
+        entries = read_inventory(engine.database).values()
+        declared = [declared_of(entry) for entry in entries if entry.key.kind is Kind.IMAGE]
+        return {
+            item.key.name: effective(engine.database, item.key.name, item.spec)
+            for item in declared
+            if isinstance(item.spec, ImageSpec)
+        }
+
+
+def _wanted(record: ImageRecord, spec: ImageSpec | None) -> ImageWanted:
+    """As its manifest asks for it, whom to believe included; of one that was brought by hand what it was made of, once
+    more. Not for one that is built."""
+    if spec is not None and spec.commit is None:
+        return image_wanted(record.name, spec)
     path = Path(record.reference)
     return ImageWanted(
         record.name,
