@@ -9,22 +9,26 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 
 from reconciler.bundle.config import image_digest
 from reconciler.engine import Engine
 from reconciler.health import HealthStatus
-from reconciler.images.follow import Followed, Verdict, chosen, failed, is_due_to_write, judged
+from reconciler.images.follow import Followed, Verdict, chosen, failed, is_due_to_write, judged, read_followed
 from reconciler.images.selection import look, read_state, write_state
 from reconciler.images.write_back import WriteBack, write_back
 from reconciler.loop.settings import Tell, Worker
+from reconciler.loop.timers import kept
 from reconciler.loop.wanted import Wanted
 from reconciler.observe.health import health_of
 from reconciler.perform.bundles import read_config
 from reconciler.registries import read_registries
 from reconciler.status import read_status
 from reconciler.store.standing import Topic, read_one, read_standing
+from runtime.images.registry.settings import RegistrySettings
 from runtime.images.store import read_image
 from runtime.process.client import read_process
 from runtime.process.records import Phase
@@ -36,6 +40,8 @@ from schemas.windows import read_windows
 BEAT_SECONDS = 0.5
 """Between two looks at what is on probation, and whether another is due."""
 WRITE_AGAIN_SECONDS = 60.0
+LOOKS_AT_ONCE = 2
+"""Images whose registries are asked at the same time."""
 
 Renew = Callable[[Iterable[Key], str], None]
 """Forget that these failed, and look at them."""
@@ -60,17 +66,52 @@ class Following:
         self._renew = renew
         self._tell = tell
         self._tried: dict[Key, float] = {}
+        self._images: dict[Key, Image] = {}
+        self._known: dict[Key, Followed] = {}
+        self._tasks: dict[Key, asyncio.Task[None]] = {}
+        self._looks = asyncio.Semaphore(LOOKS_AT_ONCE)
+        self._writing = asyncio.Lock()
+        """Several images may stand in one repository."""
 
     async def run(self) -> None:
-        """Until it is cancelled."""
-        while True:
-            for image in images_of(self._wanted()):
-                await self._beat(image)
+        """Until it is cancelled. Each image has a beat of its own: a registry that is dead keeps no other waiting."""
+        try:
+            while True:
+                self._images = {image.key: image for image in images_of(self._wanted())}
+                for key in self._images.keys() - self._tasks.keys():
+                    work = kept(f"following {key}", partial(self._follow, key), self._tell)
+                    self._tasks[key] = task = asyncio.create_task(work)
+                    task.add_done_callback(partial(self._ended, key))
+                await asyncio.sleep(BEAT_SECONDS)
+        finally:
+            for task in self._tasks.values():
+                task.cancel()
+
+    def _ended(self, key: Key, task: asyncio.Task[None]) -> None:
+        if self._tasks.get(key) is task:
+            del self._tasks[key]
+
+    async def _follow(self, key: Key) -> None:
+        """As long as it is wanted."""
+        while (image := self._images.get(key)) is not None:
+            await self._beat(image)
             await asyncio.sleep(BEAT_SECONDS)
+        self._known.pop(key, None)
+
+    async def _advance(self, image: Image) -> tuple[Followed, Followed]:
+        """One of few at once where its registry is to be asked: others need the worker's threads, too."""
+        known = self._known.get(image.key)
+        if known is None:
+            known = await self._worker.do(read_state, self._engine.database, image.key.name, image.spec)
+        idle = known.on_probation or not is_due_to_look(known, image.spec, time.time())
+        async with nullcontext() if idle else self._looks:
+            found = await self._worker.do(advance, self._engine, image, time.time(), datetime.now())
+        self._known[image.key] = found[1]
+        return found
 
     async def _beat(self, image: Image) -> None:
         try:
-            before, after = await self._worker.do(advance, self._engine, image, time.time(), datetime.now())
+            before, after = await self._advance(image)
         except (TrimtabError, OSError) as error:
             self._tell("follow.failed", {"image": image.key.name, "error": str(error)})
             return
@@ -91,14 +132,32 @@ class Following:
         entry = wanted.inventory.get(image.key)
         try:
             if entry is not None:
-                await write_back(WriteBack(self._engine.layout, wanted.inventory, entry, state.selected))
+                async with self._writing:
+                    await write_back(WriteBack(self._engine.layout, wanted.inventory, entry, state.selected))
         except (TrimtabError, OSError) as error:
-            told = replace(state, write_failure=str(error))
-            self._tell("write_back.failed", {"image": image.key.name, "error": str(error)})
+            failure = str(error)
+            self._tell("write_back.failed", {"image": image.key.name, "error": failure})
         else:
-            told = replace(state, written=state.selected, write_failure="")
+            failure = ""
             self._tell("write_back", {"image": image.key.name, "reference": state.selected})
-        await self._worker.do(write_state, self._engine.database, image.key.name, told)
+        await self._worker.do(note_written, self._engine, image.key, state, failure)
+
+
+def note_written(engine: Engine, key: Key, state: Followed, failure: str) -> None:
+    """What came of writing back what `state` had selected. What else is known may be newer by now, and stays; nothing
+    where the image is gone, or follows something else."""
+    value = read_one(engine.database, Topic.FOLLOWED, key.name)
+    now = read_followed(value) if value is not None else None
+    if now is None or now.basis != state.basis:
+        return
+    written = now.written if failure else state.selected
+    write_state(engine.database, key.name, replace(now, written=written, write_failure=failure))
+
+
+def is_due_to_look(state: Followed, spec: ImageSpec, now: float) -> bool:
+    """Whether the registry is to be asked, unless something is on probation."""
+    assert spec.follow is not None
+    return now >= state.checked_at + spec.follow.interval
 
 
 def images_of(wanted: Wanted) -> list[Image]:
@@ -120,9 +179,9 @@ def advance(engine: Engine, image: Image, now: float, local: datetime) -> tuple[
     if state.on_probation:
         verdict, why = judge(engine, image, state)
         state = judged(state, spec, verdict, why, now)
-    elif now >= state.checked_at + spec.interval:
+    elif is_due_to_look(state, image.spec, now):
         try:
-            state = look(state, image.spec, read_registries(engine.layout))
+            state = look(state, image.spec, _impatient(read_registries(engine.layout)))
         except TrimtabError as error:
             state = failed(state, str(error), now)
     if state.selected:  # the first is chosen when the image is made
@@ -130,6 +189,11 @@ def advance(engine: Engine, image: Image, now: float, local: datetime) -> tuple[
     if state != before:
         write_state(engine.database, image.key.name, state)
     return before, state
+
+
+def _impatient(settings: RegistrySettings) -> RegistrySettings:
+    """The next look is soon enough."""
+    return replace(settings, attempts=min(settings.attempts, 2))
 
 
 def _is_open(window: str | None, local: datetime) -> bool:

@@ -19,6 +19,7 @@ from reconciler.engine import Engine
 from reconciler.health import Check, Health, HealthStatus, after, begin, may_act, pause
 from reconciler.loop.passes import Living
 from reconciler.loop.settings import Tell, Worker
+from reconciler.loop.timers import tell_fault
 from reconciler.observe.containers import init_word
 from reconciler.probes import probe
 from reconciler.store.events import Event, record_events
@@ -152,9 +153,11 @@ class HealthChecks:
                         await self._wake.wait()
                 except TimeoutError:
                     continue
-        finally:
+        except asyncio.CancelledError:
+            # not at a fault: then it goes on, and a check that was cancelled would never be due again
             for task in self._tasks:
                 task.cancel()
+            raise
 
     def _begin_due(self) -> None:
         now = time.monotonic()
@@ -172,6 +175,8 @@ class HealthChecks:
                     result = await self._worker.do(probe, self._engine.layout, watched.process, watched.check)
                 if self._watched.get(watched.key) is watched:
                     await self._take_in(watched, after(watched.check, watched.health, result))
+        except Exception as error:
+            tell_fault(f"health of {watched.key}", error, self._tell, pause(watched.check, watched.health, time.time()))
         finally:
             watched.busy = False
         if self._watched.get(watched.key) is watched:

@@ -27,6 +27,7 @@ from reconciler.loop.memory import Memory
 from reconciler.loop.passes import Passed, Passing, pass_over
 from reconciler.loop.settings import LoopSettings, Tell, Worker, silent
 from reconciler.loop.standings import Standings
+from reconciler.loop.timers import kept
 from reconciler.loop.wanted import Wanted, changed, data_version, read_wanted
 from reconciler.loop.watch_firewall import OwnThreads
 from reconciler.loop.watch_memory import out_of_memory
@@ -118,8 +119,13 @@ class Loop:
         watching = Watching(self._engine, self._threads, self.mark, self.mark_all, self._killed_for_memory)
         self._health = HealthChecks(self._engine, self._worker, self.settings.probes, self._tell, self._health_changed)
         following = Following(self._engine, self._worker, lambda: self.wanted, self._renew, self._tell)
-        work = (self._resync(), self._watch_store(), self._health.run(), following.run())
-        timers = [asyncio.create_task(each) for each in work]
+        work = {
+            "resync": self._resync,
+            "store": self._watch_store,
+            "health": self._health.run,
+            "following": following.run,
+        }
+        timers = [asyncio.create_task(kept(name, each, self._tell)) for name, each in work.items()]
         try:
             while True:
                 if (fault := self._fault) is not None:
