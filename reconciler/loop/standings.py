@@ -58,9 +58,8 @@ class Standings:
         """Of a Service that was brought in line with those that run, in words: the others."""
         if want is None or want.key.kind is not Kind.SERVICE:
             return ()
-        failures = self._memory.failures
-        names = (need for need in want.needs if need in want.optional and need in failures)
-        return tuple(f"is without {need}, which failed: {failures[need].message}" for need in names)
+        failed = ((need, self._memory.failures.get(need)) for need in want.needs if need in want.optional)
+        return tuple(f"is without {need}, which failed: {each.message}" for need, each in failed if each is not None)
 
     def _situation(
         self, key: Key, action: Action, passed: Passed, wanted: Wanted, probed: Probed | None, *, done: bool
