@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from reconciler.cli.quantities import age_text, size_text
 from reconciler.cli.seen import Seen
 from reconciler.cli.standing import Standing, readiness
 from reconciler.cli.table import shortened
 from schemas.names import Key, Kind
+
+IMAGE_ORIGINS = ("ref", "archive", "rootfs", "build", "commit")
+"""Fields of an Image, one of which says what it is made of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,15 @@ def _port(at: str, inside: str) -> str:
 
 def _image_source(row: Row) -> str:
     image = row.seen.image
-    return image.reference if image is not None else str(next(iter(row.seen.spec.values()), ""))
+    return image.reference if image is not None else _image_origin(row.seen.spec)
+
+
+def _image_origin(spec: Mapping[str, Any]) -> str:
+    """Where an image that is not made yet is to come from."""
+    origin = next((spec[name] for name in IMAGE_ORIGINS if spec.get(name)), "")
+    if isinstance(origin, Mapping):
+        return str(origin.get("context") or origin.get("container") or "")
+    return str(origin)
 
 
 def _link(name: str) -> Callable[[Row], str]:

@@ -50,6 +50,21 @@ BESIDE = {
     "wait": "Wait until an object stands as wished.",
 }
 """What the help of `image` and of `reconcile` tells of: there is a line for no more."""
+ELSEWHERE = {
+    "ps": "`trimtab get containers` lists them.",
+    "up": "`trimtab apply PATH` makes what a compose.yaml or manifests declare.",
+    "down": "`trimtab delete PATH` takes away what they declare; `--set NAME` a whole set.",
+    "inspect": "`trimtab describe KIND/NAME` tells all of one; `get -o json` is for programs.",
+    "run": "Write a Container's manifest and `trimtab apply` it; `trimtab exec` runs something inside one.",
+    "rm": "`trimtab delete PATH` takes away what manifests declare; `trimtab volume rm` kept data.",
+    "rmi": "`trimtab image rm NAME` removes an image.",
+    "images": "`trimtab image ls` lists them.",
+    "stop": "Write `state: stopped` into the manifest and `trimtab apply` it.",
+    "create": "Write a manifest and `trimtab apply` it.",
+    "pull": "`trimtab image pull` brings one.",
+    "build": "`trimtab image build` builds one.",
+}
+"""Commands of other tools, and what does their work here."""
 NAME_WIDTH, COLUMN_WIDTH, COLUMNS = 11, 26, 3
 """Of the columns of further commands, so that all of the help fits a screen of 24 lines."""
 
@@ -77,6 +92,8 @@ class Commands(click.Group):
 
             near = get_close_matches(args[0], self.list_commands(ctx), n=1)
             hint = f" Did you mean `trimtab {near[0]}`?" if near else " See `trimtab --help`."
+            if args[0] in ELSEWHERE:
+                hint = f" {ELSEWHERE[args[0]]}"
             raise click.UsageError(f"there is no command `{args[0]}`.{hint}", ctx) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

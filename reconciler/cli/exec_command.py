@@ -13,9 +13,25 @@ if TYPE_CHECKING:
     from runtime.layout import Layout
 
 
+def _without_dashes(context: click.Context, parameter: click.Parameter, words: tuple[str, ...]) -> tuple[str, ...]:
+    """`exec NAME -- ps` as kubectl has it: the dashes only end the options."""
+    if words[:1] != ("--",):
+        return words
+    if len(words) == 1:
+        raise click.MissingParameter(ctx=context, param=parameter)
+    return words[1:]
+
+
 @click.command(context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False})
 @click.argument("name", shell_complete=complete_names("Container", "Service"))
-@click.argument("arguments", nargs=-1, required=True, metavar="COMMAND [ARG]...", type=click.UNPROCESSED)
+@click.argument(
+    "arguments",
+    nargs=-1,
+    required=True,
+    metavar="COMMAND [ARG]...",
+    type=click.UNPROCESSED,
+    callback=_without_dashes,
+)
 @click.option("-i/-I", "--interactive/--no-interactive", default=None, help="Pass standard input on [with -t].")
 @click.option("-t/-T", "--tty/--no-tty", default=None, help="Give it a terminal [if this is one].")
 @click.option("-u", "--user", metavar="USER[:GROUP]", help="Run as this user, by name or number [the container's].")

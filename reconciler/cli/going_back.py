@@ -15,7 +15,7 @@ from reconciler.cli.revision_rows import unknown_set
 from reconciler.cli.selection import read_key, unknown
 from reconciler.cli.show import show_plan
 from reconciler.engine import open_engine
-from reconciler.history import going_back, going_back_for, revision_that_has, revision_to
+from reconciler.history import going_back, going_back_for, passed_over, revision_that_has, revision_to
 from reconciler.reconcile import Asked, prepare
 from reconciler.store.database import Database
 from reconciler.store.inventory import read_inventory, read_sets
@@ -29,9 +29,11 @@ def roll_back(layout: Layout, what: str | None, number: int | None, acting: Acti
     """The exit code, as of `act`."""
     with open_engine(layout) as engine:
         revision, asked = _find(engine.database, what, number)
-        offered = _offered(read_revisions(engine.database, revision.set))
+        revisions = read_revisions(engine.database, revision.set)
+        offered = _offered(revisions)
     if acting.output == "text":
-        click.echo(f"Going back to revision {revision.id} of {revision.set}.", err=True)
+        over = passed_over(revisions, revision) if number is None and not _is_object(what) else []
+        click.echo(f"Going back to revision {revision.id} of {revision.set}{_told(over)}.", err=True)
     asked = replace(asked, cause=by_person(asked.cause))
     if offered is None or acting.dry_run:
         return act(layout, asked, acting)
@@ -39,6 +41,20 @@ def roll_back(layout: Layout, what: str | None, number: int | None, acting: Acti
         status = act(layout, asked, acting)
     click.echo(f"{revision.set} stays at revision {revision.id} until its source has something new.", err=True)
     return status
+
+
+def _is_object(what: str | None) -> bool:
+    """Whether `container/web` is meant rather than a set."""
+    return what is not None and "/" in what
+
+
+def _told(over: Sequence[int]) -> str:
+    """Which deletions are passed over, and the way to the newest of them."""
+    if not over:
+        return ""
+    names = ", ".join(map(str, over))
+    are = "revision {} is a deletion" if len(over) == 1 else "revisions {} are deletions"
+    return f" ({are.format(names)}: `--to {over[-1]}` goes there)"
 
 
 @contextmanager
@@ -73,7 +89,7 @@ def show_difference(layout: Layout, number: int, output: str) -> int:
 
 
 def _find(database: Database, what: str | None, number: int | None) -> tuple[Revision, Asked]:
-    if what is None or "/" not in what:
+    if what is None or not _is_object(what):
         revision = revision_to(database, _set_named(database, what, number), number)
         return revision, going_back(revision, caller().environment)
     key, inventory = read_key(what), read_inventory(database)

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("set_name", required=False, metavar="[SET]", shell_complete=complete_sets)
 @click.option("--revision", type=int, metavar="REV", help="Print that revision's manifests.")
+@click.option("-n", "--last", type=click.IntRange(min=0), metavar="N", help="Only the newest N [all].")
 @TABLE_OR_JSON
 @click.pass_obj
-def command(layout: Layout, set_name: str | None, revision: int | None, output: str) -> None:
+def command(layout: Layout, set_name: str | None, revision: int | None, last: int | None, output: str) -> None:
     """List what was asked of the engine, apply by apply, newest first: `trimtab rollback --to REV` goes back to one.
 
     An apply that asked for the same again leaves no revision.
@@ -28,4 +29,4 @@ def command(layout: Layout, set_name: str | None, revision: int | None, output: 
     if revision is not None:
         print_manifests(layout, set_name, revision, output)
     else:
-        print_revisions(layout, set_name, output)
+        print_revisions(layout, set_name, output, last)

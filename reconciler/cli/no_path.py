@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from reconciler.cli.selection import read_key
 from reconciler.engine import open_engine
+from reconciler.sources.files import NO_PATH
 from reconciler.store.inventory import Entry, read_inventory
 from reconciler.store.records import read_records
 from reconciler.store.revisions import BY_SOURCE, read_revisions
@@ -15,9 +16,16 @@ from schemas.names import Key
 
 
 def refuse_object(layout: Layout, path: str) -> None:
-    """Raises Refused for the name of an object or a set, saying where it is declared."""
-    if not layout.store.exists():
-        return
+    """Raises Refused for the name of an object or a set, saying where it is declared, or that there is none."""
+    if layout.store.exists():
+        _refuse_known(layout, path)
+    key = _named(path)
+    if key is not None:
+        hint = f"there is no {key}, either; delete takes manifests, or --set NAME for a whole set"
+        raise Refused(NO_PATH, path=path, hint=hint)
+
+
+def _refuse_known(layout: Layout, path: str) -> None:
     with open_engine(layout) as engine:
         inventory, records = read_inventory(engine.database), read_records(engine.database)
         if path in {entry.set for entry in inventory.values()}:
@@ -34,13 +42,18 @@ def refuse_object(layout: Layout, path: str) -> None:
 def _keys(text: str, known: Iterable[Key]) -> Iterator[Key]:
     """`container/web`; a name alone of whatever has it."""
     if "/" in text:
-        try:
-            key = read_key(text)
-        except Refused:
-            return
+        key = _named(text)
         yield from (each for each in known if each == key)
         return
     yield from (each for each in known if each.name == text)
+
+
+def _named(text: str) -> Key | None:
+    """The object that `container/web` names, whether there is one or not; None for what names none."""
+    try:
+        return read_key(text) if "/" in text else None
+    except Refused:
+        return None
 
 
 def _hint(key: Key, owner: Key | None, entry: Entry, cause: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -24,26 +24,31 @@ from schemas.write_yaml import write_documents
 
 TITLES = ("REVISION", "AGE", "SET", "COMMIT", "OBJECTS", "CHANGE", "CAUSE", "RESULT")
 COMMIT_LETTERS = 12
+Row = TypeVar("Row")
 
 
-def print_revisions(layout: Layout, set_name: str | None, output: str) -> None:
-    """Newest first. Raises Refused for a set that never was."""
+def print_revisions(layout: Layout, set_name: str | None, output: str, last: int | None = None) -> None:
+    """Newest first; the newest `last` of them (None: all). Raises Refused for a set that never was."""
     with open_engine(layout) as engine:
         revisions = read_revisions(engine.database, set_name)
         if set_name is not None and not revisions:
             raise unknown_set(engine.database, set_name)
         pins = {revision.set: read_pin(engine.database, revision.set) for revision in revisions}
     if output == "json":
-        document = {"apiVersion": "trimtab/v1", "kind": "History", "revisions": list(_items(revisions))}
+        document = {"apiVersion": "trimtab/v1", "kind": "History", "revisions": _newest(list(_items(revisions)), last)}
         click.echo(json.dumps(document, indent=2, ensure_ascii=False))
         return
-    rows = list(zip(revisions, _changes(revisions), strict=True))
+    rows = _newest(list(zip(revisions, _changes(revisions), strict=True)), last)
     for line in table_lines(TITLES, [_row(revision, change) for revision, change in reversed(rows)]):
         click.echo(line)
     for pin in pins.values():
         if pin is not None:
             newer = f" newer than {pin.commit}" if pin.commit else " else"
             click.echo(f"{pin.set} stays at revision {pin.revision} until its source has something{newer}")
+
+
+def _newest(rows: list[Row], last: int | None) -> list[Row]:
+    return rows if last is None else rows[len(rows) - min(last, len(rows)) :]
 
 
 def _row(revision: Revision, change: str) -> list[str]:

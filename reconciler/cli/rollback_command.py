@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("what", required=False, metavar="[SET|KIND/NAME]", shell_complete=complete_sets)
-@click.option("--to", "revision", type=int, metavar="REV", help="The revision [the one before the newest].")
+@click.option("--to", "revision", type=int, metavar="REV", help="The revision [the one before, but for deletions].")
 @DRY_RUN
 @WAIT
 @LOCK_TIMEOUT

@@ -10,10 +10,13 @@ from pathlib import Path
 
 from schemas.errors import Refused
 
+ANOTHER_ROOT = ", or give another --root and --run"
+
 
 @contextmanager
-def only_daemon(path: Path) -> Iterator[None]:
-    """Raises Refused naming the process that is there already."""
+def only_daemon(path: Path, step: str = "start the daemon", else_do: str = ANOTHER_ROOT) -> Iterator[None]:
+    """Raises Refused naming the process that is there already; `step`: what the caller is about to do, `else_do`: what
+    else it could do than end the daemon."""
     path.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -23,9 +26,9 @@ def only_daemon(path: Path) -> Iterator[None]:
             pid = os.pread(descriptor, 20, 0).decode(errors="replace").strip() or "unknown"
             raise Refused(
                 f"a daemon works on this root already: process {pid}",
-                step="start the daemon",
+                step=step,
                 path=str(path.parent),
-                hint="end it first (SIGTERM leaves containers running), or give another --root and --run",
+                hint=f"end it first (SIGTERM leaves containers running){else_do}",
             ) from None
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, str(os.getpid()).encode(), 0)

@@ -47,4 +47,6 @@ def test_the_name_of_an_object_in_place_of_a_path_says_where_it_is_declared(shop
     assert "it is a replica of Service/web (shop.yaml:" in hint("container/web-1")
     assert hint("shop") == "shop is a set, not a path; `trimtab delete --set shop` deletes all of it\n"
     assert "no such file or directory (container/nope)" in hint("container/nope")
+    assert "there is no Container/nope, either; delete takes manifests, or --set NAME" in hint("Container/nope")
+    assert "there is no" not in hint("shop/nope.yaml")
     assert len(shop.ok("get", "containers", "-o", "name").lines) == 3

@@ -94,6 +94,15 @@ def test_options_behind_the_name_are_the_commands(shop: Engine) -> None:
 
 
 @kernel
+def test_dashes_before_the_command_are_no_part_of_it(shop: Engine) -> None:
+    assert shop.ok("exec", "db", "--", "echo", "-e", "x").out == "x\n"
+    assert shop.ok("exec", "--", "db", "echo", "x").out == "x\n"
+    assert shop.ok("exec", "db", "echo", "--", "x").out == "-- x\n"
+    nothing = shop.run("exec", "db", "--")
+    assert nothing.code == 2 and "Missing argument" in nothing.err
+
+
+@kernel
 @pytest.mark.parametrize(("command", "code"), [("nonesuch", 127), ("/etc/passwd", 126)])
 def test_what_cannot_be_executed_is_told_by_code_and_words(shop: Engine, command: str, code: int) -> None:
     said = shop.run("exec", "db", command)

@@ -8,7 +8,12 @@ import signal
 
 import pytest
 
+from reconciler.cli.columns import Row, cells, titles
+from reconciler.cli.seen import Seen
+from reconciler.cli.standing import Health, Standing
+from reconciler.store.inventory import Entry
 from runtime.process import client
+from schemas.names import Key, Kind
 from tests.cli.engine import Engine, Said
 from tests.conftest import SLOWER
 from tests.machine.probe import document
@@ -191,3 +196,21 @@ def test_who_starts_again_what_exited_is_told(shop: Engine, restart: str, ends: 
             assert ("restarted by the daemon" in said.out) == bool(next_start) and next_start in said.out
     finally:
         shop.ok("delete", "--set", "again")
+
+
+@pytest.mark.parametrize(
+    ("spec", "source"),
+    [
+        ({"config": {"cmd": ["sh"]}, "rootfs": "/srv/tree"}, "/srv/tree"),
+        ({"pull_policy": "always", "ref": "nginx"}, "nginx"),
+        ({"build": {"args": {"A": "1"}, "context": "/srv/app"}, "push": ["r/app"]}, "/srv/app"),
+        ({"commit": {"author": "ann", "container": "web"}}, "web"),
+    ],
+)
+def test_an_image_that_is_not_made_yet_shows_what_it_is_made_of(spec: dict[str, object], source: str) -> None:
+    key = Key(Kind.IMAGE, "app")
+    seen = Seen(key, entry=Entry(key, "shop", "shop.yaml", 1, "", {"metadata": {"name": "app"}, "spec": spec}))
+    made = Row(seen, Standing(Health.MISSING, "not made"), {}, 0.0)
+    told = cells(made, wide=False, origin=False, qualified=False)
+    shown = dict(zip(titles(Kind.IMAGE, wide=False, origin=False), told, strict=True))
+    assert shown["SOURCE"] == source

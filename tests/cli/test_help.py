@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import re
 
 import click
 import pytest
 from click.testing import CliRunner
 
-from reconciler.cli.commands import FIRST, MORE, cli
+from reconciler.cli.commands import ELSEWHERE, FIRST, MORE, cli
 from tests.cli.engine import Engine
 
 NAMES = [*FIRST, *MORE]
@@ -47,6 +48,30 @@ def test_a_misspelled_command_is_told_the_nearest(engine: Engine) -> None:
     said = engine.run("appyl")
     assert (said.code, said.out) == (2, "")
     assert "there is no command `appyl`. Did you mean `trimtab apply`?" in said.err
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ("ps", "get containers"),
+        ("up", "apply"),
+        ("down", "delete"),
+        ("inspect", "describe"),
+        ("run", "apply"),
+        ("rmi", "image rm"),
+        ("images", "image ls"),
+    ],
+)
+def test_a_command_of_another_tool_is_told_what_does_its_work_here(word: str, told: str) -> None:
+    result = CliRunner().invoke(cli, [word])
+    assert result.exit_code == 2
+    assert f"there is no command `{word}`." in result.output and told in result.output
+
+
+def test_no_hint_names_a_command_that_is_not_there() -> None:
+    known = cli.list_commands(click.Context(cli))
+    named = [word for hint in ELSEWHERE.values() for word in re.findall("`trimtab ([a-z]+)", hint)]
+    assert named and set(named) <= set(known) and not ELSEWHERE.keys() & set(known)
 
 
 @pytest.mark.kernel

@@ -109,6 +109,35 @@ def test_a_deleted_set_comes_back(engine: Engine) -> None:
     assert memory_limit(engine) == 64 << 20
 
 
+def test_a_deletion_is_gone_back_to_only_by_its_number(engine: Engine) -> None:
+    engine.ok("delete", "--set", "site")
+    engine.ok("apply", "--set", "site", "site.yaml")
+    said = engine.ok("rollback", "site")
+    assert "Going back to revision 3 of site (revision 5 is a deletion: `--to 5` goes there)." in said.err
+    assert memory_limit(engine) == 48 << 20
+    engine.ok("rollback", "site", "--to", "5")
+    assert engine.run("describe", "container/web").code == 2
+
+
+def test_before_a_deletion_alone_there_is_nothing_to_go_back_to(engine: Engine) -> None:
+    engine.write("alone.yaml", DATA.replace("name: data", "name: alone"))
+    for _ in range(2):
+        engine.ok("apply", "--set", "alone", "alone.yaml")
+        engine.ok("delete", "--set", "alone")
+    engine.ok("apply", "--set", "alone", "alone.yaml")
+    said = engine.run("rollback", "alone")
+    assert said.code == 2
+    assert "the set alone has no earlier revision to go back to" in said.err and "`--to 8` goes back" in said.err
+    assert engine.ok("get", "volume/alone", "-o", "name").lines == ["Volume/alone"]
+
+
+def test_the_newest_few_revisions_are_listed_where_that_is_asked_for(engine: Engine) -> None:
+    assert [line.split()[0] for line in engine.ok("history", "-n", "2").lines] == ["REVISION", "4", "3"]
+    few = revisions(engine, "--last", "1")
+    assert [(item["revision"], item["change"]) for item in few] == [(4, "+1 ~1")]
+    assert revisions(engine, "-n", "0") == []
+
+
 def test_a_dry_run_changes_nothing(engine: Engine) -> None:
     said = engine.ok("rollback", "site", "--dry-run")
     assert "67108864 → 50331648" in said.out

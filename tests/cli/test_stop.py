@@ -57,7 +57,8 @@ def test_nothing_is_stopped_under_a_daemon(engine: Engine) -> None:
     with only_daemon(engine.layout.daemon_lock):
         said = engine.run("system", "stop", "--force")
     assert said.code == 2
-    assert f"a daemon works on this root already: process {os.getpid()}" in said.err
+    assert f"stop: a daemon works on this root already: process {os.getpid()} (" in said.err
+    assert "start the daemon" not in said.err
 
 
 def test_containers_go_on_when_the_engine_is_stopped_by_force(own: Engine) -> None:

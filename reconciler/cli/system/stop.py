@@ -26,7 +26,7 @@ def stop(layout: Layout, *, force: bool) -> None:
     """Raises Refused while a daemon works; while containers run, too, unless `force`: they go on without names."""
     if os.geteuid() != 0:
         raise Refused("trimtab drives the kernel and needs root", step="stop", hint="run it with sudo")
-    with only_daemon(layout.daemon_lock), engine_lock(layout.lock, LOCK_SECONDS):
+    with only_daemon(layout.daemon_lock, "stop", ""), engine_lock(layout.lock, LOCK_SECONDS):
         running = list(_running(layout))
         if running and not force:
             raise _refusal(running)
