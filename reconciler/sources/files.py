@@ -79,19 +79,17 @@ def set_name(paths: Sequence[str]) -> str:
     """What is applied together is called after its git repository, else its directory; standard input is `stdin`."""
     if not paths or is_stream(paths[0]):
         return "stdin"
-    directory = _directory(paths[0])
-    return _usable(os.path.basename(_repository(directory) or directory) or "root")
+    path = os.path.abspath(paths[0])
+    return directory_name(path if os.path.isdir(path) else os.path.dirname(path))
 
 
 def directory_name(path: str) -> str:
-    """What a directory is called by the last part of its path, whatever is there now or will be."""
-    return _usable(os.path.basename(os.path.abspath(path)) or "root")
+    """What a directory is called, there or not: after the git repository around it, else the last part of its path.
 
-
-def _directory(path: str) -> str:
-    """The real directory of a path, itself where it is one."""
-    real = os.path.realpath(path)
-    return real if os.path.isdir(real) else os.path.dirname(real)
+    Of a link its own name counts: where it leads may change with every revision.
+    """
+    directory = os.path.abspath(path)
+    return _usable(os.path.basename(_repository(directory) or directory) or "root")
 
 
 def _repository(directory: str) -> str | None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from reconciler.daemon.settings import Settings
 from reconciler.sources.attempts import NOTHING, Attempt, Memory, Next, Result, decide, parameters_of
+from reconciler.sources.files import set_name
 from reconciler.sources.followed import Followed, sort_out
 from reconciler.sources.git.refs import choose, patterns, read_refs
 from reconciler.sources.git.remote import last_name, read_remote
@@ -84,12 +85,19 @@ def test_a_directory_in_one_word(tmp_path: Path) -> None:
 
 
 def test_the_set_of_a_directory_is_called_after_its_path_whatever_is_there(tmp_path: Path) -> None:
+    (tmp_path / "releases" / "7").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("releases/7")
     for path in ("/nowhere/at/all/app", "/nowhere/app/", "/nowhere/else/../app", str(tmp_path / "app")):
         assert read_source(path).set == "app"
-    (tmp_path / ".git").mkdir()
-    (tmp_path / "releases" / "7").mkdir(parents=True)
-    (tmp_path / "app").symlink_to("releases/7")
-    assert read_source(str(tmp_path / "app")).set == "app"
+    assert read_source(str(tmp_path / "link")).set == set_name([str(tmp_path / "link")]) == "link"
+
+
+def test_a_source_feeds_the_set_that_an_apply_of_it_names(tmp_path: Path) -> None:
+    (tmp_path / "shop/.git").mkdir(parents=True)
+    for there in (False, True):
+        assert read_source(str(tmp_path / "shop/deploy")).set == "shop"
+        (tmp_path / "shop/deploy").mkdir(exist_ok=True)
+        assert set_name([str(tmp_path / "shop/deploy")]) == "shop", there
 
 
 def test_a_source_of_the_command_line_prunes_like_a_declared_one(tmp_path: Path) -> None:
