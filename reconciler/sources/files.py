@@ -79,8 +79,7 @@ def set_name(paths: Sequence[str]) -> str:
     """What is applied together is called after its git repository, else its directory; standard input is `stdin`."""
     if not paths or is_stream(paths[0]):
         return "stdin"
-    path = os.path.abspath(paths[0])
-    return directory_name(path if os.path.isdir(path) else os.path.dirname(path))
+    return directory_name(_directory(os.path.abspath(paths[0])))
 
 
 def directory_name(path: str) -> str:
@@ -90,6 +89,10 @@ def directory_name(path: str) -> str:
     """
     directory = os.path.abspath(path)
     return _usable(os.path.basename(_repository(directory) or directory) or "root")
+
+
+def _directory(path: str) -> str:
+    return path if os.path.isdir(path) else os.path.dirname(path)
 
 
 def _repository(directory: str) -> str | None:
@@ -115,7 +118,7 @@ def commit_of(paths: Sequence[str]) -> str:
 
     Read from git's files (gitrepository-layout(5)), since starting git costs more than all the rest of a command.
     """
-    top = _repository(_directory(paths[0])) if paths and not is_stream(paths[0]) else None
+    top = _repository(_directory(os.path.realpath(paths[0]))) if paths and not is_stream(paths[0]) else None
     if top is None:
         return ""
     try:
