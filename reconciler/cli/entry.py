@@ -30,7 +30,7 @@ def main() -> None:
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        status = _nobody_reads()
+        status = 1  # leave too, without a word, as click does while a command runs
     except OSError as error:
         status = cannot_write(error)
     sys.exit(status)
@@ -44,7 +44,15 @@ class _Output(io.FileIO):
             return super().write(data)
         except OSError as error:
             error.filename = OUTPUT
+            if isinstance(error, BrokenPipeError):
+                self._forget_the_rest()
             raise
+
+    def _forget_the_rest(self) -> None:
+        """Whoever read it has left (`| head`): what a buffer still holds must not fail once more at the very end."""
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self.fileno())
+        os.close(nowhere)
 
 
 def _name_output() -> None:
@@ -71,9 +79,3 @@ def _run() -> int:
     from reconciler.cli.commands import run
 
     return run()
-
-
-def _nobody_reads() -> int:
-    """Whoever read our output has left (`| head`): leave too, without a word, as click does while a command runs."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 1

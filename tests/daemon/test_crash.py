@@ -106,7 +106,7 @@ def test_a_git_branch_is_followed_and_its_commits_are_in_history(shop: Engine, b
         commit = git("rev-parse", "--short=7", "HEAD", cwd=repository)
         found = source(served, "Ready", subject="second")
         assert found["commit"].startswith(commit)
-        assert commit in shop.ok("history").out
+        wait_until(lambda: commit in shop.ok("history").out)
         (deploy / "shop.yaml").write_text("kind: nonsense\n")
         git("commit", "-qam", "third", cwd=repository)
         assert source(served, "Stalled", subject="third")["problems"]

@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -53,6 +54,8 @@ def driven(layout: Layout, settings: LoopSettings | None = None) -> Iterator[Dri
         assert ready.wait(10)
         made.settle()
         yield made
+    except CancelledError as error:
+        raise (made.failure or error) from error
     finally:
         running = made.asyncio
         if running is not None and made.task is not None and not running.is_closed():
