@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -137,20 +137,25 @@ def test_a_manifest_that_is_not_what_it_should_be_is_not_kept(mirror: Host, fake
     assert mirror.ask("GET", "/v2/app/manifests/bad").status == 404
 
 
-def test_a_blob_is_passed_on_while_it_comes_and_fetched_once_for_all(mirror: Host, fake: Fake, sample: Sample) -> None:
-    """Two ask; both have had the beginning before the other registry has sent the end."""
-    largest = max(sample.layers, key=lambda digest: len(sample.blobs[digest]))
-    content = sample.blobs[largest]
-    go_on = threading.Event()
+def halting(content: bytes, go_on: threading.Event) -> Callable[[Asked], None]:
+    """An answer of which the end is sent only once `go_on` is set."""
 
-    def slow(asked: Asked) -> None:
+    def answer(asked: Asked) -> None:
         asked.start(200, len(content))
         asked.wfile.write(content[:2_000_000])
         assert go_on.wait(20)
         asked.wfile.write(content[2_000_000:])
 
+    return answer
+
+
+def test_a_blob_is_passed_on_while_it_comes_and_fetched_once_for_all(mirror: Host, fake: Fake, sample: Sample) -> None:
+    """Two ask; both have had the beginning before the other registry has sent the end."""
+    largest = max(sample.layers, key=lambda digest: len(sample.blobs[digest]))
+    content = sample.blobs[largest]
+    go_on = threading.Event()
     mirror.ask("GET", "/v2/app/manifests/latest")
-    fake.script(largest, slow)
+    fake.script(largest, halting(content, go_on))
     clients = [Host(mirror.address, mirror.layout) for _ in range(2)]
     for client in clients:
         client.connection.request("GET", f"/v2/app/blobs/{largest}")
@@ -168,15 +173,8 @@ def test_a_blob_goes_on_though_its_client_has_left(mirror: Host, fake: Fake, sam
     largest = max(sample.layers, key=lambda digest: len(sample.blobs[digest]))
     content = sample.blobs[largest]
     left = threading.Event()
-
-    def slow(asked: Asked) -> None:
-        asked.start(200, len(content))
-        asked.wfile.write(content[:2_000_000])
-        assert left.wait(20)
-        asked.wfile.write(content[2_000_000:])
-
     mirror.ask("GET", "/v2/app/manifests/latest")
-    fake.script(largest, slow)
+    fake.script(largest, halting(content, left))
     client = Host(mirror.address, mirror.layout)
     client.connection.request("GET", f"/v2/app/blobs/{largest}")
     client.connection.getresponse().read(10)
