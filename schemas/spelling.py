@@ -82,8 +82,9 @@ SORTED = WrapSerializer(_dump_sorted)
 
 
 def given(*names: str) -> dict[str, Any]:
-    """JSON Schema of a map in which all of `names` are set."""
-    return {"required": list(names), "properties": {name: {"not": {"type": "null"}} for name in names}}
+    """JSON Schema of a map in which all of `names` are set; null and an empty list are not."""
+    unset = {"anyOf": [{"type": "null"}, {"type": "array", "maxItems": 0}]}
+    return {"required": list(names), "properties": {name: {"not": unset} for name in names}}
 
 
 def exactly_one(*names: str) -> dict[str, Any]:

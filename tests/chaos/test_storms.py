@@ -26,6 +26,7 @@ from tests.chaos.model import CONTAINERS, LIMITS, VOLUME, Model, Wanted
 from tests.chaos.surroundings import full, moved_clock, small_disk
 from tests.cli.engine import making_engine
 from tests.daemon.running import Daemon, daemon
+from tests.machine.machine import until
 
 pytestmark = pytest.mark.kernel
 
@@ -113,7 +114,7 @@ class Storms(RuleBasedStateMachine):
                 self._end(signal.SIGTERM)
                 self.engine.ok("-H", "none", "delete", "--set", "site")
                 assert living(self.engine.layout) == []
-                assert links() == []
+                until(lambda: links() == [])
                 for name, content in self.model.files.items():
                     assert (self._volume() / name).read_bytes() == content, "a deleted set keeps its volumes' data"
         finally:

@@ -20,7 +20,7 @@ from runtime.kernel.process import send_signal
 from runtime.process import client
 from schemas.names import Key, Kind
 from tests.conftest import cgroup_directories, missing
-from tests.machine.machine import Machine, told
+from tests.machine.machine import Machine, told, until
 from tests.machine.probe import attempt, container, document, own_machine, run, workload
 
 pytestmark = [pytest.mark.kernel, pytest.mark.vm]
@@ -154,4 +154,4 @@ def test_it_is_all_taken_away(machine: Machine) -> None:
     assert [str(outcome.error) for outcome in machine.delete() if not outcome.ok] == []
     assert machine.containers() == []
     assert [directory for path in paths for directory in cgroup_directories(path)] == []
-    assert machine.links() == []
+    until(lambda: machine.links() == [])
