@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
 from yaml import YAMLError
 
+from reconciler.daemon.unit import GROUP
 from schemas.errors import Refused
 from schemas.units import read_seconds
 from schemas.windows import read_windows
@@ -30,7 +31,7 @@ class Settings(BaseSettings):
 
     listen: tuple[str, ...] = Field((), description="Where the API is heard: unix://PATH, tcp://HOST:PORT [api.sock].")
     source: tuple[str, ...] = Field((), description="Directories and git repositories to keep the machine as.")
-    group: str = Field("trimtab", description="Whose members may use the UNIX socket, where there is such a group.")
+    group: str = Field(GROUP, description="Whose members may use the UNIX socket, where there is such a group.")
     log: Literal["auto", "console", "json"] = Field("auto", description="Form of the log; auto: console on a terminal.")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     resync: float = Field(60.0, ge=1, description="Everything is looked at that often.")

@@ -1,4 +1,4 @@
-"""The systemd unit: written, enabled and started by `trimtab system install`, taken away by `uninstall`.
+"""The systemd unit and the group of the socket: made by `trimtab system install`; `uninstall` takes the unit away.
 
 The daemon is stopped alone (`KillMode=process`): launcher, monitors and containers go on in
 cgroups of the engine's own.
@@ -18,6 +18,7 @@ from runtime.layout import DEFAULT_ROOT, DEFAULT_RUN, Layout
 from schemas.errors import Refused
 
 UNIT = "trimtab.service"
+GROUP = "trimtab"
 DIRECTORY = "etc/systemd/system"
 SECONDS = 90
 # the shell's own kill: a minimal Debian has no other (package procps)
@@ -69,6 +70,7 @@ def unit_text(layout: Layout, options: Sequence[str]) -> str:
 
 def install(layout: Layout, options: Sequence[str], prefix: Path, *, start: bool) -> Path:
     """The unit's path. Idempotent: a unit that says the same is not written again. Raises Refused."""
+    _ensure_group(prefix)
     path = prefix / DIRECTORY / UNIT
     text = unit_text(layout, options)
     changed = not path.exists() or path.read_text() != text
@@ -92,6 +94,15 @@ def uninstall(prefix: Path) -> bool:
     return True
 
 
+def _ensure_group(prefix: Path) -> None:
+    """The group that may use the UNIX socket, empty (groupadd(8)); it stays when the unit goes."""
+    known = prefix / "etc/group"
+    if not known.exists() or any(line.startswith(f"{GROUP}:") for line in known.read_text().splitlines()):
+        return
+    elsewhere = ["--prefix", str(prefix)] if prefix != Path("/") else []
+    _run("groupadd", *elsewhere, "--system", "--force", GROUP, hint=f"make the group {GROUP} yourself")
+
+
 def _write(path: Path, text: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -107,11 +118,15 @@ def _systemctl(prefix: Path, *words: str) -> None:
     if elsewhere and words[0] in ("daemon-reload", "start", "restart"):
         return
     words = tuple(word for word in words if not (elsewhere and word == "--now"))
+    _run("systemctl", *elsewhere, *words, hint="without systemd, have your own supervisor start `trimtab daemon`")
+
+
+def _run(*command: str, hint: str) -> None:
+    """A program of the machine's; `hint`: what to do where there is none. Raises Refused."""
     try:
-        subprocess.run(["systemctl", *elsewhere, *words], capture_output=True, text=True, timeout=SECONDS, check=True)
+        subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=True)
     except FileNotFoundError as error:
-        hint = "without systemd, have your own supervisor start `trimtab daemon`"
-        raise Refused("there is no systemctl", step="install", hint=hint) from error
+        raise Refused(f"there is no {command[0]}", step="install", hint=hint) from error
     except subprocess.SubprocessError as error:
         told = (getattr(error, "stderr", "") or str(error)).strip()
-        raise Refused(f"systemctl {' '.join(words)}: {told}", step="install") from error
+        raise Refused(f"{' '.join(command)}: {told}", step="install") from error

@@ -1,7 +1,8 @@
 """systemd as process 1 of a machine of a test's own: namespaces for everything but the files, units of our own alone.
 
-It sees the host's files and changes those of the test: its /run, /dev and /etc/systemd/system are its own. At boot it
-starts bare targets, and what `trimtab system install` has enabled.
+It sees the host's files and changes those of the test: its /run, /dev and /etc/systemd/system are its own, and what it
+changes of the rest of /etc is written beside it. At boot it starts bare targets, and what `trimtab system install` has
+enabled.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ echo "$cgroups" | while read -r top type options; do
     if [ "$type" = cgroup ]; then mount -t cgroup -o "$options" cgroup "$top"; else mount -t cgroup2 cgroup2 "$top"; fi
 done
 mount -t tmpfs run /run
+mount -t overlay -o "lowerdir=/etc,upperdir=$BASE/beside/upper,workdir=$BASE/beside/work" overlay /etc
 mount --bind "$BASE/etc" /etc/systemd/system
 mount -t tmpfs dev "$BASE/dev"
 mknod -m 666 "$BASE/dev/null" c 1 3
@@ -193,8 +195,8 @@ def machine(base: Path) -> Iterator[Machine]:
     """Booted, with nothing to do yet; everything of it is gone afterwards."""
     if not SYSTEMD.exists() or shutil.which("systemctl") is None:
         missing("systemd")
-    for name in ("etc", "units", "dev", "bin"):
-        (base / name).mkdir()
+    for name in ("etc", "units", "dev", "bin", "beside/upper", "beside/work"):
+        (base / name).mkdir(parents=True)
     for name in TARGETS:
         (base / f"units/{name}.target").write_text("[Unit]\nDefaultDependencies=no\n")
     (base / "units/multi-user.target").write_text(

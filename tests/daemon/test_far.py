@@ -194,6 +194,8 @@ def test_a_unit_is_written_enabled_changed_and_taken_away(systemd: tuple[Engine,
     engine, told = systemd
     prefix = tmp_path / "prefix"
     unit = prefix / "etc/systemd/system/trimtab.service"
+    (prefix / "etc").mkdir(parents=True)
+    (prefix / "etc/group").write_text("root:x:0:\n")
     engine.ok(
         "system", "install", "--prefix", str(prefix), "--source", "shop", "--source", "https://git.test/x.git#main:prod"
     )
@@ -207,6 +209,7 @@ def test_a_unit_is_written_enabled_changed_and_taken_away(systemd: tuple[Engine,
     assert told.read_text().splitlines() == [f"--root {prefix} enable trimtab.service"]
     engine.ok("system", "install", "--prefix", str(prefix))
     assert "shop" not in unit.read_text()
+    assert [line.split(":")[0] for line in (prefix / "etc/group").read_text().splitlines()] == ["root", "trimtab"]
     assert engine.ok("system", "uninstall", "--prefix", str(prefix)).out.startswith("The unit is gone")
     assert not unit.exists()
     assert engine.ok("system", "uninstall", "--prefix", str(prefix)).out.startswith("There was no unit")

@@ -68,6 +68,17 @@ def test_systemd_is_told_that_it_is_ready_and_alive(booted: Machine) -> None:
     assert booted.ok("trimtab", "get", "containers", "-o", "name").strip() == "Container/one"
 
 
+CONNECT = "import socket; socket.socket(socket.AF_UNIX).connect('/run/trimtab/api.sock')"
+
+
+def test_the_socket_is_roots_and_of_the_group_that_was_made_for_it(booted: Machine) -> None:
+    assert booted.ok("getent", "group", "trimtab").rstrip().endswith(":"), "nobody is in it unasked"
+    assert booted.ok("stat", "--format", "%a %U:%G", "/run/trimtab/api.sock") == "660 root:trimtab\n"
+    somebody = ("setpriv", "--reuid=12345", "--clear-groups", "--regid")
+    booted.ok(*somebody, "trimtab", "/usr/bin/python3", "-c", CONNECT)
+    assert "PermissionError" in booted.run(*somebody, "12345", "/usr/bin/python3", "-c", CONNECT).stderr
+
+
 def test_a_reload_reads_the_settings_again(booted: Machine) -> None:
     before = main_process(booted)
     booted.ok("systemctl", "reload", "trimtab")
