@@ -10,6 +10,7 @@ import json
 import socket
 import stat
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from reconciler.actions import Note, Plan, Verb
@@ -18,6 +19,7 @@ from schemas.build import is_remote
 from schemas.container import ContainerTemplate
 from schemas.envelope import Declared
 from schemas.errors import Invalid, Problem
+from schemas.field_path import Path as FieldPath
 from schemas.image import ImageSpec
 from schemas.names import Key, Kind
 from schemas.network import NetworkSpec
@@ -56,18 +58,23 @@ def missing_files(item: Declared) -> Iterator[Problem]:
     if isinstance(item.spec, ImageSpec):
         for field, path in (("archive", item.spec.archive), ("rootfs", item.spec.rootfs)):
             if path is not None and not Path(path).exists():
-                yield item.problem(("spec", field), f"there is no {path}", "mend the path, or make it first")
+                yield _absent(item, ("spec", field), f"there is no {path}", "mend the path, or make it first")
         build = item.spec.build
         if build is not None and not is_remote(build.context) and not Path(build.context).exists():
             place = ("spec", "build", "context")
-            yield item.problem(place, f"there is no {build.context}", "mend the path, or make it first")
+            yield _absent(item, place, f"there is no {build.context}", "mend the path, or make it first")
     elif isinstance(item.spec, ContainerTemplate):
         yield from _profiles(item, item.spec)
         for index, mount in enumerate(item.spec.volumes):
             forbidden = mount.bind is not None and not mount.bind.create_host_path
             if mount.type == "bind" and forbidden and not Path(mount.source or "").exists():
                 remedy = "make it first, or write create_host_path: true to have a directory made"
-                yield item.problem(("spec", "volumes", index, "source"), f"there is no {mount.source}", remedy)
+                yield _absent(item, ("spec", "volumes", index, "source"), f"there is no {mount.source}", remedy)
+
+
+def _absent(item: Declared, path: FieldPath, message: str, remedy: str) -> Problem:
+    """What may come, as a disk or a device does at a boot."""
+    return replace(item.problem(path, message, remedy), passing=True)
 
 
 def _profiles(item: Declared, spec: ContainerTemplate) -> Iterator[Problem]:
@@ -107,9 +114,8 @@ def _mounted(item: Declared, spec: VolumeSpec) -> Iterator[Problem]:
     """What a volume mounts, where that is a path of this machine."""
     device = spec.driver_opts.device if spec.driver_opts is not None else None
     if device is not None and device.startswith("/") and ":" not in device and not Path(device).exists():
-        yield item.problem(
-            ("spec", "driver_opts", "device"), f"there is no {device}", "mend the path, or make it first"
-        )
+        place = ("spec", "driver_opts", "device")
+        yield _absent(item, place, f"there is no {device}", "mend the path, or make it first")
 
 
 def _parent(item: Declared, spec: NetworkSpec) -> Iterator[Problem]:
@@ -122,7 +128,7 @@ def _parent(item: Declared, spec: NetworkSpec) -> Iterator[Problem]:
     except OSError:
         links = [name for _, name in socket.if_nameindex() if name != "lo" and not name.startswith(OWN_LINKS)]
         remedy = f"name one of {', '.join(links[:SHOWN])}" if links else "this machine has no link but its own"
-        yield item.problem(("spec", "driver_opts", "parent"), f"there is no link {parent}", remedy)
+        yield _absent(item, ("spec", "driver_opts", "parent"), f"there is no link {parent}", remedy)
 
 
 def _devices(item: Declared, spec: ContainerTemplate) -> Iterator[Problem]:
@@ -130,7 +136,7 @@ def _devices(item: Declared, spec: ContainerTemplate) -> Iterator[Problem]:
         try:
             mode = Path(device.source).stat().st_mode
         except OSError:
-            yield item.problem(("spec", "devices", index), f"there is no device {device.source}", "mend the path")
+            yield _absent(item, ("spec", "devices", index), f"there is no device {device.source}", "mend the path")
             continue
         if not (stat.S_ISCHR(mode) or stat.S_ISBLK(mode) or stat.S_ISDIR(mode)):
             remedy = "name a device, or mount the file below volumes"

@@ -78,13 +78,17 @@ class RetryLater(TrimtabError):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
-    """One thing wrong with the input: `web.yaml:14:9 Container/web spec.ports[0]: message; remedy`."""
+    """One thing wrong with the input: `web.yaml:14:9 Container/web spec.ports[0]: message; remedy`.
+
+    `passing`: it names what is not on this machine yet, so it may heal by itself.
+    """
 
     place: Place
     object: str
     field: str
     message: str
     remedy: str = ""
+    passing: bool = False
 
     def __str__(self) -> str:
         where = " ".join(part for part in (str(self.place), self.object, self.field) if part)
@@ -97,6 +101,11 @@ class Invalid(Refused):
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(sorted(problems))
         super().__init__("\n".join(str(problem) for problem in self.problems))
+
+    @property
+    def may_heal(self) -> bool:
+        """Whether nothing is wrong but what is not there yet: a daemon asks again, a hand is told."""
+        return bool(self.problems) and all(problem.passing for problem in self.problems)
 
     def __str__(self) -> str:
         return self.message

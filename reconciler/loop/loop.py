@@ -321,6 +321,10 @@ class Loop:
                 self._dirty.mark([key], reason, now + POSTPONED_SECONDS)
             return
         self._blocked |= passed.busy
+        for action in passed.part.plan.actions:
+            if action.verb is Verb.UNCHANGED:
+                # somebody else mended it
+                self.memory.failures.pop(action.key, None)
         for outcome in passed.outcomes:
             self._tell("action", told(outcome))
             if outcome.ok:

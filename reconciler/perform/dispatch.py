@@ -12,6 +12,7 @@ from contextlib import nullcontext
 from reconciler.actions import Action, Verb
 from reconciler.desired import Desired, Observed
 from reconciler.perform import containers, contents, images, networks, services, sources, volumes
+from reconciler.perform.absent import absence_heals
 from reconciler.perform.context import Context
 from reconciler.perform.placing import located
 from reconciler.store.inventory import forget
@@ -57,7 +58,7 @@ def perform(context: Context, action: Action) -> None:
         return
     want = context.desired[key]
     record(context, want)
-    with located(want):
+    with located(want), absence_heals():
         ENSURE[key.kind](context, want, None if action.replaces else have, action)
 
 

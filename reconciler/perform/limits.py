@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from reconciler.desired import Desired
+from reconciler.perform.absent import may_heal
 from reconciler.perform.context import Context
 from reconciler.perform.placing import written
 from runtime.kernel import cgroup
 from runtime.kernel.prctl import set_oom_score_adj
 from runtime.process.failure import ProcessFailed
-from schemas.errors import Refused
+from schemas.errors import Refused, RetryLater
 from schemas.field_path import Path, format_path
 
 FIELDS = (
@@ -50,7 +51,8 @@ DEFAULT_SCORE = 0
 
 @contextmanager
 def told(want: Desired) -> Iterator[None]:
-    """Map what stands in the way of a limit, or of a process, to Refused with the field it is about."""
+    """Map what stands in the way of a limit, or of a process, to Refused with the field it is about; to RetryLater what
+    may heal."""
     try:
         yield
     except (cgroup.BadResources, cgroup.MissingController) as error:
@@ -60,7 +62,8 @@ def told(want: Desired) -> Iterator[None]:
             file = f": {error.path}" if error.path.startswith("/sys/") else ""
             raise refusal(want, f"{error.message}{file}", error.errno) from error
         field = _field_of(want, error)
-        raise Refused(
+        family = RetryLater if may_heal(error) else Refused
+        raise family(
             error.message,
             object=str(want.key),
             step=format_path(field) or error.step,

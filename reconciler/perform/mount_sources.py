@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import Iterator, Mapping
@@ -115,6 +116,7 @@ def _bind_source(want: Desired, mount: Mount) -> Path:
             object=str(want.key),
             step="mount",
             path=str(path),
+            errno=errno.ENOENT,
             hint="create it, or write create_host_path: true",
         )
     try:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from reconciler.apply import Outcome, Result, Stop, Watch, never
+from reconciler.backoff import is_final
 from reconciler.caller import work_for
 from reconciler.engine import Engine
 from reconciler.lock import engine_lock
@@ -57,7 +58,9 @@ def _apply(engine: Engine, offer: Offer, watch: Watch, parallel: int, stop: Stop
     note = f"\n{NOTE}{orphans_told(stay, offer.set, REMEDY)}" if stay else ""
     with suppress(RetryLater):
         _record_kept(engine.database, offer.source, stay)
-    return Applied(all(outcome.ok for outcome in outcomes), summary(outcomes) + note, left)
+    failures = [outcome.error for outcome in outcomes if outcome.error is not None]
+    passing = bool(failures) and not any(map(is_final, failures))
+    return Applied(all(outcome.ok for outcome in outcomes), summary(outcomes) + note, left, passing)
 
 
 def _record_kept(database: Database, source: str, keys: Sequence[Key]) -> None:

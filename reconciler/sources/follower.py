@@ -7,6 +7,7 @@ status. Which sources are followed is the roster's to decide.
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
@@ -14,6 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
 
+from reconciler.backoff import JITTER
 from reconciler.sources.attempts import NOTHING, Attempt, Memory, Next, Result, decide, is_strayed, parameters_of
 from reconciler.sources.followed import Followed
 from reconciler.sources.offer import Offer, make_offer, pointed_at, short
@@ -28,18 +30,20 @@ from schemas.errors import Invalid, Problem, Refused, RetryLater, TrimtabError
 from schemas.load_again import LoadAgain
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
-"""Seconds before an apply is tried again that may yet succeed."""
+"""Seconds before an apply is tried again that may yet succeed; chance takes away a share of it."""
 RETRY = "trimtab source fetch {} --retry"
 STRAYED = (State.OUT_OF_SYNC, State.MISSING)
 
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """How an apply ended: whether every action succeeded, in words, and how it left its set (`strayed.digests_of`)."""
+    """How an apply ended: whether every action succeeded, in words, and how it left its set (`strayed.digests_of`);
+    `passing`: what failed may heal, and the loop tries it again."""
 
     ok: bool
     message: str = ""
     left: str = ""
+    passing: bool = False
 
 
 Apply = Callable[[Offer], Awaitable[Applied]]
@@ -207,13 +211,27 @@ class Follower:
             self._tell(State.STALLED, str(error), temporary=True)
             self._again()
             return
+        except Invalid as error:
+            await self._stand_good()
+            if not error.may_heal:
+                await self._end(revision, Result.REFUSED, error)
+                return
+            self._tell(State.STALLED, str(error), problems=error.problems, temporary=True)
+            self._again()
+            return
         except Refused as error:
             await self._stand_good()
             await self._end(revision, Result.REFUSED, error)
             return
         if unpin:
             await self._around.unpin(self.followed.set)
-        await self._end(revision, Result.APPLIED if applied.ok else Result.FAILED, applied.message, applied.left)
+        # at a start what was applied before is only looked at: what is not there yet then is no failure of it
+        good = applied.ok or (applied.passing and self._started and self._was_applied(revision))
+        await self._end(revision, Result.APPLIED if good else Result.FAILED, applied.message, applied.left)
+
+    def _was_applied(self, revision: Revision) -> bool:
+        last = self.memory.last
+        return last is not None and last.result is Result.APPLIED and last.revision == revision.id
 
     async def _offer(self, revision: Revision, puts_back: str = "") -> Offer:
         """The revision made ready. From then on a change of what its manifests point at is a new revision."""
@@ -269,7 +287,7 @@ class Follower:
     def _pause(self) -> float:
         pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(self._failures, 10))
         self._failures += 1
-        return pause
+        return pause * (1 - JITTER * random.random())
 
     def _tell(
         self,
