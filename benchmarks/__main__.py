@@ -29,6 +29,7 @@ ROWS = {
     "converged": "converged",
     "memory": "monitor_memory",
     "pull": "pull_image",
+    "push": "push_image",
     "build": "build_image",
     "logs": "log_output",
     "commands": "command_line",

@@ -7,7 +7,6 @@ with. For the peers: containerd's shim and podman's conmon.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 
 from benchmarks.engine import Ours, container, own_engine
 from benchmarks.ground import Ground
@@ -15,6 +14,7 @@ from benchmarks.peers import docker as docker_peer
 from benchmarks.peers import podman as podman_peer
 from benchmarks.peers.processes import own_processes
 from benchmarks.records import OURS, Row, Series, Target, absent
+from benchmarks.tree_memory import pss
 from runtime.process import client
 
 COUNT = 30
@@ -39,12 +39,6 @@ def measure(ground: Ground, rounds: int) -> list[Row]:
             f"trimtab's launcher, one per engine: {launcher:.1f} MB.",
         )
     ]
-
-
-def pss(pid: int) -> float:
-    """Megabytes."""
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) * 1024 / 1e6
 
 
 def of_all(pids: Iterable[int]) -> tuple[float, ...]:

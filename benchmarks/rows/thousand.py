@@ -14,9 +14,9 @@ from benchmarks.engine import Ours, own_engine
 from benchmarks.ground import Ground
 from benchmarks.looped import looped
 from benchmarks.records import Row, Series, Target
-from benchmarks.rows.monitor_memory import pss
 from benchmarks.rows.repairs import many
 from benchmarks.timing import milliseconds, tell
+from benchmarks.tree_memory import pss
 from runtime.process import client
 from runtime.process.records import ProcessRecord
 

@@ -14,7 +14,6 @@ import secrets
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -34,13 +33,14 @@ from runtime.images.layers import (
 )
 from runtime.images.limits import Limits
 from runtime.images.locks import is_same_file, lock
+from runtime.images.places import Places
 from runtime.kernel.syncfs import syncfs
 from runtime.layout import Layout
 from schemas.errors import Refused, RetryLater, TrimtabError
 
 _CORES = os.cpu_count() or 1
-_TURNS = threading.BoundedSemaphore(_CORES)
-"""As many children as cores; a layer whose files are being flushed leaves its turn to the next."""
+_PLACES = Places(_CORES)
+"""As many children as cores; a layer whose files are being flushed leaves its place to the next."""
 _PROGRAM = (
     f"import sys; sys.path.append({str(Path(__file__).parents[2])!r}); "
     "from runtime.images.unpack_child import main; sys.exit(main())"
@@ -96,7 +96,7 @@ def ensure_layer(
     try:
         if (there := _sound(layout, wanted.diff_id)) is not None:
             return there  # whoever had it made it while we waited
-        with _TURNS:
+        with _PLACES.held(_size(wanted.blob)):
             made = _unpack(place, fd, wanted, limits, report)
         diff_id = str(made["diff_id"])
         if wanted.diff_id not in (None, diff_id):
@@ -113,6 +113,13 @@ def ensure_layer(
         if is_same_file(fd, place):
             shutil.rmtree(place, ignore_errors=True)
         os.close(fd)
+
+
+def _size(blob: Path) -> int:
+    try:
+        return blob.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _sound(layout: Layout, diff_id: str | None) -> LayerRecord | None:

@@ -27,6 +27,9 @@ from runtime.images.registry.transport import Transport, connected
 from schemas.errors import Refused, TrimtabError
 from schemas.reference import Reference
 
+_LISTENERS = 32
+"""Layers that are being heard of at once: one whose files are being flushed must not keep the next from beginning."""
+
 OnManifest = Callable[[Manifest], None]
 OnLayer = Callable[[Descriptor], None]
 
@@ -120,7 +123,7 @@ async def ensure_blobs(manifest: Manifest, search: Search, told: Listeners) -> N
     layers = {layer.digest: layer for layer in manifest.layers}.values()
     with (
         ThreadPoolExecutor(parallel, "trimtab-blob") as writers,
-        ThreadPoolExecutor(parallel, "trimtab-layer") as listeners,
+        ThreadPoolExecutor(min(len(layers), _LISTENERS) or 1, "trimtab-layer") as listeners,
     ):
 
         async def ensure_layer(layer: Descriptor) -> None:
