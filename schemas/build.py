@@ -1,6 +1,6 @@
 """How an image is built: `Image.spec.build`, with Compose's fields. A text alone is the context.
 
-That files exist, and what the Dockerfile says, is the builder's business. Caches in registries are not known.
+That files exist, and what the Dockerfile says, is the builder's business.
 
 Source: Compose Specification, build.
 """
@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import model_validator
 
 from schemas.addresses import ExtraHosts
+from schemas.build_cache import CacheSources, CacheTargets
 from schemas.faults import Fault, refuse
 from schemas.field import Spec, part
 from schemas.image_words import ImageReference, Platform
@@ -90,6 +91,13 @@ class BuildSpec(Spec):
     ] = "default"
     extra_hosts: Annotated[ExtraHosts, part("Names that each RUN knows.")] = {}
     no_cache: Annotated[Flag, part("Every step is done anew at each build.")] = False
+    cache_from: Annotated[
+        CacheSources, part("Caches to read: type=registry,ref=REFERENCE or type=local,src=DIRECTORY.")
+    ] = ()
+    cache_to: Annotated[
+        CacheTargets,
+        part("Caches to write: type=registry,ref=REFERENCE or type=local,dest=DIRECTORY, and mode=min|max."),
+    ] = ()
     pull: Annotated[Flag, part("Registries are asked for newer base images at each build.")] = False
     privileged: Annotated[Flag, part("RUN --security=insecure is allowed.")] = False
     sbom: Annotated[Flag, part("A list of its packages is made and pushed with it.")] = False

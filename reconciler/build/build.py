@@ -24,6 +24,7 @@ from reconciler.build.fetch import Fetching
 from reconciler.build.graph import BuildGraph, HistoryLine, plan_build
 from reconciler.build.run_mounts import trim_mounts
 from reconciler.build.select import Kind
+from reconciler.build.sharing import write_caches
 from reconciler.build.solve import Solver
 from reconciler.build.steps import PREFIX, Start
 from reconciler.build.wanted import BuildWanted, Tell, silent
@@ -77,6 +78,8 @@ def build(layout: Layout, wanted: BuildWanted, tell: Tell = silent, progress: Re
         write_files(layout, wanted.name, files)
         bases = {name: base.found.resolved or base.found.digest for name, base in solver.bases.items()}
         _attest(layout, wanted, record, bases, files, begun)
+        if wanted.cache_to:
+            write_caches(solver)
     trim(layout)
     trim_mounts(layout)
     return Made(record, prepared.findings, len(solver.graph.steps), solver.worked, files, bases)

@@ -39,6 +39,11 @@ def unneeded(steps: Sequence[Step], target: int, found: Collection[int]) -> froz
     The layer of a step belongs to the image even where its tree was not needed, so `on_top` counts as a need: a found
     step stands for itself alone, and one that was not found needs all below it.
     """
+    return frozenset(range(len(steps))) - (needed(steps, target, found) - set(found))
+
+
+def needed(steps: Sequence[Step], target: int, found: Collection[int]) -> frozenset[int]:
+    """The steps whose outcome is needed, given those that were `found`, which are among them where they are."""
     wanted: set[int] = set()
     left = [target]
     while left:
@@ -49,7 +54,7 @@ def unneeded(steps: Sequence[Step], target: int, found: Collection[int]) -> froz
         step = steps[number]
         left += [] if step.on_top is None else [step.on_top]
         left += [] if number in found else sorted(step.needs)
-    return frozenset(range(len(steps))) - (wanted - set(found))
+    return frozenset(wanted)
 
 
 def ready(steps: Sequence[Step], to_do: Collection[int], done: Collection[int], running: Collection[int]) -> list[int]:

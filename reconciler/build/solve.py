@@ -26,11 +26,12 @@ from reconciler.build.cache import Outcome, recall, remember
 from reconciler.build.contexts import Context
 from reconciler.build.fetch import Fetched, Fetching
 from reconciler.build.graph import BuildGraph
-from reconciler.build.keys import Outside, early_keys, ready, unneeded
+from reconciler.build.keys import Outside, early_keys, needed, ready, unneeded
 from reconciler.build.layer import Owner, Plan
 from reconciler.build.place import At
 from reconciler.build.scan import HasFiles, scan_for, with_digests
 from reconciler.build.select import Taken, digest, select
+from reconciler.build.shared import Sharing
 from reconciler.build.steps import (
     Execute,
     FromContext,
@@ -77,12 +78,16 @@ class Solver:
     early: dict[int, str] = field(default_factory=dict)
     worked: int = 0
     """Steps that had to be done."""
+    borrowed: set[int] = field(default_factory=set)
+    """Steps whose outcome somebody else made, or that were done on top of such ones."""
     fetched: dict[FromRemote, Fetched] = field(default_factory=dict)
     _starts: dict[int, tuple[str, ...]] = field(default_factory=dict)
     _locks: dict[int, threading.Lock] = field(default_factory=dict)
     _rooms: set[str] = field(default_factory=set)
     _rooms_lock: threading.Lock = field(default_factory=threading.Lock)
     _is_stopping: bool = False
+    _redone: set[int] = field(default_factory=set)
+    _sharing: Sharing | None = None
 
     # what is there already
 
@@ -98,6 +103,7 @@ class Solver:
         self._locks = {step.number: threading.Lock() for step in steps}
         target = self.graph.result.tree
         found = self._recall_all()
+        self._borrow_all(found)
         skipped = unneeded(steps, target, found.keys())
         self.outcomes = found
         for number in sorted(self.outcomes):
@@ -111,17 +117,49 @@ class Solver:
 
     def _recall_all(self) -> dict[int, Outcome]:
         found: dict[int, Outcome] = {}
-        redone: set[int] = set()
         for step in self.graph.steps:
             if isinstance(step.work, Start):
                 continue
-            if not step.is_cached or step.needs & redone:
-                redone.add(step.number)
+            if not step.is_cached or step.needs & self._redone:
+                self._redone.add(step.number)
                 continue
             outcome = recall(self.making.layout, self._lease, self.early[step.number])
+            if outcome is None and self.sharing.sources:
+                outcome = recall(self.making.layout, self._lease, self.sharing.key(self.early[step.number]))
+                self.borrowed |= {step.number} if outcome is not None else set()
             if outcome is not None:
                 found[step.number] = outcome
         return found
+
+    def _borrow_all(self, found: dict[int, Outcome]) -> None:
+        """Add to what was found what other machines have done, as far as it is needed."""
+        steps, target = self.graph.steps, self.graph.result.tree
+        starts = {step.number for step in steps if isinstance(step.work, Start)}
+        refused: set[int] = set()
+        while self.sharing.sources and needed(steps, target, found) - found.keys() - starts:
+            offered = {
+                step.number: self.early[step.number]
+                for step in steps
+                if step.number not in found.keys() | starts | self._redone | refused
+                and self.sharing.offers(self.early[step.number])
+            }
+            wanted = sorted(needed(steps, target, found.keys() | offered.keys()) & offered.keys())
+            if not wanted:
+                return
+            brought = self.sharing.bring([offered[number] for number in wanted])
+            for number in wanted:
+                if (outcome := brought.get(offered[number])) is None:
+                    refused.add(number)
+                else:
+                    found[number] = outcome
+                    self.borrowed.add(number)
+
+    @property
+    def sharing(self) -> Sharing:
+        """With builds on other machines."""
+        if self._sharing is None:
+            self._sharing = Sharing(self.making, self.wanted.cache_from, self.tell)
+        return self._sharing
 
     @property
     def _lease(self) -> Lease:
@@ -256,7 +294,11 @@ class Solver:
         if outcome is None:
             outcome = self._make(step, sources, held)
             remember(layout, late, outcome)
-        remember(layout, self.early[step.number], outcome)
+        early = self.early[step.number]
+        if step.needs & self.borrowed:
+            self.borrowed.add(step.number)
+            early = self.sharing.key(early)
+        remember(layout, early, outcome)
         return outcome, was_known
 
     def _make(self, step: Step, sources: list[Source], held: ExitStack) -> Outcome:

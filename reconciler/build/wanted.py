@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from schemas.build_cache import CachePlace
 from schemas.dockerfile.evaluate import Inputs
 from schemas.errors import Place
 
@@ -25,6 +26,8 @@ class BuildWanted:
     tags: tuple[str, ...] = ()
     without_cache: tuple[str, ...] = ()
     """Stages whose steps are done anew; `*` is all."""
+    cache_from: tuple[CachePlace, ...] = ()
+    cache_to: tuple[CachePlace, ...] = ()
     pull: bool = False
     secrets: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     agents: Mapping[str, Path] = field(default_factory=dict)
@@ -56,7 +59,10 @@ class BuildWanted:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """One step forward: `what` is begun, cached, done, failed or output; `text` a title or a line of output."""
+    """One step forward: `what` is begun, cached, done, failed or output; `text` a title or a line of output.
+
+    A `note` is of no step: what somebody might want to know of the whole build.
+    """
 
     what: str
     number: int

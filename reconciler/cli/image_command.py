@@ -240,6 +240,15 @@ def import_(
 @click.option("--shm-size", default="", metavar="SIZE", help="Of each RUN's /dev/shm [64m].")
 @click.option("--no-cache", is_flag=True, help="Do every step anew.")
 @click.option("--no-cache-filter", multiple=True, metavar="STAGE", help="Do the steps of this stage anew.")
+@click.option(
+    "--cache-from", multiple=True, metavar="REFERENCE|type=local,src=DIR", help="Take steps from this cache, too."
+)
+@click.option(
+    "--cache-to",
+    multiple=True,
+    metavar="type=registry,ref=REFERENCE|type=local,dest=DIR",
+    help="Write the steps to this cache; with mode=max those of all stages.",
+)
 @click.option("--pull", is_flag=True, help="Ask registries for newer base images.")
 @click.option("--allow", multiple=True, metavar="security.insecure", help="What RUN may ask for.")
 @click.option("--sbom", is_flag=True, help="Keep a list of its packages beside it.")

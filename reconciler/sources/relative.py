@@ -12,6 +12,7 @@ from typing import Any
 from reconciler.caller import caller
 from reconciler.sources.directory import is_stream
 from schemas.build import BuildSpec, is_remote
+from schemas.build_cache import LOCAL, CachePlace
 from schemas.container import ContainerTemplate
 from schemas.envelope import Declared
 from schemas.image import ImageSpec
@@ -62,7 +63,17 @@ def _located_verify(verify: VerifySpec, base: Base) -> VerifySpec:
 def _located_build(build: BuildSpec, base: Base) -> BuildSpec:
     """The Dockerfile counts from the context, which is a directory here or lies elsewhere."""
     places = {name: _place(base, place) for name, place in build.additional_contexts.items()}
-    return build.model_copy(update={"context": _place(base, build.context), "additional_contexts": places})
+    caches = {
+        "cache_from": _located_caches(build.cache_from, base, is_target=False),
+        "cache_to": _located_caches(build.cache_to, base, is_target=True),
+    }
+    return build.model_copy(update={"context": _place(base, build.context), "additional_contexts": places, **caches})
+
+
+def _located_caches(caches: tuple[str, ...], base: Base, *, is_target: bool) -> tuple[str, ...]:
+    """As the manifest has them, directories absolute."""
+    read = [CachePlace.parse(text, is_target=is_target) for text in caches]
+    return type(caches)(str(each.at(_join(base, each.place)) if each.type == LOCAL else each) for each in read)
 
 
 def _place(base: Base, place: str) -> str:

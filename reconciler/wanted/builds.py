@@ -8,6 +8,7 @@ from pathlib import Path
 from reconciler.build.wanted import BuildWanted
 from runtime.images.platforms import Platform, machine_platform
 from schemas.build import BuildSpec
+from schemas.build_cache import CachePlace
 from schemas.errors import Refused
 
 
@@ -30,6 +31,8 @@ def build_wanted(
         labels=dict(spec.labels),
         tags=_tags(name, spec),
         without_cache=("*",) if spec.no_cache else (),
+        cache_from=tuple(CachePlace.parse(each, is_target=False) for each in sorted(spec.cache_from)),
+        cache_to=tuple(CachePlace.parse(each, is_target=True) for each in sorted(spec.cache_to)),
         pull=spec.pull,
         secrets=secrets or {},
         agents=dict(_agent(each, environment) for each in spec.ssh),

@@ -45,6 +45,12 @@ def compressed(layout: Layout, store: BlobStore, found: Found, report: Report, k
     return add_manifest(store, found.manifest.config.digest, layers, found.tags)
 
 
+def compressed_layer(layout: Layout, store: BlobStore, diff_id: str) -> Descriptor:
+    """A layer whose plain tar is in the store, compressed. Raises FileNotFoundError, Refused, RetryLater."""
+    blob = layer_descriptor(store, diff_id)
+    return layer_descriptor(store, _compressed(layout, store, blob, diff_id, lambda _, done, total: None, GZIP))
+
+
 def _is_plain(store: BlobStore, blob: Descriptor) -> bool:
     return layer_descriptor(store, blob.digest).media_type == OCI_LAYER
 

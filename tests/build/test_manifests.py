@@ -17,7 +17,9 @@ BASE = "apiVersion: trimtab/v1\nkind: Image\nmetadata: {name: busybox}\nspec: {r
 COMPOSE = """\
 services:
   web:
-    build: {context: web, args: {GREETING: hello}, secrets: [key], labels: {team: shop}}
+    build:
+      {context: web, args: {GREETING: hello}, secrets: [key], labels: {team: shop},
+      cache_from: ["type=local,src=kept"], cache_to: ["type=local,dest=kept"]}
     network_mode: none
     stop_grace_period: 0s
 secrets:
@@ -56,6 +58,7 @@ def test_it_is_built_and_runs_and_a_changed_file_rolls_it(shop: Engine) -> None:
     record = read_image(shop.layout, "web")
     assert record is not None
     assert record.config.labels == {"team": "shop"}
+    assert (shop.base / "kept/index.json").is_file()
     assert shop.run("diff", "--set", "shop", "compose.yaml").code == 0
 
     (shop.base / "web/notes.txt").write_text("changed, and taken by nothing\n")
@@ -111,9 +114,14 @@ def test_the_command_line_builds_what_a_container_uses(shop: Engine) -> None:
         "id=key,src=compose.yaml",
         "--progress",
         "json",
+        "--cache-from",
+        "type=local,src=kept",
+        "--cache-to",
+        "type=local,dest=mine,mode=max",
         "web",
     )
     assert said.code == 0, said.err
+    assert (shop.base / "mine/index.json").is_file()
     events = [json.loads(line) for line in said.lines]
     assert events[-1]["event"] == "image"
     assert events[-1]["name"] == "tool"

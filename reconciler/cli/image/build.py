@@ -20,6 +20,7 @@ from reconciler.build.wanted import BuildWanted, Tell, Told
 from reconciler.cli.image.names import reference_of, refuse_declared
 from reconciler.cli.live import display
 from runtime.layout import Layout
+from schemas.build_cache import LOCAL, CachePlace
 from schemas.dockerfile.checks import check
 from schemas.dockerfile.evaluate import PROXIES
 from schemas.dockerfile.parse import parse
@@ -49,6 +50,8 @@ class Typed:
     shm_size: str = ""
     no_cache: bool = False
     no_cache_filter: tuple[str, ...] = ()
+    cache_from: tuple[str, ...] = ()
+    cache_to: tuple[str, ...] = ()
     sbom: bool = False
     provenance: bool = True
     pull: bool = False
@@ -102,6 +105,8 @@ def wanted_of(typed: Typed, environment: Mapping[str, str]) -> BuildWanted:
         without_cache=("*",)
         if typed.no_cache
         else tuple(name for each in typed.no_cache_filter for name in each.split(",")),
+        cache_from=tuple(_cache(each, is_target=False) for each in typed.cache_from),
+        cache_to=tuple(_cache(each, is_target=True) for each in typed.cache_to),
         pull=typed.pull,
         sbom=typed.sbom,
         provenance=typed.provenance,
@@ -112,6 +117,14 @@ def wanted_of(typed: Typed, environment: Mapping[str, str]) -> BuildWanted:
         shm_size=read_bytes(typed.shm_size) if typed.shm_size else None,
         allow_insecure="security.insecure" in typed.allow,
     )
+
+
+def _cache(text: str, *, is_target: bool) -> CachePlace:
+    try:
+        read = CachePlace.parse(text, is_target=is_target)
+    except ValueError as error:
+        raise Refused(str(error), step="read options") from error
+    return read.at(str(Path(read.place).absolute())) if read.type == LOCAL else read
 
 
 @contextmanager
@@ -280,6 +293,7 @@ class _Plain:
             "done": f"#{told.number} done in {told.seconds:.2f} s",
             "failed": f"#{told.number} failed after {told.seconds:.2f} s",
             "output": f"#{told.number}   {told.text}",
+            "note": f"note: {told.text}",
         }[told.what]
         with self._one_at_a_time:
             click.echo(text, err=True)
