@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import shop_manifest
-from tests.cli.engine import Said, making_engine
+from tests.cli.engine import Engine, Said, making_engine
 from tests.daemon.running import Daemon, daemon
+from tests.registry.distribution import docker_registry
 
 pytestmark = pytest.mark.kernel
 
@@ -19,6 +20,7 @@ CHANGING = re.compile(
     r"\d+(\.\d+)? (ms|s|KiB|MiB|GiB|B)\b|\b\d+[smhd](\d+[smh])?\b|0\.\d+ s|\d{4}-\d\d-\d\dT[\d:.]+Z|\"tasks\": \d+"
 )
 """Times and sizes: they are different from one look to the next."""
+DIGEST = re.compile(r"\b[0-9a-f]{8,64}\b")
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +85,20 @@ READING = [
     ["image", "ls"],
     ["image", "inspect", "busybox"],
     ["image", "rm", "busybox"],
+    ["image", "history", "busybox"],
+    ["image", "history", "-o", "json", "busybox"],
+    ["image", "diff", "busybox", "busybox"],
+    ["image", "sbom", "busybox"],
+    ["image", "sbom", "nothing"],
+    ["volume", "ls"],
+    ["volume", "rm", "nothing"],
+    ["history"],
+    ["history", "-o", "json", "shop"],
+    ["why", "container/db"],
+    ["why", "container/nobody"],
+    ["wait", "container/db", "--timeout", "20s"],
+    ["system", "fsck"],
+    ["system", "prune", "--dry-run"],
     ["system", "info"],
     ["system", "check", "--all"],
     ["system", "df"],
@@ -130,6 +146,53 @@ def test_an_image_is_saved_and_loaded_through_the_daemon(served: Daemon) -> None
     assert not [path.name for path in engine.base.iterdir() if path.name.startswith(".saved")]
     assert engine.run("image", "save", "nothing", "--output", "saved").code == 2
     assert not (engine.base / "saved").exists()
+
+
+MOVING = [
+    ["image", "tag", "busybox", "REGISTRY/PLACE/box:1"],
+    ["image", "push", "busybox", "REGISTRY/PLACE/box:1", "-q"],
+    ["image", "pull", "-q", "REGISTRY/PLACE/box:1"],
+    ["image", "pull", "-q", "REGISTRY/PLACE/nothing:1"],
+    ["image", "copy", "REGISTRY/PLACE/box:1", "REGISTRY/PLACE/copied:2", "-q"],
+    ["image", "manifest", "create", "-q", "REGISTRY/PLACE/box:all", "REGISTRY/PLACE/box:1"],
+    ["image", "manifest", "inspect", "REGISTRY/PLACE/box:all"],
+    ["image", "sign", "--key", "ours.key", "REGISTRY/PLACE/box:1"],
+    ["image", "verify", "--key", "ours.pub", "REGISTRY/PLACE/box:1"],
+    ["image", "verify", "--key", "other.pub", "REGISTRY/PLACE/box:1"],
+    ["image", "referrers", "REGISTRY/PLACE/box:1"],
+    ["image", "commit", "-q", "-c", "ENV A=b", "db", "db-PLACE"],
+    ["image", "rm", "db-PLACE"],
+    ["image", "export", "db", "--output", "PLACE.tar"],
+    ["suspend", "container/db"],
+    ["get", "container/db"],
+    ["resume", "container/db"],
+]
+
+
+def test_images_move_and_containers_rest_the_same_way(served: Daemon, tmp_path: Path) -> None:
+    engine = served.engine
+    for name in ("ours", "other"):
+        key = str(engine.base / f"{name}.key")
+        subprocess.run(["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", key], check=True)
+        public = ["openssl", "ec", "-in", key, "-pubout", "-out", str(engine.base / f"{name}.pub")]
+        subprocess.run(public, check=True, capture_output=True)
+    with docker_registry(tmp_path / "registry") as registry:
+        (engine.layout.root / "registries.yaml").write_text(f"registries:\n  {registry.host}: {{insecure: true}}\n")
+        for words in MOVING:
+            alone, through = (
+                told_of_place(engine, place, options, [word.replace("REGISTRY", registry.host) for word in words])
+                for place, options in (("alone", ("-H", "none")), ("through", ()))
+            )
+            assert through == alone, words
+            refused = words[-1] == "REGISTRY/PLACE/nothing:1" or "other.pub" in words
+            assert through.code == (2 if refused else 0), through
+
+
+def told_of_place(engine: Engine, place: str, options: Sequence[str], words: Sequence[str]) -> Said:
+    """What is said of one place, in words that fit each."""
+    said = steady(engine.run(*options, *(word.replace("PLACE", place) for word in words)))
+    out, err = (DIGEST.sub("@", text).replace(place, "*") for text in (said.out, said.err))
+    return Said(said.code, out, err)
 
 
 def test_a_log_is_followed_until_the_client_leaves(served: Daemon) -> None:
