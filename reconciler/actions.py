@@ -132,11 +132,13 @@ class Note:
 @dataclass(frozen=True, slots=True)
 class Plan:
     """Actions in an order that respects `after`; unchanged objects stand explicitly. `notes` are for the reader;
-    `orphans`: what the set owns, the manifests no longer declare, and nobody asked to delete."""
+    `orphans`: what the set owns, the manifests no longer declare, and nobody asked to delete. `later`: replicas whose
+    turn comes in later passes."""
 
     actions: tuple[Action, ...]
     notes: tuple[Note, ...] = ()
     orphans: tuple[Key, ...] = ()
+    later: tuple[Key, ...] = ()
 
     @property
     def effective(self) -> tuple[Action, ...]:

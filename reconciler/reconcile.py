@@ -34,6 +34,10 @@ from reconciler.resolve import resolve
 from reconciler.resolve.allot import with_bridges
 from reconciler.resolve.expand import DEFAULT_NETWORK
 from reconciler.resolve.world import Resolved, World
+from reconciler.rollouts.looking import read_rollouts, write_rollouts
+from reconciler.rollouts.passing import Rolled, after_actions, roll, urged_by_rollouts
+from reconciler.rollouts.state import Rollout
+from reconciler.rollouts.substitution import as_kept, begun, digest_of, digest_of_kept, rolling_services, substituted
 from reconciler.sources.contents import read_contents, read_environments
 from reconciler.sources.host import busy_ports, can_limit_swap, read_block_devices
 from reconciler.store.database import Database
@@ -42,7 +46,6 @@ from reconciler.store.inventory import Entry, forget, hand_over, read_inventory,
 from reconciler.store.leases import read_leases, record_leases
 from reconciler.store.records import Record, read_records
 from reconciler.store.revisions import BY_SOURCE, record_revision
-from reconciler.unheeded import notes_on_rollouts
 from reconciler.wanted.manifests import manifest_of
 from runtime.images.progress import Progress, ignore
 from runtime.network.host import read_host_routes
@@ -82,12 +85,45 @@ class Prepared:
     context: Context
     resolved: Resolved
     pruned: Pruned
+    asked_for: Mapping[Key, Declared]
+    """The set's objects as they are asked for, where a rollback puts others in their place."""
+    rolled: Rolled
 
 
 def prepare(engine: Engine, asked: Asked, progress: Report = ignore) -> Prepared:
     """Everything up to the plan. Changes nothing. Raises Invalid and Refused."""
     inventory = read_inventory(engine.database)
     own, others = _declared(engine, asked, inventory)
+    states = rollouts_of({item.key: item for item in own}, inventory, read_rollouts(engine.database))
+    while True:
+        prepared = _prepared(engine, asked, (own, others), inventory, states, progress)
+        if not prepared.rolled.renew:
+            return prepared
+        states = dict(prepared.rolled.states)
+
+
+def rollouts_of(
+    own: Mapping[Key, Declared], inventory: Mapping[Key, Entry], known: Mapping[Key, Rollout]
+) -> dict[Key, Rollout]:
+    """Of each Service that rolls, as it is known once the set's objects are asked for."""
+    found = {}
+    for service in rolling_services(own):
+        kept = as_kept(service, own, inventory)
+        before = known.get(service.key) or Rollout(asked=digest_of_kept(service.key, kept))
+        found[service.key] = begun(before, digest_of(service, own), kept)
+    return found
+
+
+def _prepared(
+    engine: Engine,
+    asked: Asked,
+    declared: tuple[list[Declared], dict[Key, Declared]],
+    inventory: Mapping[Key, Entry],
+    states: Mapping[Key, Rollout],
+    progress: Report,
+) -> Prepared:
+    asked_for, others = {item.key: item for item in declared[0]}, declared[1]
+    own = list(substituted(asked_for, states).values())
     records = read_records(engine.database)
     if asked.again:
         contents = contents_again(engine.layout, own, inventory, asked.environment)
@@ -103,7 +139,9 @@ def prepare(engine: Engine, asked: Asked, progress: Report = ignore) -> Prepared
     observed = observe(engine, concerned)
     refuse_conflicts(resolved.desired, observed)
     pruned = prune(resolved.desired, records, inventory, asked.set, asked.pruning)
-    made = plan(resolved.desired, observed, pruned.delete)
+    made = plan(resolved.desired, observed, pruned.delete, urged_by_rollouts(engine, states))
+    rolled = roll(engine, made, resolved.desired, observed, states, time.time())
+    made = rolled.plan
     made = tell_of_data(engine.layout, made, observed, asked.set)
     refuse_unfit(made, resolved.desired)
     refuse_unknown_accounts(engine.layout, made, resolved.desired, {**others, **resolved.declared})
@@ -113,7 +151,6 @@ def prepare(engine: Engine, asked: Asked, progress: Report = ignore) -> Prepared
         *notes_on_host_paths(made, resolved.desired),
         *kept_notes(pruned, records, asked.set),
         *notes_on_registries(observed),
-        *notes_on_rollouts(own),
     )
     left = orphans(resolved.desired, records, inventory, asked.set, asked.pruning)
     made = replace(made, notes=(*made.notes, *notes), orphans=left)
@@ -130,7 +167,9 @@ def prepare(engine: Engine, asked: Asked, progress: Report = ignore) -> Prepared
         progress=progress,
         now=time.time(),
     )
-    return Prepared(asked, made, context, resolved, pruned)
+    standing = {key: state for key, state in asked_for.items() if resolved.declared.get(key) is not state}
+    rolled = replace(rolled, plan=made, states={**states, **rolled.states})
+    return Prepared(asked, made, context, resolved, pruned, standing, rolled)
 
 
 def _declared(
@@ -203,22 +242,32 @@ def carry_out(prepared: Prepared, watch: Watch, parallel: int, stop: Stop = neve
 
     context, asked = replace(prepared.context, stop=stop), prepared.asked
     database = context.engine.database
-    entries = [_entry(item, asked) for item in prepared.resolved.declared.values()]
+    as_asked = {**prepared.resolved.declared, **prepared.asked_for}
+    entries = [_entry(item, asked) for item in as_asked.values()]
     with database.begin():
         record_set(database, asked.set, asked.source, entries, context.now)
         record_leases(database, prepared.resolved.leases)
         hand_over(database, prepared.pruned.handed)
         forget(database, *prepared.pruned.forgotten)
+        write_rollouts(database, _kept_rollouts(prepared))
     if any(action.key.kind in NETWORKED for action in prepared.plan.effective):
         import_codecs()
     taken = notes_on_data(context.engine.layout, prepared.plan, context.desired, context.observed, asked.set)
     warnings = {note.key: note.text for note in taken}
     outcomes = apply(prepared.plan, lambda action: perform(context, action), recorded(database, watch), parallel, stop)
+    write_rollouts(database, after_actions(prepared.rolled.states, outcomes))
     # a full disk: what is done is done, whether it can be noted or not
     with suppress(RetryLater):
         record_events(database, [*_collect(context, outcomes), *_warnings(outcomes, warnings)])
         _record_revision(context, asked, _summary(outcomes))
     return outcomes
+
+
+def _kept_rollouts(prepared: Prepared) -> dict[Key, Rollout | None]:
+    """As they are known before anything is done; nothing of Services that go, or do not roll any more."""
+    known = read_rollouts(prepared.context.engine.database)
+    gone = [key for key in known if key in prepared.pruned.delete or key in prepared.resolved.declared]
+    return {**dict.fromkeys(gone), **prepared.rolled.states}
 
 
 def _warnings(outcomes: Sequence[Outcome], texts: Mapping[Key, str]) -> Iterator[Event]:

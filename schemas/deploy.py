@@ -27,32 +27,35 @@ def read_mode(value: Any) -> str:
 ReplicationMode = Annotated[str, Spelling(read_mode, "one of replicated", {"const": "replicated"}, final=True)]
 Order = Annotated[str, one_of("stop-first", "start-first")]
 
-NOT_ACTED_ON = "stored; not acted on yet: all replicas are replaced at once"
-"""Of both configurations; part of each of their fields' descriptions, since `explain` may show one alone."""
-
-
-def _stored(description: str) -> str:
-    return f"{description} {NOT_ACTED_ON.capitalize()}."
+MONITOR_SECONDS = 5.0
+"""Docker's."""
 
 
 class UpdateConfig(Spec):
-    """How replicas are replaced when the service changes."""
+    """How replicas are replaced when the service changes: a few at a time, each watched until it is well."""
 
-    parallelism: Annotated[Count, part(_stored("Replicas replaced at a time; 0 is all."))] = 1
-    delay: Annotated[Seconds, part(_stored("Time between two groups."), unit="seconds", default="0s")] = 0.0
+    parallelism: Annotated[Count, part("Replicas that are being replaced at a time; 0 is all.")] = 1
+    delay: Annotated[
+        Seconds, part("Time between the last replica that was well and the next.", unit="seconds", default="0s")
+    ] = 0.0
     failure_action: Annotated[
-        Annotated[str, one_of("pause", "continue", "rollback")], part(_stored("What to do when a replica fails."))
+        Annotated[str, one_of("pause", "continue", "rollback")],
+        part("When too many new replicas fail: stop there, go on, or put those that were well before back."),
     ] = "pause"
-    monitor: Annotated[Seconds, part(_stored("Time a new replica is watched."), unit="seconds", default="0s")] = 0.0
-    max_failure_ratio: Annotated[Ratio, part(_stored("Share of replicas that may fail."), default="0")] = 0.0
-    order: Annotated[Order, part(_stored("Stop the old replica first, or start the new one first."))] = "stop-first"
+    monitor: Annotated[
+        Seconds, part("Time a new replica must be ready, before it counts as well.", unit="seconds", default="5s")
+    ] = MONITOR_SECONDS
+    max_failure_ratio: Annotated[Ratio, part("Share of the replicas that may fail.", default="0")] = 0.0
+    order: Annotated[
+        Order, part("`stop-first`: one less meanwhile; `start-first`: others are started first, and none is missed.")
+    ] = "stop-first"
 
 
 class RollbackConfig(UpdateConfig):
     """How replicas are taken back when an update fails."""
 
     failure_action: Annotated[
-        Annotated[str, one_of("pause", "continue")], part(_stored("What to do when a replica fails."))
+        Annotated[str, one_of("pause", "continue")], part("When too many of them fail: stop there, or go on.")
     ] = "pause"
 
 
@@ -96,7 +99,9 @@ class Deploy(Spec):
         live("`vip`: one address, balanced by the kernel; `dnsrr`: the name gives every replica's address."),
     ] = "vip"
     labels: Annotated[Labels, live("Notes on the service, not on its containers.")] = {}
-    update_config: Annotated[UpdateConfig | None, live(_stored("How replicas are replaced."))] = None
-    rollback_config: Annotated[RollbackConfig | None, live(_stored("How replicas are taken back."))] = None
+    update_config: Annotated[UpdateConfig | None, live("How replicas are replaced.", default="all at once")] = None
+    rollback_config: Annotated[RollbackConfig | None, live("How replicas are taken back.", default="one at a time")] = (
+        None
+    )
     restart_policy: Annotated[RestartConfig | None, live("When a replica is started again.", default="restart")] = None
     resources: Annotated[Resources, live("What each replica may use.")] = Resources.model_construct()

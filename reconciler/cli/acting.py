@@ -6,15 +6,17 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import click
 
 from reconciler.actions import Note
 from reconciler.apply import Outcome, Result, Stop, counted, never
 from reconciler.cli.interrupt import INTERRUPTED, interruptible
-from reconciler.cli.live import display
+from reconciler.cli.live import Display, display
 from reconciler.cli.quantities import objects_are
 from reconciler.cli.render import note_rows, place_text
+from reconciler.cli.rolling import Pass, carry_on, is_under_way, stalled_rollouts, together
 from reconciler.cli.show import show_plan
 from reconciler.cli.tell import place_of, why
 from reconciler.engine import open_engine
@@ -46,23 +48,43 @@ class Acting:
 def act(layout: Layout, asked: Asked, acting: Acting) -> int:
     """The exit code: 0 converged, 1 something failed, 130 interrupted. Raises what refuses the whole."""
     waiting: dict[str, str] = {}
+    passed = _deadline(acting.limit_seconds)
     with engine_lock(layout.lock, acting.lock_seconds), open_engine(layout) as engine:
         if acting.dry_run:
             show_plan(prepare(engine, asked).plan, asked.set, acting.output)
             return 0
         with display(quiet=acting.output == "json") as shown, interruptible() as interrupted:
             prepared = prepare(engine, asked, shown.report)
-            stop = _either(interrupted, _deadline(acting.limit_seconds))
-            outcomes = carry_out(prepared, shown.watch, acting.parallel, stop)
+            stop = _either(interrupted, passed)
+            passes = [Pass(prepared, carry_out(prepared, shown.watch, acting.parallel, stop))]
         if acting.wait and not stop():
-            waiting = unsettled(prepared, outcomes, STEADY_SECONDS)
-    status = _sum_up(prepared, outcomes, waiting, acting)
+            waiting = unsettled(prepared, passes[0].outcomes, STEADY_SECONDS)
+    if acting.wait and is_under_way(passes[0]) and not stop():
+        waiting = {}
+        with display(quiet=acting.output == "json") as shown, interruptible() as interrupted:
+            stop = _either(interrupted, passed)
+            _tell_of_rollouts(prepared, acting)
+            passes += carry_on(layout, passes[0], partial(_pass, layout, asked, acting, shown, stop), stop)
+    outcomes, waiting = together(passes), waiting | stalled_rollouts(passes[-1].prepared)
+    status = _sum_up(passes, outcomes, waiting, acting)
     left = sum(1 for outcome in outcomes if outcome.result is Result.SKIPPED)
-    if not left or not stop():
+    if not (left or is_under_way(passes[-1])) or not stop():
         return status
     cause = "interrupted" if interrupted() else f"the {acting.limit_seconds:g} s of --timeout have passed"
     click.echo(f"trimtab: {cause}; the next apply does the rest", err=True)
     return INTERRUPTED if interrupted() else status
+
+
+def _pass(layout: Layout, asked: Asked, acting: Acting, shown: Display, stop: Stop) -> Pass:
+    with engine_lock(layout.lock, acting.lock_seconds), open_engine(layout) as engine:
+        prepared = prepare(engine, asked, shown.report)
+        return Pass(prepared, carry_out(prepared, shown.watch, acting.parallel, stop))
+
+
+def _tell_of_rollouts(prepared: Prepared, acting: Acting) -> None:
+    if acting.output != "json":
+        for note in prepared.rolled.notes:
+            click.secho(f"note: {note.describe()}", fg="cyan", err=True)
 
 
 def _deadline(seconds: float | None) -> Stop:
@@ -76,7 +98,8 @@ def _either(first: Stop, second: Stop) -> Stop:
     return lambda: first() or second()
 
 
-def _sum_up(prepared: Prepared, outcomes: Sequence[Outcome], waiting: dict[str, str], acting: Acting) -> int:
+def _sum_up(passes: Sequence[Pass], outcomes: Sequence[Outcome], waiting: dict[str, str], acting: Acting) -> int:
+    prepared = passes[0].prepared
     failed = [outcome for outcome in outcomes if not outcome.ok]
     if acting.output == "json":
         click.echo(json.dumps(_document(prepared, outcomes, waiting), indent=2, ensure_ascii=False))
@@ -84,10 +107,14 @@ def _sum_up(prepared: Prepared, outcomes: Sequence[Outcome], waiting: dict[str, 
         places = {str(key): place_text(want.place) for key, want in prepared.context.desired.items()}
         for key, amiss in waiting.items():
             click.secho(f"! {key} {amiss}{places[key]}", fg="red", err=True)
+        told = prepared.rolled.notes if len(passes) > 1 or waiting else ()
         for note in prepared.plan.notes if not prepared.plan.empty else ():
+            if note in told:
+                continue
             click.secho(f"note: {note.describe()}", fg="cyan", err=True)
         for note in kept_data(prepared, outcomes):
             click.secho(f"note: {note.describe()}", fg="cyan", err=True)
+        prepared = passes[-1].prepared
         if prepared.plan.orphans:
             click.secho(f"note: {orphans_told(prepared.plan.orphans, prepared.asked.set)}", fg="cyan", err=True)
         click.echo(summary(outcomes))

@@ -81,4 +81,4 @@ def _show(
         asked = Asked(declared, name, paths[0], variables, Pruning(prune, allow_empty))
         prepared = prepare(engine, asked)
     show_plan(prepared.plan, name, output)
-    return 0 if prepared.plan.empty else 1
+    return 0 if prepared.plan.empty and not prepared.plan.later else 1

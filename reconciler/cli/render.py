@@ -2,7 +2,8 @@
 
 The JSON is `trimtab/v1` `Plan`: {"apiVersion", "kind", "set", "actions": [{"action", "object", "reason", "place",
 "after", "changes": [{"field", "old", "new", "effect", "cause", "place"}]}], "notes": [{"object", "text"}], "orphans":
-[object], "summary": {"create": n, …}}, documented in docs/diff.md. Secret values never show. Nothing is decided here.
+[object], "later": [object], "summary": {"create": n, …}}, documented in docs/diff.md. Secret values never show.
+Nothing is decided here.
 """
 
 from __future__ import annotations
@@ -53,10 +54,11 @@ def change_line(change: Change) -> str:
 def summary(plan: Plan) -> str:
     """One line: `Plan: 3 to create, 1 to update, 2 unchanged.`"""
     counts = plan.counts()
-    if plan.empty:
+    if plan.empty and not plan.later:
         return f"No difference: {objects_are(counts['unchanged'])} as declared."
     words = (("create", "to create"), ("update", "to update"), ("replace", "to replace"), ("delete", "to delete"))
     told = [f"{counts[name]} {text}" for name, text in words if counts[name]]
+    told += [f"{len(plan.later)} later"] if plan.later else []
     return f"Plan: {', '.join(told)}, {counts['unchanged']} unchanged."
 
 
@@ -69,6 +71,7 @@ def plan_document(plan: Plan, set_name: str) -> dict[str, Any]:
         "actions": [_action(action) for action in plan.actions],
         "notes": note_rows(plan.notes),
         "orphans": [str(key) for key in plan.orphans],
+        "later": [str(key) for key in plan.later],
         "summary": dict(plan.counts()),
     }
 

@@ -18,7 +18,6 @@ def command(paths: tuple[str, ...], env_files: tuple[str, ...]) -> None:
     from reconciler.cli.quantities import objects_are
     from reconciler.fitness import missing_files
     from reconciler.sources.contents import read_contents, read_environments
-    from reconciler.unheeded import notes_on_rollouts
     from schemas.check import check
     from schemas.errors import Invalid
 
@@ -30,6 +29,4 @@ def command(paths: tuple[str, ...], env_files: tuple[str, ...]) -> None:
         raise Invalid(problems)
     read_contents(declared, variables)
     read_environments(declared, variables)
-    for note in notes_on_rollouts(declared):
-        click.secho(f"note: {note.describe()}", fg="cyan", err=True)
     click.echo(f"{objects_are(len(declared))} valid.")

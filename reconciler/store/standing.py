@@ -19,6 +19,7 @@ class Topic(StrEnum):
     STATUS = "status"
     STEERING = "steering"
     FOLLOWED = "followed"
+    ROLLOUT = "rollout"
 
 
 def write_standing(database: Database, topic: Topic, values: Mapping[str, Any]) -> None:

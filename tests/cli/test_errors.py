@@ -176,11 +176,3 @@ def test_a_root_that_cannot_be_is_a_mistake_and_no_fault(command: tuple[str, ...
         assert said.code == 2
         assert said.err.startswith("trimtab: open the engine: ")
         assert f"({root}); name a directory with --root" in said.err
-
-
-def test_what_is_stored_and_not_acted_on_is_a_note_of_valid_manifests(tmp_path: Path) -> None:
-    head = "apiVersion: trimtab/v1\nkind: Service\nmetadata: {name: web}\n"
-    (tmp_path / "web.yaml").write_text(f"{head}spec: {{image: nginx, deploy: {{update_config: {{parallelism: 2}}}}}}\n")
-    said = trimtab("validate", "web.yaml", at=tmp_path)
-    assert (said.code, said.out) == (0, "1 object is valid.\n")
-    assert said.err.startswith("note: Service/web spec.deploy.update_config: stored; not acted on yet")

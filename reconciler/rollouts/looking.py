@@ -1,0 +1,72 @@
+"""How a Service's replicas stand, read from their processes and their health; and what is kept of rollouts."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from reconciler.desired import Desired
+from reconciler.engine import Engine
+from reconciler.health import HealthStatus
+from reconciler.kinds.container import COMPLETED, starts_again
+from reconciler.observe.containers import exit_word, init_word
+from reconciler.observe.health import health_of
+from reconciler.perform.health import health_check
+from reconciler.rollouts.pace import Replica
+from reconciler.rollouts.state import Rollout, read_rollout
+from reconciler.store.database import Database
+from reconciler.store.health import known_health
+from reconciler.store.standing import Topic, read_standing, write_standing
+from runtime.process.client import read_process
+from runtime.process.records import Phase, ProcessRecord
+from schemas.names import Key
+
+
+def read_rollouts(database: Database) -> dict[Key, Rollout]:
+    """By Service."""
+    return {Key.parse(name): read_rollout(value) for name, value in read_standing(database, Topic.ROLLOUT).items()}
+
+
+def write_rollouts(database: Database, states: Mapping[Key, Rollout | None]) -> None:
+    """None forgets it."""
+    kept = {str(key): state.fields() if state is not None else None for key, state in states.items()}
+    write_standing(database, Topic.ROLLOUT, kept)
+
+
+def started_at(engine: Engine, names: Collection[str]) -> dict[str, float]:
+    """When their processes were started, of those that have one, in seconds since the epoch."""
+    found = {name: read_process(engine.layout, name) for name in names}
+    return {name: process.started_at or 0.0 for name, process in found.items() if process is not None}
+
+
+def look(engine: Engine, want: Desired, *, changing: bool) -> Replica:
+    """One replica as it is now."""
+    name = want.key.name
+    process = read_process(engine.layout, name)
+    if process is None:
+        return Replica(name, changing)
+    amiss = _amiss(engine, want, process)
+    ready = not amiss and _is_ready(engine, want, process, changing=changing)
+    return Replica(name, changing, init_word(process), ready, amiss, process.started_at or 0.0)
+
+
+def _amiss(engine: Engine, want: Desired, process: ProcessRecord) -> str:
+    if process.phase is Phase.EXITED and process.exit is not None and want.facts["process"] != "stopped":
+        word = exit_word(process.exit)
+        return "" if word == COMPLETED and not starts_again(want) else word
+    if health_of(engine, want.key.name) is HealthStatus.UNHEALTHY:
+        known = known_health(engine.database, want.key.name)
+        said = known.output.strip().partition("\n")[0] if known is not None else ""
+        return f"is unhealthy: {said}" if said else "is unhealthy"
+    return ""
+
+
+def _is_ready(engine: Engine, want: Desired, process: ProcessRecord, *, changing: bool) -> bool:
+    """As far as it has come. One that is still to be replaced is asked what it was asked before."""
+    wanted = want.facts["process"]
+    if process.phase is Phase.EXITED:
+        return True
+    if process.phase.value != wanted:
+        return False
+    if wanted != "running" or changing or health_check(engine.layout, want) is None:
+        return True
+    return health_of(engine, want.key.name) is HealthStatus.HEALTHY
