@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from reconciler.desired import Desired
 from reconciler.kinds import content, image, network, source, volume
 from reconciler.resolve import containers, services
-from reconciler.resolve.allot import Allotment, allot_pools, keep_leased, networks_of, reserve_fixed
+from reconciler.resolve.allot import Allotment, allot_pools, keep_leased, networks_of, refuse_crowded, reserve_fixed
 from reconciler.resolve.expand import implied, instances
 from reconciler.resolve.world import Resolved, World
 from schemas.envelope import Declared
@@ -37,6 +37,7 @@ def resolve(declared: Mapping[Key, Declared], world: World) -> Resolved:
         desired[instance.key] = made
         if instance.owner is not None:
             replicas.setdefault(instance.owner, []).append(made)
+    refuse_crowded(allotment)
     for key, item in own.items():
         if key.kind is Kind.SERVICE:
             desired[key] = services.desire(item, replicas.get(key, []), world, allotment, known)

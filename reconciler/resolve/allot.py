@@ -32,6 +32,10 @@ from schemas.network import Pool as DeclaredPool
 NewLeases = dict[str, dict[str, str]]
 AUTOMATIC_PORTS = range(32_768, 61_000)
 """Where a published port without a number is taken from: Docker's own range."""
+BRIDGE_PORTS = 1023
+"""Of one bridge: the kernel's BR_MAX_PORTS, which counts from 1."""
+SERVICE_OWNER = "service:"
+"""Before a Service's name where it holds an address or a port, since a container may bear the same name."""
 
 
 @dataclass(slots=True)
@@ -205,6 +209,22 @@ def _choose(
         with suppress(Refused):
             return pool, choose_address(pool, leased, wanted, holders)
     return last, choose_address(last, leased, wanted, holders)
+
+
+def refuse_crowded(allotment: Allotment) -> None:
+    """More containers than a bridge has ports; those that live, of whichever set, are counted. Raises Refused."""
+    for network, holders in allotment.holders.items():
+        spec = allotment.networks.get(network)
+        if spec is None or spec.driver != "bridge" or len(holders) <= BRIDGE_PORTS:
+            continue
+        containers = {owner for owner in holders.values() if not owner.startswith(SERVICE_OWNER)}
+        if len(containers) > BRIDGE_PORTS:
+            raise Refused(
+                f"{len(containers):,} containers are more than a bridge can carry: {BRIDGE_PORTS:,}",
+                object=str(Key(Kind.NETWORK, network)),
+                step="choose an address",
+                hint="spread them over several networks; driver_opts: {isolation: false} lets those reach each other",
+            )
 
 
 def allot_interfaces(instance: Instance, networks: Sequence[str], world: World, allotment: Allotment) -> dict[str, str]:

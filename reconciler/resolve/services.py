@@ -9,7 +9,7 @@ from reconciler.desired import Desired
 from reconciler.kinds import service
 from reconciler.kinds.endpoints import Joined, bare, host_addresses, join, ways_out
 from reconciler.kinds.network import WIRED
-from reconciler.resolve.allot import Allotment, allot_addresses
+from reconciler.resolve.allot import SERVICE_OWNER, Allotment, allot_addresses
 from reconciler.resolve.containers import host_port, refuse_unreachable
 from reconciler.resolve.expand import attached_networks, container_spec
 from reconciler.resolve.world import World
@@ -52,7 +52,7 @@ def _balance(
     assert isinstance(spec, ServiceSpec)
     virtual: dict[int, str] = {}
     if has_virtual_address(spec):
-        virtual = allot_addresses(f"service:{item.key.name}", network, {}, world, allotment)
+        virtual = allot_addresses(f"{SERVICE_OWNER}{item.key.name}", network, {}, world, allotment)
     backends = {replica.key.name: replica.facts["names"].get(network, {}).get("addresses", []) for replica in replicas}
     return {"virtual": sorted(map(bare, virtual.values())), "backends": backends}
 
@@ -74,7 +74,7 @@ def _ports(
         if port.mode != "ingress":
             continue
         refuse_unreachable(item, number, port, list(out.values()))
-        chosen = host_port(port, f"service:{item.key.name}/{number}", world, allotment)
+        chosen = host_port(port, f"{SERVICE_OWNER}{item.key.name}/{number}", world, allotment)
         for family, address in host_addresses(port.host_ip, out).items():
             found.setdefault(out[family].name, {})[f"{port.protocol} {join(address, chosen)}"] = port.target
     return found

@@ -21,6 +21,7 @@ _ROUTE = struct.Struct("=BBBBBBBBI")
 _HOP = struct.Struct("=HBBi")
 """`struct rtnexthop`: length, flags, hops, index."""
 _IFA_ADDRESS, _IFA_LOCAL = 1, 2
+_IFA_F_TENTATIVE = 0x40
 _IFA_PROTO, _OF_THE_KERNEL = 11, b"\x03"
 """IFAPROT_KERNEL_LL of if_addr.h, since Linux 5.18."""
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_MULTIPATH, _RTA_VIA = 1, 4, 5, 6, 9, 18
@@ -50,6 +51,15 @@ def all_addresses(opened: socket.socket, index: int = 0) -> dict[int, frozenset[
         if attributes.get(_IFA_PROTO) != _OF_THE_KERNEL:
             found.setdefault(link, set()).add(address)
     return {link: frozenset(addresses) for link, addresses in found.items()}
+
+
+def has_unready(opened: socket.socket, index: int) -> bool:
+    """Whether link `index` has an IPv6 address that nothing is sent from yet, the link-local one among them.
+
+    Raises OSError.
+    """
+    found = netlink.dump(opened, netlink.RTM_GETADDR, _ADDRESS.pack(socket.AF_INET6, 0, 0, 0, index))
+    return any(_ADDRESS.unpack_from(body)[2] & _IFA_F_TENTATIVE for body in found)
 
 
 def read_routes(opened: socket.socket, names: Mapping[int, str], *, every_table: bool = False) -> list[Route]:

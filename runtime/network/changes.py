@@ -14,7 +14,9 @@ from runtime.network.records import Address, Gateway, Interface
 _FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 _IFA_F_NODAD, _IFA_F_PERMANENT = 0x02, 0x80
 _SCOPE_NOWHERE = 255
-_NTF_USE = 0x01
+_AF_BRIDGE = 7
+_NTF_USE, _NTF_MASTER, _NTF_EXT_LEARNED, _NTF_STICKY = 0x01, 0x04, 0x10, 0x40
+_NUD_NOARP = 0x40
 _RT_TABLE_MAIN, _RT_TABLE_LOCAL, _RTPROT_STATIC, _RTN_UNICAST, _RTN_LOCAL = 254, 255, 4, 1, 2
 _BEHIND_LOOPBACK = 4096
 
@@ -93,7 +95,8 @@ def add_loopback_route(index: int) -> netlink.Request:
 def ask_for_neighbour(index: int, address: Address) -> netlink.Request:
     """Let the kernel look for a neighbour on link `index` now.
 
-    Its broadcast tells the bridge and everybody on it who has our address, and where, as of now.
+    Its broadcast tells the bridge and everybody on it who has our address, and where, as of now. The entry, one that
+    stays with the link, is not counted among those that all namespaces of the machine may have together.
     """
     return netlink.neighbour_request(
         netlink.RTM_NEWNEIGH,
@@ -102,5 +105,22 @@ def ask_for_neighbour(index: int, address: Address) -> netlink.Request:
         family=_FAMILIES[address.version],
         ifindex=index,
         state=0,
-        flags=_NTF_USE,
+        flags=_NTF_USE | _NTF_EXT_LEARNED,
+    )
+
+
+def keep_at_port(port: int, mac: str) -> netlink.Request:
+    """Let the bridge of link `port` send what is for `mac` there, and learn of no other port for it.
+
+    The link of a predecessor that has the same hardware address sends reports of its multicast groups (RFC 3810) for
+    some seconds after its container has ended. Whoever asks for the address last has it; it goes with the port.
+    """
+    return netlink.neighbour_request(
+        netlink.RTM_NEWNEIGH,
+        netlink.NLM_F_CREATE | netlink.NLM_F_REPLACE,
+        attributes={"NDA_LLADDR": mac},
+        family=_AF_BRIDGE,
+        ifindex=port,
+        state=_NUD_NOARP,
+        flags=_NTF_MASTER | _NTF_STICKY,
     )

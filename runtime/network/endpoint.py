@@ -23,11 +23,12 @@ from runtime.network.changes import (
     ask_for_neighbour,
     delete_address,
     delete_default_route,
+    keep_at_port,
 )
-from runtime.network.links import IFF_UP, Link, find_link
+from runtime.network.links import IFF_UP, Link, find_link, link_index
 from runtime.network.namespace import inside, namespace_of
 from runtime.network.naming import endpoint_mac, has_own_mac
-from runtime.network.plug import create_link, endpoint_mtu, is_attached, lower_link, wait_until_up
+from runtime.network.plug import create_link, endpoint_mtu, is_attached, lower_link, wait_until_ready, wait_until_up
 from runtime.network.records import Driver, EndpointWanted, Gateway
 from runtime.network.settings import endpoint_settings
 
@@ -74,10 +75,14 @@ def _ensure_plugged(layout: Layout, wanted: EndpointWanted, pid: int, sockets: S
     link = find_link(sockets.container, name=wanted.interface)
     if link is not None and is_attached(sockets.host, wanted, layout, link):
         _configure_old(sockets.container, wanted, link)
+        if wanted.network.driver is Driver.BRIDGE:
+            _keep_at_port(sockets.host, wanted, link.lower)
         return
     if link is not None:
         _delete(sockets.container, link)
     port = create_link(sockets.host, sockets.namespace, layout, wanted, pid)
+    if port:
+        _keep_at_port(sockets.host, wanted, link_index(sockets.host, port))
     _configure_new(sockets.container, wanted)
     if port:
         wait_until_up(sockets.host, (port, lower_link(layout, wanted)))
@@ -105,11 +110,18 @@ def _configure_new(opened: socket.socket, wanted: EndpointWanted) -> None:
     netlink.transact(opened, requests)
 
 
-def _announce(opened: socket.socket, wanted: EndpointWanted) -> None:
+def _keep_at_port(opened: socket.socket, wanted: EndpointWanted, port: int) -> None:
     """A predecessor's port with the same hardware address may be dying still: the bridge is to know the new one."""
+    netlink.transact(opened, [keep_at_port(port, endpoint_mac(wanted))])
+
+
+def _announce(opened: socket.socket, wanted: EndpointWanted) -> None:
+    """Neighbours may remember a predecessor with the same address and another hardware address."""
     index = socket.if_nametoindex(wanted.interface)
     versions = {address.version for address in wanted.addresses}
     gateways = [pool.gateway for pool in wanted.network.pools if pool.gateway and pool.gateway.version in versions]
+    if 6 in versions:
+        wait_until_ready(opened, index)
     netlink.transact(opened, [ask_for_neighbour(index, gateway) for gateway in gateways])
 
 

@@ -16,6 +16,7 @@ from runtime.network.firewall.networks import ensure_network_rules, remove_netwo
 from runtime.network.forwarding import ensure_forwarding
 from runtime.network.links import link_index
 from runtime.network.naming import bridge_name
+from runtime.network.neighbours import ensure_room
 from runtime.network.records import Driver, NetworkWanted, ObservedNetwork
 from runtime.network.settings import BRIDGE_BEHIND_RULES
 from runtime.network.sysctl import ensure_interface_settings
@@ -53,6 +54,7 @@ def remove_network(layout: Layout, name: str, link: str = "") -> None:
 def _ensure_bridged(layout: Layout, wanted: NetworkWanted) -> None:
     ensure_bridge(layout, wanted)
     for version in sorted({pool.subnet.version for pool in wanted.pools}):
+        ensure_room(version)
         ensure_forwarding(layout, version)
     ensure_network_rules(layout, wanted)
     ensure_interface_settings(bridge_name(layout, wanted), BRIDGE_BEHIND_RULES)

@@ -14,6 +14,7 @@ from typing import Any
 
 from runtime.layout import Layout
 from runtime.network import netlink
+from runtime.network.addresses import has_unready
 from runtime.network.links import IFF_UP, Link, find_link, link_index
 from runtime.network.naming import bridge_name, endpoint_mac, has_own_mac, port_group
 from runtime.network.records import Driver, EndpointWanted
@@ -157,3 +158,14 @@ def wait_until_up(host: socket.socket, names: Iterable[str]) -> None:
             if link is None or link.operational:
                 break
             time.sleep(_UP_PAUSE)
+
+
+def wait_until_ready(opened: socket.socket, index: int) -> None:
+    """Wait for the kernel to let link `index` send from its IPv6 addresses, duplicates being looked for or not.
+
+    Its work queue does that; what it is to ask the neighbours before, it asks a second later.
+    """
+    for _ in range(_UP_ATTEMPTS):
+        if not has_unready(opened, index):
+            break
+        time.sleep(_UP_PAUSE)

@@ -21,6 +21,7 @@ from runtime.network.observe import read_endpoints, read_host_links
 from runtime.network.records import Driver, EndpointWanted, Gateway, NetworkWanted, ObservedEndpoint, Protocol
 from schemas.errors import Refused, RetryLater
 from tests.network.differences import endpoint_differences
+from tests.network.frames import send_udp_frame
 from tests.network.world import Machine, World, batch, endpoint, network
 
 pytestmark = pytest.mark.kernel
@@ -313,13 +314,26 @@ def test_a_successor_is_found_while_its_predecessor_still_hangs_on_the_bridge(wo
     where = {4: "10.1.0.2", 6: "fd01:1::2"}[version]
     for asker in (world.host, other):
         assert asker.ask(where, 80, Protocol.UDP).startswith("old ")
-    old.run("ip", "link", "set", "eth0", "arp", "off")  # as good as dead: it says nothing more of itself
+    # as good as dead: it says nothing more of itself, not even which multicast groups it is in
+    old.run("ip", "link", "set", "eth0", "arp", "off")
+    old.run("nft", "add table ip6 dead; add chain ip6 dead out { type filter hook output priority 0; policy drop; }")
     ensure_endpoint(world.layout, endpoint(front, "new", 2), new.tid)
     new.listen(80, Protocol.UDP, version)
     assert only(new).mac == only(old).mac
     for asker in (world.host, other):
         # a datagram may be lost on a busy machine: asked again, as any resolver would
         assert any(asker.ask(where, 80, Protocol.UDP).startswith("new ") for _ in range(3))
+
+
+def test_what_a_predecessor_still_sends_draws_nothing_of_its_successors_traffic(world: World) -> None:
+    """Its link lives on for a moment, and has the same hardware address. Who was plugged or corrected last has it."""
+    front = world.network()
+    old, new = world.container("old", front, 2), world.container("new", front, 2)
+    for last, other in ((new, old), (old, new), (new, old)):
+        ensure_endpoint(world.layout, endpoint(front, last.name, 2), last.tid)
+        for _ in range(3):
+            send_udp_frame(other, "eth0", "ff:ff:ff:ff:ff:ff", "10.1.0.2", "10.1.0.255", 9, b"still here")
+            assert world.host.ask("10.1.0.2", 80, Protocol.UDP).startswith(f"{last.name} ")
 
 
 def test_names_of_ports_never_clash(world: World) -> None:

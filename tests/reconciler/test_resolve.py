@@ -169,6 +169,17 @@ def test_a_network_that_is_full_is_refused() -> None:
         resolved(IMAGE + tiny + box("x", "networks: [a]") + box("y", "networks: [a]"))
 
 
+def test_more_containers_than_a_bridge_has_ports_are_refused_with_the_way_out() -> None:
+    """1,023, the kernel's; those of other sets count, Services do not."""
+    living = {f"old-{number}": f"10.1.{1 + number // 200}.{number % 200}" for number in range(1022)}
+    world = replace(WORLD, leases={"address/a/4": living}, living=frozenset(living))
+    wide = IMAGE + network("a", "{ipam: {config: [{subnet: 10.1.0.0/16}]}}") + box("x", "networks: [a]")
+    service = document("Service", "s", "{image: busybox, networks: [a], deploy: {replicas: 0}}")
+    assert facts(resolved(wide + service, world), "x")["endpoints"]["a"]["addresses"] == ["10.1.0.2/16"]
+    with pytest.raises(Refused, match=r"Network/a .*1,024 containers.*1,023; spread them over several networks"):
+        resolved(wide + box("y", "networks: [a]"), world)
+
+
 # images
 
 

@@ -20,7 +20,7 @@ from runtime.layout import Layout
 from runtime.network.dns.control import LOCK_FILE, ask_status, is_locked, read_identity
 from runtime.network.dns.inside import take_up
 from runtime.network.dns.records import ensure_directory, networks_directory
-from runtime.network.dns.version import code_version
+from runtime.network.dns.version import code_version, read_code_version
 from schemas.errors import RetryLater
 
 RESOLV_CONF = Path("/etc/resolv.conf")
@@ -107,9 +107,14 @@ def read_dns(layout: Layout) -> ObservedDns:
         listening=tuple((network, address) for network, address in status["listening"]),
         failed=tuple((network, address, reason) for network, address, reason in status["failed"]),
         pid=status["pid"],
-        is_current=status["version"] == code_version(),
+        is_current=_is_current(status["version"]),
         inside={owner: (pid, started) for owner, pid, started in status.get("inside", ())},
     )
+
+
+def _is_current(version: str) -> bool:
+    """Not so for a long-lived client whose code was replaced under it: then a server of the newer code is."""
+    return version == code_version() or version == read_code_version()
 
 
 def _start(layout: Layout, resolv_conf: Path, replaced: tuple[int, int] | None) -> None:
