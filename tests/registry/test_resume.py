@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
-from runtime.images.blobs import BlobStore
+from runtime.images.blobs import BlobStore, BlobWriter
+from runtime.images.registry.download import write_all
 from runtime.images.registry.settings import RegistrySettings
 from schemas.errors import RetryLater
 from tests.registry.conftest import Pull
@@ -136,12 +138,31 @@ def test_the_next_pull_resumes_what_a_failed_one_left(fake: Fake, sample: Sample
     assert [one.range for one in fake.asked(sample.largest)] == ["bytes=2000000-"]
 
 
-def test_an_attempt_that_brought_much_is_not_counted(fake: Fake, pull_from: Pull) -> None:
+@pytest.mark.parametrize("count", [1_500_000, 2_900_000])
+def test_what_came_before_a_break_is_kept_by_a_slow_disk_too(
+    count: int, fake: Fake, sample: Sample, pull_from: Pull, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slowly(writer: BlobWriter, piece: Sequence[bytes]) -> None:
+        time.sleep(0.1)
+        write_all(writer, piece)
+
+    monkeypatch.setattr("runtime.images.registry.download.write_all", slowly)
+    fake.script(sample.largest, breaks_after(sample.blobs[sample.largest], count))
+    pull_from(fake.host, "app:latest")
+    assert [one.range for one in fake.asked(sample.largest)] == [None, f"bytes={count}-"]
+
+
+def test_an_attempt_that_brought_much_is_not_counted(fake: Fake, pull_from: Pull, settings: RegistrySettings) -> None:
     sample = fake.hold(image(layer_tar({"noise": noise(60_000_000)})))
     blob = sample.blobs[sample.largest]
     fake.script(sample.largest, *[breaks_after(blob, 10_000_000)] * 5)
-    pull_from(fake.host, "app:latest")
-    assert len(fake.asked(sample.largest)) == 6
+    patient = replace(settings, stall_timeout=30.0, request_timeout=30.0)  # a busy machine stalls as well
+    pull_from(fake.host, "app:latest", with_settings=patient)
+    assert [one.range for one in fake.asked(sample.largest)] == [
+        None,
+        *(f"bytes={number}0000000-" for number in range(1, 6)),
+    ]
+    assert len(fake.asked(sample.largest)) > patient.attempts
 
 
 def test_a_registry_without_ranges_sends_the_layer_anew(

@@ -100,6 +100,7 @@ class Download(Transfer):
         except (aiohttp.ClientError, OSError) as error:
             broken = connection_failure(error, response.url, self.errand, self.settings)
             broken.__cause__ = error
+            piece.append(unread(response.content))
         if piece:
             yield piece
         if broken:
@@ -111,6 +112,12 @@ class Download(Transfer):
         if is_resumed:  # the piece from before may be to blame, and is gone by now
             return transient(text, self.errand, url)
         return refused(text, self.errand, url, "the registry, or a proxy before it, holds or makes something else")
+
+
+def unread(content: aiohttp.StreamReader) -> bytes:
+    """What arrived before the connection broke: aiohttp tells of the break first, and then gives no more."""
+    content.set_exception(None)  # type: ignore[arg-type]
+    return content.read_nowait()
 
 
 def write_all(writer: BlobWriter, piece: Sequence[bytes]) -> None:
