@@ -45,6 +45,8 @@ SERVING = (
     _file("--tls-ca", "Clients must show a certificate that it signed."),
     click.option("--insecure", is_flag=True, help="Plain HTTP where others can reach it."),
     _file("--htpasswd", "Names and passwords; `trimtab registry passwd` writes it."),
+    _file("--rights", "Who may do what: lines of NAME REPOSITORIES pull,push,delete."),
+    click.option("--tokens", is_flag=True, help="Give clients a token for their password."),
     click.option(
         "--anonymous",
         type=click.Choice(("pull", "push")),

@@ -1,168 +1,128 @@
-"""Who may do what: names and passwords as htpasswd(1) keeps them, with bcrypt.
+"""Who is let in, and as whom: by a password, by a token got for one, or as nobody in particular.
 
-A password that was right is remembered for a while as a keyed digest, since bcrypt takes a processor's time by intent
-and a push asks dozens of times. Wrong ones are tried a few at once, and no faster for a name that nobody has.
+Without passwords everybody may do everything, or only pull where that is said. With them, what somebody may do is told
+by a file of rights, else everything. The answer to a request that is not let in tells how to ask for a way in.
 
-Source: RFC 7617 (Basic); Apache's htpasswd.
+Source: distribution-spec 1.1; RFC 9110 section 11; RFC 6750 section 3 (Bearer).
 """
 
 from __future__ import annotations
 
-import asyncio
-import base64
-import binascii
-import hashlib
-import hmac
-import secrets
-import time
-from collections.abc import Mapping
-from pathlib import Path
+import re
 
 from aiohttp import web
 
-from reconciler.daemon.log import logger
 from reconciler.registry.errors import Denied
+from reconciler.registry.passwords import Passwords, read_basic
 from reconciler.registry.paths import Asked, Thing
-from schemas.errors import Refused
+from reconciler.registry.rights import DELETE, PULL, PUSH, RIGHTS, Rule, Visitor, read_rules
+from reconciler.registry.settings import Settings
+from reconciler.registry.tokens import Tokens, granted
+from reconciler.registry.watched import Watched
 
-LOG = logger("registry")
 READS = ("GET", "HEAD")
-REMEMBERED_SECONDS = 300.0
-MOST_REMEMBERED = 1000
-TRIED_AT_ONCE = 2
-WAITING = 32
-"""Attempts beyond those are turned away."""
-FILE_BYTES = 1 << 20
-LONGEST_PASSWORD = 72
-"""Bytes; bcrypt reads no more."""
-CHALLENGE = {"WWW-Authenticate": 'Basic realm="trimtab registry", charset="UTF-8"'}
+NO_ONE = ("", b"")
+"""What clients show that have no name, asked for one: skopeo and podman."""
+REALM = "trimtab registry"
+_HOST = re.compile(r"[A-Za-z0-9.:\[\]_-]{1,255}", re.ASCII)
 
 
 class Access:
-    """Without `htpasswd` everybody may do everything, or only pull where `anonymous` says so; with it, `anonymous` is
-    what somebody without a name may do."""
+    """Made once. Raises Refused for files that cannot be read."""
 
-    def __init__(self, htpasswd: Path | None, anonymous: str = "") -> None:
-        self._file = htpasswd
-        self._anonymous = anonymous
-        self._seen: tuple[int, int, int] | None = None
-        self._hashes: Mapping[str, bytes] = {}
-        self._key = secrets.token_bytes(32)
-        self._known: dict[bytes, float] = {}
-        self._trying = asyncio.Semaphore(TRIED_AT_ONCE)
-        self._waiting = 0
-        if htpasswd is not None:
-            self._read_first(htpasswd)
+    def __init__(self, settings: Settings) -> None:
+        self._anonymous = settings.anonymous
+        self._passwords = Passwords(settings.htpasswd) if settings.htpasswd is not None else None
+        rights = settings.rights
+        self._rules: Watched[tuple[Rule, ...]] | None = (
+            Watched(rights, "read rights", read_rules, ()) if rights is not None else None
+        )
+        self._tokens = Tokens() if settings.tokens else None
 
-    async def require(self, request: web.Request, asked: Asked) -> None:
-        """Raises Denied, with the challenge."""
-        if self._file is None:
-            if self._anonymous == "pull" and not (request.method in READS and asked.thing is not Thing.UPLOAD):
+    async def require(self, request: web.Request, asked: Asked) -> Visitor:
+        """Who asks, and may. Raises Denied, with the challenge."""
+        right = needed(request.method, asked)
+        if self._passwords is None:
+            visitor = Visitor(otherwise=(PULL,) if self._anonymous == "pull" else RIGHTS)
+            if right and not visitor.may(right, asked.name):
                 raise Denied(403, "DENIED", "nothing is pushed here")
-            return
+            return visitor
         given = request.headers.get("Authorization", "")
-        if not given and self._anonymous == "pull" and _is_pull(request, asked):
-            return
-        if not given or not await self._accepts(given, self._file):
-            raise Denied(401, "UNAUTHORIZED", "a name and a password are needed", CHALLENGE)
+        visitor = await self._visitor(given)
+        # a client's first request asks for no repository, and is answered with the challenge, so that it logs in
+        if (right and visitor.may(right, asked.name)) or (visitor.name and not right):
+            return visitor
+        if visitor.name and visitor.granted is None:
+            raise Denied(403, "DENIED", f"{visitor.name} may not {right} here")
+        raise self._unauthorized(request, asked, right, is_short=visitor.granted is not None)
 
-    async def _accepts(self, given: str, file: Path) -> bool:
-        self._refresh(file)
-        found = read_basic(given)
-        if found is None:
-            return False
-        name, password = found
-        kept = self._hashes.get(name)
-        proof = hmac.digest(self._key, b"\0".join((name.encode(), kept or b"", password)), hashlib.sha256)
-        if self._known.get(proof, 0.0) > time.monotonic():
-            return True
-        if not await self._is_right(password, kept):
-            return False
-        if len(self._known) >= MOST_REMEMBERED:
-            self._known.clear()
-        self._known[proof] = time.monotonic() + REMEMBERED_SECONDS
-        return True
+    async def give_token(self, request: web.Request) -> web.Response:
+        """For a name and a password, or for nobody in particular: what was asked for, as far as it may be.
 
-    async def _is_right(self, password: bytes, kept: bytes | None) -> bool:
-        if self._waiting >= WAITING:
-            raise Denied(429, "TOOMANYREQUESTS", "too many log in at once", {"Retry-After": "5"})
-        self._waiting += 1
-        try:
-            async with self._trying:
-                return await asyncio.to_thread(matches, password, kept)
-        finally:
-            self._waiting -= 1
+        Raises Denied.
+        """
+        if self._tokens is None or request.method != "GET":
+            raise Denied(404, "UNSUPPORTED", "no tokens are given here")
+        given = request.headers.get("Authorization", "")
+        visitor = await self._visitor(given) if given.lower().startswith("basic ") else self._nobody()
+        if given and not visitor.name and read_basic(given) != NO_ONE:
+            raise Denied(401, "UNAUTHORIZED", "the name or the password is wrong", _basic())
+        may = granted(request.query.getall("scope", []), visitor)
+        answer = self._tokens.answer(visitor.name, may, request.query.get("service", "")[:255])
+        return web.json_response(answer, headers={"Cache-Control": "no-store"})
 
-    def _read_first(self, file: Path) -> None:
-        try:
-            self._hashes = read_htpasswd(file)
-        except OSError as error:
-            raise Refused(error.strerror or str(error), step="read passwords", path=str(file)) from error
+    async def _visitor(self, given: str) -> Visitor:
+        """Nobody in particular, where the header is missing or not right."""
+        assert self._passwords is not None
+        scheme, _, token = given.partition(" ")
+        if self._tokens is not None and scheme.lower() == "bearer":
+            found = self._tokens.read(token.strip())
+            if found is None or (found[0] and not self._passwords.has(found[0])):
+                return Visitor(otherwise=())
+            visitor = self._somebody(found[0]) if found[0] else self._nobody()
+            return Visitor(visitor.name, visitor.rules, visitor.otherwise, found[1])
+        if not given or read_basic(given) == NO_ONE:
+            return self._nobody()
+        name = await self._passwords.name_of(given)
+        return self._somebody(name) if name else Visitor(otherwise=())
 
-    def _refresh(self, file: Path) -> None:
-        """Read the file where it changed; one that cannot be read lets nobody in."""
-        try:
-            stat = file.stat()
-            seen = (stat.st_mtime_ns, stat.st_ino, stat.st_size)
-            if seen != self._seen:
-                self._hashes, self._seen = read_htpasswd(file), seen
-        except (OSError, Refused) as error:
-            LOG.warning("nobody is let in", error=str(error))
-            self._hashes, self._seen = {}, None
+    def _somebody(self, name: str) -> Visitor:
+        return Visitor(name, self._rules.now() if self._rules is not None else None)
 
+    def _nobody(self) -> Visitor:
+        if self._rules is not None:
+            return Visitor(rules=self._rules.now())
+        return Visitor(otherwise=(PULL,) if self._anonymous == "pull" else ())
 
-def _is_pull(request: web.Request, asked: Asked) -> bool:
-    """The first request of a client that will log in must be told to."""
-    return request.method in READS and asked.thing not in (Thing.VERSION, Thing.UPLOAD)
+    def _unauthorized(self, request: web.Request, asked: Asked, right: str, *, is_short: bool) -> Denied:
+        challenge = _basic() if self._tokens is None else _bearer(request, asked, right, is_short=is_short)
+        return Denied(401, "UNAUTHORIZED", "a name and a password are needed", challenge)
 
 
-def read_basic(given: str) -> tuple[str, bytes] | None:
-    """Name and password of an Authorization header."""
-    scheme, _, encoded = given.partition(" ")
-    if scheme.lower() != "basic":
-        return None
-    try:
-        name, colon, password = base64.b64decode(encoded.strip(), validate=True).partition(b":")
-        return (name.decode(), password) if colon and len(password) <= LONGEST_PASSWORD else None
-    except (binascii.Error, UnicodeDecodeError):
-        return None
+def _basic() -> dict[str, str]:
+    return {"WWW-Authenticate": f'Basic realm="{REALM}", charset="UTF-8"'}
 
 
-def read_htpasswd(file: Path) -> dict[str, bytes]:
-    """Names and their bcrypt hashes. Raises Refused for a line that holds anything else, OSError."""
-    content = file.read_bytes()
-    if len(content) > FILE_BYTES:
-        raise Refused(f"has more than {FILE_BYTES} bytes", step="read passwords", path=str(file))
-    found: dict[str, bytes] = {}
-    for number, line in enumerate(content.decode(errors="replace").splitlines(), 1):
-        name, colon, hashed = line.strip().partition(":")
-        if not line.strip() or line.startswith("#"):
-            continue
-        if not colon or not hashed.startswith(("$2y$", "$2b$", "$2a$")):
-            hint = "`trimtab registry passwd` or `htpasswd -B` writes such lines"
-            raise Refused(f"line {number} holds no bcrypt", step="read passwords", path=str(file), hint=hint)
-        found[name] = hashed.encode()
-    return found
+def _bearer(request: web.Request, asked: Asked, right: str, *, is_short: bool) -> dict[str, str]:
+    """Where tokens are given, at the address by which the client found us, and what for."""
+    host = request.headers.get("Host", "")
+    if not _HOST.fullmatch(host):
+        raise Denied(400, "UNAUTHORIZED", "the request names no host")
+    scheme = "https" if request.secure else "http"
+    parts = [f'realm="{scheme}://{host}/token"', f'service="{host}"']
+    if right:
+        parts.append(f'scope="repository:{asked.name}:{right if right == PULL else f"{PULL},{right}"}"')
+    if is_short:
+        parts.append('error="insufficient_scope"')
+    return {"WWW-Authenticate": "Bearer " + ",".join(parts)}
 
 
-def matches(password: bytes, kept: bytes | None) -> bool:
-    """Whether it is the password; as slow for nobody's."""
-    import bcrypt
-
-    try:
-        right = bcrypt.checkpw(password, kept or _nobody())
-    except ValueError:
-        return False
-    return right and kept is not None
-
-
-_NOBODY: list[bytes] = []
-
-
-def _nobody() -> bytes:
-    """Made once: a hash that no password has."""
-    import bcrypt
-
-    if not _NOBODY:
-        _NOBODY.append(bcrypt.hashpw(secrets.token_hex(16).encode(), bcrypt.gensalt(10)))
-    return _NOBODY[0]
+def needed(method: str, asked: Asked) -> str:
+    """Which right a request needs; "" where it is about no repository."""
+    if asked.thing in (Thing.VERSION, Thing.CATALOG, Thing.TOKEN):
+        return ""
+    if asked.thing in (Thing.UPLOADS, Thing.UPLOAD):
+        return PUSH
+    if method in READS:
+        return PULL
+    return DELETE if method == "DELETE" else PUSH

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 
 from aiohttp import web
 
@@ -54,8 +55,10 @@ def application(served: Served, access: Access) -> web.Application:
             raise Denied(503, "TOOMANYREQUESTS", "too many requests are under way", {"Retry-After": "1"})
         async with places:
             asked = read_path(request.rel_url.raw_path)
+            if asked.thing is Thing.TOKEN:
+                return await access.give_token(request)
             answers = ANSWERS[asked.thing]
-            await access.require(request, asked)
+            asked = replace(asked, visitor=await access.require(request, asked))
             if request.method not in answers:
                 raise unsupported(f"{request.method} is not possible here; {', '.join(answers)}")
             return await answers[request.method](served, request, asked)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import ssl
 from contextlib import AsyncExitStack
 
 from aiohttp import web
@@ -24,7 +23,8 @@ async def listen(stack: AsyncExitStack, served: Served) -> str:
     """The address. Raises Refused for one that cannot be had, or that would be open to more than was said."""
     settings = served.settings
     require_closed(settings)
-    access = Access(settings.htpasswd, settings.anonymous)
+    certificates = served.certificates
+    access = Access(settings)
     runner = web.AppRunner(
         application(served, access),
         access_log=None,
@@ -39,7 +39,7 @@ async def listen(stack: AsyncExitStack, served: Served) -> str:
     listener = tcp_listener(settings.host, settings.port)
     # a client that takes nothing of what it asked for; connections inherit it
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(settings.stall_seconds * 1000))
-    context = tls_context(settings)
+    context = certificates.context if certificates is not None else None
     await web.SockSite(runner, listener, ssl_context=context, backlog=BACKLOG).start()
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     return f"{'https' if context else 'http'}://{host}:{listener.getsockname()[1]}"
@@ -60,6 +60,11 @@ def require_closed(settings: Settings) -> None:
     place = f"{settings.host}:{settings.port}"
     if settings.htpasswd is not None and settings.anonymous == "push":
         raise Refused("--anonymous push makes --htpasswd useless", step="listen", path=place, hint="give one of them")
+    if settings.htpasswd is None and (settings.rights is not None or settings.tokens):
+        raise Refused("--rights and --tokens are about names: they need --htpasswd", step="listen", path=place)
+    if settings.rights is not None and settings.anonymous:
+        hint = "a line of the rights for `-` says what somebody without a name may do"
+        raise Refused("--rights and --anonymous contradict each other", step="listen", path=place, hint=hint)
     if is_loopback(settings.host):
         return
     if settings.tls_certificate is None and not settings.insecure:
@@ -68,22 +73,3 @@ def require_closed(settings: Settings) -> None:
     if settings.htpasswd is None and settings.tls_ca is None and not settings.anonymous:
         hint = "give --htpasswd (`trimtab registry passwd` writes one), --tls-ca, or --anonymous"
         raise Refused("others can reach this address: it needs passwords", step="listen", path=place, hint=hint)
-
-
-def tls_context(settings: Settings) -> ssl.SSLContext | None:
-    """None: plain HTTP. Raises Refused for certificates that cannot be used."""
-    if settings.tls_certificate is None or settings.tls_key is None:
-        if settings.tls_certificate or settings.tls_key or settings.tls_ca:
-            raise Refused("--tls-certificate and --tls-key belong together", step="listen")
-        return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        context.load_cert_chain(settings.tls_certificate, settings.tls_key)
-        if settings.tls_ca is not None:
-            context.load_verify_locations(settings.tls_ca)
-            context.verify_mode = ssl.CERT_REQUIRED
-    except OSError as error:
-        place = str(settings.tls_certificate)
-        raise Refused(f"the certificates cannot be used: {error}", step="listen", path=place) from error
-    return context

@@ -14,6 +14,7 @@ from aiohttp import web
 from reconciler.registry.errors import Denied, unknown_name
 from reconciler.registry.mirror import Mirror
 from reconciler.registry.paths import Asked
+from reconciler.registry.rights import PULL, Visitor
 from reconciler.registry.served import Served
 from runtime.images.hosted.catalog import Held
 from runtime.images.hosted.names import is_tag
@@ -39,8 +40,20 @@ async def list_tags(served: Served, request: web.Request, asked: Asked) -> web.S
 
 async def list_repositories(served: Served, request: web.Request, asked: Asked) -> web.StreamResponse:
     most = _most(request, MOST_NAMES)
-    found = await served.do(served.catalog.repositories, request.query.get("last", ""), most + 1)
+    found = await _seen(served, asked.visitor, request.query.get("last", ""), most + 1)
     return _json({"repositories": found[:most]}, _link(request, found, most))
+
+
+async def _seen(served: Served, visitor: Visitor, after: str, most: int) -> list[str]:
+    """Those that whoever asks may pull from."""
+    found: list[str] = []
+    while len(found) < most:
+        names = await served.do(served.catalog.repositories, after, MOST_NAMES)
+        found += [name for name in names if visitor.sees_all or PULL in visitor.rights(name)]
+        if len(names) < MOST_NAMES:
+            break
+        after = names[-1]
+    return found[:most]
 
 
 async def list_referrers(served: Served, request: web.Request, asked: Asked) -> web.StreamResponse:

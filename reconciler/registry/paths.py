@@ -11,6 +11,7 @@ from enum import StrEnum
 from urllib.parse import unquote
 
 from reconciler.registry.errors import Denied
+from reconciler.registry.rights import ANY_VISITOR, Visitor
 from runtime.images.digests import is_digest
 from runtime.images.hosted.names import is_repository, is_tag
 
@@ -24,15 +25,17 @@ class Thing(StrEnum):
     UPLOAD = "upload"
     TAGS = "tags"
     REFERRERS = "referrers"
+    TOKEN = "token"
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """`pin`: the tag, digest or upload of `thing`."""
+    """`pin`: the tag, digest or upload of `thing`. `visitor`: who asks."""
 
     thing: Thing
     name: str = ""
     pin: str = ""
+    visitor: Visitor = ANY_VISITOR
 
 
 _LONGEST = 4096
@@ -46,6 +49,8 @@ def read_path(raw: str) -> Asked:
     path = unquote(raw, errors="strict") if len(raw) <= _LONGEST else ""
     if path in ("/v2", "/v2/"):
         return Asked(Thing.VERSION)
+    if path == "/token":
+        return Asked(Thing.TOKEN)
     if path == "/v2/_catalog":
         return Asked(Thing.CATALOG)
     if found := _UPLOAD.fullmatch(path):

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 
 from reconciler.daemon import log, notify
+from reconciler.registry.certificates import certificates_of
 from reconciler.registry.housekeeping import keep_house
 from reconciler.registry.listening import listen, require_closed
 from reconciler.registry.mirror import mirroring
@@ -40,6 +41,8 @@ async def _live(layout: Layout, settings: Settings) -> None:
     leave = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, leave.set)
+    # files are read when they change; who asks for it all the same must not end the registry
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: LOG.info("files are read when they change"))
     async with registry(layout, settings) as address:
         LOG.info("ready", address=address, pid=os.getpid(), root=str(layout.root), mirror=settings.mirror or None)
         notify.ready("serving images")
@@ -56,7 +59,7 @@ async def registry(layout: Layout, settings: Settings) -> AsyncIterator[str]:
         uploads = Uploads(layout, settings.uploads, settings.upload_seconds)
         catalog = Catalog(database, settings.mirror)
         mirror = await stack.enter_async_context(mirroring(layout, catalog, settings)) if settings.mirror else None
-        served = Served(layout, settings, catalog, uploads, pool, mirror)
+        served = Served(layout, settings, catalog, uploads, pool, mirror, certificates_of(settings))
         address = await listen(stack, served)
         stack.push_async_callback(_end, asyncio.ensure_future(keep_house(served)))
         yield address

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
+from reconciler.registry.certificates import Certificates
 from reconciler.registry.settings import Settings
 from runtime.images.blobs import BlobStore
 from runtime.images.hosted.catalog import Catalog
@@ -30,6 +31,7 @@ class Served:
     uploads: Uploads
     pool: Executor
     mirror: Mirror | None = None
+    certificates: Certificates | None = None
 
     @property
     def store(self) -> BlobStore:

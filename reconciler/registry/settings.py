@@ -20,6 +20,10 @@ class Settings:
     insecure: bool = False
     """Plain HTTP though others than this machine can reach it."""
     htpasswd: Path | None = None
+    rights: Path | None = None
+    """Who of them may do what with which repositories; without it, everything."""
+    tokens: bool = False
+    """Whether clients get a token for their password, and show that."""
     anonymous: str = ""
     """What somebody without a password may do: `pull`, or `push` and all else, or nothing where there are passwords."""
     mirror: str = ""

@@ -14,6 +14,7 @@ from aiohttp import web
 from reconciler.registry.bodies import pieces
 from reconciler.registry.errors import Denied, unknown_upload, unsupported
 from reconciler.registry.paths import Asked
+from reconciler.registry.rights import PULL
 from reconciler.registry.served import Served
 from runtime.images.blobs import DigestMismatch
 from runtime.images.digests import is_digest
@@ -36,7 +37,8 @@ async def begin_upload(served: Served, request: web.Request, asked: Asked) -> we
     algorithm = request.query.get("digest-algorithm", digest.partition(":")[0] if digest else "sha256")
     if algorithm not in ALGORITHMS:
         raise Denied(400, "DIGEST_INVALID", f"{algorithm[:40]!r} is none of {', '.join(ALGORITHMS)}")
-    if mount is not None and await _mounted(served, asked.name, mount, request.query.get("from", "")):
+    source = request.query.get("from", "")
+    if mount is not None and _may_take(asked, source) and await _mounted(served, asked.name, mount, source):
         return _done(asked.name, mount)
     try:
         upload = await served.do(served.uploads.begin, asked.name, algorithm)
@@ -49,6 +51,12 @@ async def begin_upload(served: Served, request: web.Request, asked: Asked) -> we
     finally:
         # nobody was told its name
         await served.do(served.uploads.drop, upload)
+
+
+def _may_take(asked: Asked, source: str) -> bool:
+    """From there, or from wherever it is: only who may pull it."""
+    visitor = asked.visitor
+    return visitor.may(PULL, source) if source else visitor.sees_all and visitor.granted is None
 
 
 async def _mounted(served: Served, name: str, digest: str, source: str) -> bool:

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from reconciler.cli.registry_passwd import forget, keep
-from reconciler.registry.access import read_basic, read_htpasswd
 from reconciler.registry.listening import read_listen, require_closed
+from reconciler.registry.passwords import read_basic, read_hashes
 from reconciler.registry.settings import Settings
 from schemas.errors import Refused
 from tests.registry.hosting import Host, engine, hosting
@@ -79,16 +79,16 @@ def test_who_has_one_pushes_and_pulls(closed: Host) -> None:
 def test_a_password_is_asked_of_bcrypt_once_and_again_when_the_file_has_another(
     tmp_path: Path, passwords: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from reconciler.registry import access
+    from reconciler.registry import passwords as kept
 
     asked: list[bytes] = []
-    honest = access.matches
+    honest = kept.matches
 
-    def counting(password: bytes, kept: bytes | None) -> bool:
+    def counting(password: bytes, hashed: bytes | None) -> bool:
         asked.append(password)
-        return honest(password, kept)
+        return honest(password, hashed)
 
-    monkeypatch.setattr(access, "matches", counting)
+    monkeypatch.setattr(kept, "matches", counting)
     file = tmp_path / "htpasswd"
     file.write_text(passwords.read_text())
     with hosting(engine(tmp_path), ALICE, htpasswd=file) as host:
@@ -172,6 +172,9 @@ CERTIFIED = {"tls_certificate": Path("c"), "tls_key": Path("k")}
         (CERTIFIED, "needs passwords"),
         ({"insecure": True}, "needs passwords"),
         ({"htpasswd": Path("x"), "anonymous": "push", **CERTIFIED}, "useless"),
+        ({"rights": Path("x"), "tls_ca": Path("x"), **CERTIFIED}, "--htpasswd"),
+        ({"tokens": True, "tls_ca": Path("x"), **CERTIFIED}, "--htpasswd"),
+        ({"htpasswd": Path("x"), "rights": Path("x"), "anonymous": "pull", **CERTIFIED}, "contradict"),
     ],
 )
 @pytest.mark.parametrize("address", ["0.0.0.0", "::", "192.0.2.1", "registry.example.com"])
@@ -215,11 +218,9 @@ def test_what_is_no_address_is_refused(text: str) -> None:
         read_listen(text)
 
 
-def test_a_line_without_bcrypt_is_refused(tmp_path: Path) -> None:
-    file = tmp_path / "htpasswd"
-    file.write_text("alice:$apr1$x$y\n")
+def test_a_line_without_bcrypt_is_refused() -> None:
     with pytest.raises(Refused, match="line 1 holds no bcrypt"):
-        read_htpasswd(file)
+        read_hashes("alice:$apr1$x$y\n")
 
 
 def test_a_name_may_hold_no_colon_and_a_password_may() -> None:
@@ -234,9 +235,9 @@ def test_passwords_are_written_as_htpasswd_has_them(tmp_path: Path, monkeypatch:
     for name in ("alice", "bob", "alice"):
         monkeypatch.setattr("sys.stdin", io.StringIO(f"{name}'s\n"))
         keep(file, name, from_input=True)
-    assert sorted(read_htpasswd(file)) == ["alice", "bob"]
+    assert sorted(read_hashes(file.read_text())) == ["alice", "bob"]
     assert file.stat().st_mode & 0o777 == 0o600
-    assert "gone" in forget(file, "bob") and sorted(read_htpasswd(file)) == ["alice"]
+    assert "gone" in forget(file, "bob") and sorted(read_hashes(file.read_text())) == ["alice"]
     assert "nobody" in forget(file, "bob")
     for name, password in (("a:b", "x"), ("", "x"), ("carol", ""), ("carol", "x" * 73)):
         monkeypatch.setattr("sys.stdin", io.StringIO(f"{password}\n"))
