@@ -25,6 +25,8 @@ from reconciler.reconcile import world_of
 from reconciler.registries import read_registries
 from reconciler.resolve import resolve
 from reconciler.resolve.world import Leases, Resolved
+from reconciler.rollouts.looking import read_rollouts
+from reconciler.rollouts.substitution import substituted
 from reconciler.sources.contents import read_contents, read_environments, read_here
 from reconciler.store.inventory import Entry
 from reconciler.store.records import Record
@@ -109,6 +111,7 @@ def intend(
 ) -> Intent:
     """What the set asks for. Raises Refused, Invalid when it cannot be resolved any more."""
     own = [item for key, item in declared.items() if inventory[key].set == set_name]
+    own = list(substituted({item.key: item for item in own}, read_rollouts(engine.database)).values())
     others = {key: item for key, item in declared.items() if inventory[key].set != set_name}
     others |= local_images(engine.layout, own, inventory.keys())
     environments = {item.key: _environment(engine, item, records) for item in own if _has_environment(item)}

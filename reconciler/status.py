@@ -32,6 +32,7 @@ WORST_FIRST = (
     *(Health.DEGRADED, Health.MISSING, Health.UNKNOWN, Health.PROGRESSING, Health.SUSPENDED),
     Health.HEALTHY,
 )
+ROLLED_BACK = "RolledBack"
 RUNNING = ("running", "created", "paused")
 
 
@@ -77,7 +78,8 @@ class Situation:
     `differences`: in words, what is to be done about it and is not done. `process` and `wanted_process`: of a
     container, as observed and desired. `probed`: what its health check said last, empty for none. `failure`: the last
     error, which is tried again unless `refused`. `held`: why nothing is done. `waits`: when its policy starts it again,
-    in words; `given_up`: why it never does.
+    in words; `given_up`: why it never does. `rolling`: how far a Service's rollout is, or that a replica waits
+    for its turn; `halted`: why a rollout goes no further.
     """
 
     generation: int = 1
@@ -93,6 +95,8 @@ class Situation:
     suspended: bool = False
     waits: str = ""
     given_up: str = ""
+    rolling: str = ""
+    halted: str = ""
 
 
 def status_of(found: Situation, now: float, before: Status | None = None) -> Status:
@@ -114,7 +118,8 @@ def _since(condition: Condition, before: Status | None, now: float) -> Condition
 
 
 def _sync(found: Situation) -> Sync:
-    return Sync.OUT_OF_SYNC if found.differences or not found.exists or found.failure else Sync.SYNCED
+    amiss = found.differences or not found.exists or found.failure or found.rolling or found.halted
+    return Sync.OUT_OF_SYNC if amiss else Sync.SYNCED
 
 
 def _health(found: Situation) -> Health:
@@ -126,7 +131,9 @@ def _health(found: Situation) -> Health:
         return Health.MISSING
     if found.wanted_process is not None and (why := _process_health(found)) is not None:
         return why
-    return Health.DEGRADED if found.differences else Health.HEALTHY
+    if found.rolling and not found.halted:
+        return Health.PROGRESSING
+    return Health.DEGRADED if found.differences or found.halted else Health.HEALTHY
 
 
 def _process_health(found: Situation) -> Health | None:
@@ -147,8 +154,10 @@ def _ready(found: Situation) -> Condition:
         found.failure
         or found.given_up
         or found.waits
+        or found.halted
         or ("does not exist" if not found.exists else "")
         or ("; ".join(found.differences))
+        or found.rolling
         or _unready(found)
     )
     if why:
@@ -171,7 +180,10 @@ def _reason(found: Situation) -> str:
         ("Failed", bool(found.failure)),
         ("GivenUp", bool(found.given_up)),
         ("Waiting", bool(found.waits)),
+        (ROLLED_BACK, found.halted.startswith("rolled back")),
+        ("RolloutPaused", bool(found.halted)),
         ("Missing", not found.exists),
+        ("RollingOut", bool(found.rolling)),
         ("OutOfSync", bool(found.differences)),
         ("Unhealthy", found.probed == "unhealthy"),
         ("Starting", found.probed == "starting"),
@@ -188,8 +200,12 @@ def _reconciling(found: Situation) -> Condition:
         return Condition("Reconciling", "True", "Retrying", found.failure)
     if found.waits:
         return Condition("Reconciling", "True", "Waiting", found.waits)
+    if found.rolling:
+        return Condition("Reconciling", "True", "RollingOut", found.rolling)
     if found.held:
         return Condition("Reconciling", "False", "Held", found.held)
+    if found.halted:
+        return Condition("Reconciling", "False", "Nothing")
     if found.differences or not found.exists:
         return Condition("Reconciling", "True", "Drift", "; ".join(found.differences))
     return Condition("Reconciling", "False", "Nothing")
@@ -202,6 +218,8 @@ def _stalled(found: Situation) -> Condition:
         return Condition("Stalled", "True", "GivenUp", found.given_up)
     if found.suspended:
         return Condition("Stalled", "True", "Suspended", found.held)
+    if found.halted:
+        return Condition("Stalled", "True", _reason(replace(found, failure="", waits="")), found.halted)
     return Condition("Stalled", "False", "Nothing")
 
 

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from reconciler.actions import Action, Verb
+from reconciler.kinds.container import is_image_change
 from schemas.errors import Refused
 from schemas.windows import read_windows
 
@@ -68,7 +69,7 @@ def _is_drift(action: Action) -> bool:
     if action.verb is Verb.UNCHANGED or not action.changes:
         return False
     return all(change.drift or change.implied for change in action.changes) and not any(
-        change.path[0] in DECIDED for change in action.changes
+        change.path[0] in DECIDED or is_image_change(change) for change in action.changes
     )
 
 

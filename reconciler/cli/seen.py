@@ -17,6 +17,8 @@ from reconciler.health import HealthStatus
 from reconciler.observe import observe
 from reconciler.observe.health import health_of
 from reconciler.plan import changes_of
+from reconciler.rollouts.looking import read_rollout_of
+from reconciler.rollouts.state import Rollout
 from reconciler.store.inventory import Entry, read_inventory
 from reconciler.store.records import Record, read_records
 from runtime.images.record import ImageRecord
@@ -75,6 +77,8 @@ class Seen:
     replicas: tuple[Key, ...] = ()
     probed: HealthStatus | None = None
     """What the health check of its present process said last."""
+    rollout: Rollout | None = None
+    """Of a Service that has one."""
 
     @property
     def facts(self) -> Mapping[str, Any]:
@@ -147,6 +151,7 @@ def _seen(engine: Engine, known: Known, key: Key, observed: Observed | None) -> 
         users=tuple(known.users(key)),
         replicas=tuple(known.replicas(key)),
         probed=health_of(engine, key.name) if key.kind is Kind.CONTAINER else None,
+        rollout=read_rollout_of(engine.database, key) if key.kind is Kind.SERVICE else None,
     )
 
 

@@ -144,6 +144,10 @@ def _service(seen: Seen, replicas: Mapping[str, Standing]) -> Standing:
     ready, wanted = readiness(seen, replicas)
     if wanted == 0:
         return Standing(Health.SUSPENDED, "no replicas wanted")
+    if (rollout := seen.rollout) is not None and rollout.stalled:
+        return Standing(Health.DEGRADED, rollout.stalled)
+    if rollout is not None and rollout.under_way and ready:
+        return Standing(Health.PROGRESSING, f"rolls out: {rollout.told}")
     if ready < wanted:
         return Standing(
             Health.DEGRADED if ready else Health.MISSING, f"{wanted - ready} of {wanted} replicas not ready"

@@ -57,6 +57,7 @@ def _situation(engine: Engine, seen: Seen, held: str) -> Situation:
     is_container = seen.key.kind is Kind.CONTAINER
     probed = health_of(engine, seen.key.name) if is_container else None
     generation = seen.entry.generation if seen.entry is not None else 1
+    rollout = seen.rollout
     return Situation(
         generation=generation,
         observed_generation=generation if seen.record is not None else 0,
@@ -66,4 +67,6 @@ def _situation(engine: Engine, seen: Seen, held: str) -> Situation:
         wanted_process=str(seen.spec.get("state", "running")) if is_container else None,
         probed=probed.value if probed is not None else "",
         held=held,
+        rolling=rollout.told if rollout is not None and rollout.under_way else "",
+        halted=rollout.stalled if rollout is not None else "",
     )

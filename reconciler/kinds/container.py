@@ -16,6 +16,8 @@ from reconciler.kinds.rules import Rules
 from schemas.names import Key, Kind
 
 LIVING = ("created", "running", "paused")
+ANOTHER_IMAGE = "of another image"
+"""What is observed of a bundle whose image has changed since: whoever changed it asked for this, too."""
 COMPLETED = "completed"
 """Ended with exit code 0."""
 
@@ -78,6 +80,11 @@ def _image_changes(key: Key, action: Action) -> tuple[Change, ...]:
     if any(change.path[0] == "content" for change in action.changes):
         return (Change(("image",), "damaged", "repaired", Effect.RESTART, drift=True),)
     return ()
+
+
+def is_image_change(change: Change) -> bool:
+    """Whether the container is still made of what its image was before."""
+    return change.path == ("bundle",) and change.old == ANOTHER_IMAGE
 
 
 def relevant(want: Desired, have: Observed) -> Mapping[str, Any]:

@@ -30,13 +30,16 @@ class Claims:
             return frozenset(self._held)
 
     @contextmanager
-    def claim(self, keys: Collection[Key], desired: Mapping[Key, Desired]) -> Iterator[frozenset[Key]]:
-        """Hold the keys; those that somebody holds, or whose needs somebody holds, are given back instead.
+    def claim(
+        self, keys: Collection[Key], desired: Mapping[Key, Desired], within: frozenset[Key] = frozenset()
+    ) -> Iterator[frozenset[Key]]:
+        """Hold the keys; those that somebody holds, or whose needs somebody holds, are given back instead. `within`:
+        what the caller holds already.
 
         Raises RetryLater while another process has the engine.
         """
         with self._guard:
-            taken = frozenset(key for key in keys if self._is_held(key, desired))
+            taken = frozenset(key for key in keys if self._is_held(key, desired, within))
             mine = set(keys) - taken
             if not self._acting:
                 self._engine.enter_context(engine_lock(self._path))
@@ -51,6 +54,7 @@ class Claims:
                 if not self._acting:
                     self._engine.close()
 
-    def _is_held(self, key: Key, desired: Mapping[Key, Desired]) -> bool:
+    def _is_held(self, key: Key, desired: Mapping[Key, Desired], within: frozenset[Key]) -> bool:
         needs = desired[key].needs if key in desired else ()
-        return key in self._held or not self._held.isdisjoint(needs)
+        held = self._held - within
+        return key in held or not held.isdisjoint(needs)

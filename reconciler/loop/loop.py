@@ -42,6 +42,8 @@ from schemas.names import Key, Kind
 AT_ONCE = 100
 """Objects of one pass: so many cost little more than one, and what happens meanwhile need not wait for long."""
 POSTPONED_SECONDS = 0.1
+ROLLOUT_SECONDS = 1.0
+"""Between two looks at a rollout that is under way, at most."""
 ENDING_SECONDS = 15.0
 """For actions that are under way when the loop is to end."""
 
@@ -116,7 +118,7 @@ class Loop:
     async def run(self) -> None:
         """Until it is cancelled. May be run again after it failed."""
         self._begin_anew()
-        watching = Watching(self._engine, self._threads, self.mark, self.mark_all, self._killed_for_memory)
+        watching = Watching(self._engine, self._threads, self.mark, self.mark_all, self._killed_for_memory, self._renew)
         self._health = HealthChecks(self._engine, self._worker, self.settings.probes, self._tell, self._health_changed)
         following = Following(self._engine, self._worker, lambda: self.wanted, self._renew, self._tell)
         work = {
@@ -334,10 +336,24 @@ class Loop:
         for key, decision in passed.decisions.items():
             if decision is not None and decision.at is not None and not decision.is_due(time.time()):
                 self._dirty.mark([key], decision.reason, now + max(0.0, decision.at - time.time()))
+        self._take_in_rollouts(passed, now)
         for key in passed.held:
             failure = self.memory.failures.get(key)
             if failure is not None and failure.at is not None:
                 self._dirty.mark([key], f"failed: {failure.message}", failure.at)
+
+    def _take_in_rollouts(self, passed: Passed, now: float) -> None:
+        """When to look at them again; and to read anew what is wanted where another manifest stands in now."""
+        rolled = passed.rolled
+        if rolled is None:
+            return
+        self._stale = self._stale or bool(rolled.renew)
+        self._dirty.mark((*rolled.renew, *rolled.astray), "its rollout goes on")
+        for service, state in rolled.states.items():
+            if state.under_way:
+                acted = any(outcome.action.key.kind is Kind.CONTAINER for outcome in passed.outcomes)
+                at = now if acted else now + max(0.0, rolled.looks.get(service, time.time() + 1.0) - time.time())
+                self._dirty.mark([service], "its rollout goes on", min(at, now + ROLLOUT_SECONDS))
 
     def _succeeded(self, action: Action, passed: Passed) -> None:
         key = action.key

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from reconciler.actions import Action
+from reconciler.actions import Action, Plan
 from reconciler.apply import Outcome, Result, Stop, Watch, never
 from reconciler.engine import Engine
 from reconciler.health import Check
@@ -22,6 +22,11 @@ from reconciler.partial import Part, carry_out_part, prepare_part, without
 from reconciler.perform.health import health_check
 from reconciler.plan import NOTHING, Urged
 from reconciler.restart import Decision
+from reconciler.rollouts.looking import read_rollouts, write_rollouts
+from reconciler.rollouts.parts import roll_part, services_of
+from reconciler.rollouts.passing import Rolled, after_actions, urged_by_rollouts
+from reconciler.rollouts.state import Rollout
+from reconciler.rollouts.turns import rolls
 from reconciler.steering import Steering, holds_back, steer
 from reconciler.store.health import Known, known_health
 from reconciler.store.inventory import asked_version
@@ -57,6 +62,8 @@ class Passed:
     busy: frozenset[Key] = frozenset()
     """Somebody else acts on these, or on what they stand on."""
     living: list[Living] = field(default_factory=list)
+    rolled: Rolled | None = None
+    """What is known of rollouts that were looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,22 +90,69 @@ def pass_over(passing: Passing, wanted: Wanted, set_name: str, keys: Collection[
     return replace(passed, living=_living(passing.engine, wanted.intents[set_name], touched | strange))
 
 
-def _act(passing: Passing, wanted: Wanted, intent: Intent, keys: Iterable[Key], urged: Urged) -> Passed:
+def _act(passing: Passing, wanted: Wanted, intent: Intent, keys: Collection[Key], urged: Urged) -> Passed:
+    states = read_rollouts(passing.engine.database) if any(_may_roll(intent, key) for key in keys) else {}
+    services = services_of(keys, intent.desired, states)
+    if not services:
+        return _act_on(passing, wanted, intent, keys, urged, frozenset(), states)
+    try:
+        # while another acts on it, processes of its replicas come and go
+        with passing.claims.claim(services, intent.desired) as taken:
+            if _is_stale(passing, wanted):
+                return Passed(_nothing(intent), postponed=True)
+            mine = services - taken
+            states = read_rollouts(passing.engine.database)
+            passed = _act_on(passing, wanted, intent, {*keys, *mine}, urged, mine, states)
+            return replace(passed, busy=passed.busy | taken)
+    except RetryLater:
+        return Passed(_nothing(intent), postponed=True)
+
+
+def _may_roll(intent: Intent, key: Key) -> bool:
+    want = intent.desired.get(key)
+    return want is not None and (rolls(want) or (want.owner is not None and rolls(intent.desired.get(want.owner))))
+
+
+def _nothing(intent: Intent) -> Part:
+    return Part(intent, frozenset(), {}, Plan(()))
+
+
+def _is_stale(passing: Passing, wanted: Wanted) -> bool:
+    """Whether something else was asked for since it was read what is."""
+    engine = passing.engine
+    return data_version(engine) != wanted.version or asked_version(engine.database) != wanted.asked
+
+
+def _act_on(
+    passing: Passing,
+    wanted: Wanted,
+    intent: Intent,
+    keys: Iterable[Key],
+    urged: Urged,
+    services: frozenset[Key],
+    states: Mapping[Key, Rollout],
+) -> Passed:
+    """`services`: those that this pass has claimed, and whose replicas it may replace in their turns."""
     engine = passing.engine
     holding = Holding(engine, intent.desired, passing.memory, time.time())
-    part = prepare_part(engine, intent, keys, holding, urged)
+    mine = {key: states[key] for key in services if key in states}
+    part = prepare_part(engine, intent, keys, holding, {**urged, **urged_by_rollouts(engine, mine)})
+    part, rolled = roll_part(engine, part, services, states, time.time())
+    write_rollouts(engine.database, {key: state for key, state in rolled.states.items() if state != states.get(key)})
     held = _held(passing, wanted, intent, part.plan.effective)
     kept = replace(part, plan=without(part.plan, held.keys())) if held else part
-    passed = Passed(part, [], holding.decisions, held)
+    passed = Passed(part, [], holding.decisions, held, rolled=rolled)
     if kept.plan.empty:
         return passed
     try:
-        with passing.claims.claim({action.key for action in kept.plan.effective}, intent.desired) as busy:
-            if data_version(engine) != wanted.version or asked_version(engine.database) != wanted.asked:
+        actions = {action.key for action in kept.plan.effective} - services
+        with passing.claims.claim(actions, intent.desired, within=services) as busy:
+            if _is_stale(passing, wanted):
                 return replace(passed, postponed=True)
             if wanted.leases is not None:
                 record_leases(engine.database, wanted.leases)
             outcomes = _carry_out(passing, kept, busy)
+            write_rollouts(engine.database, after_actions(rolled.states, outcomes))
             return replace(passed, outcomes=outcomes, busy=busy)
     except RetryLater:
         return replace(passed, postponed=True)

@@ -12,6 +12,8 @@ from reconciler.health import Health as Probed
 from reconciler.loop.memory import Memory
 from reconciler.loop.passes import Passed
 from reconciler.loop.wanted import Wanted
+from reconciler.rollouts.looking import read_rollout_of
+from reconciler.rollouts.passing import TURN
 from reconciler.status import Situation, Status, status_of
 from reconciler.store.standing import Topic, write_standing
 from schemas.names import Key, Kind
@@ -31,6 +33,7 @@ class Standings:
     ) -> None:
         """Of everything that the pass planned; and of containers, how often in a row they were started again."""
         actions: dict[Key, Action] = {action.key: action for action in passed.part.plan.actions}
+        actions |= {key: Action(Verb.UNCHANGED, key, "as declared") for key in passed.part.plan.later}
         acted = {outcome.action.key: outcome for outcome in passed.outcomes}
         now = time.time()
         changed: dict[str, object] = {}
@@ -86,8 +89,18 @@ class Standings:
             held=held,
             suspended=bool(held) and _is_suspended(held),
             waits=decision.reason if decision is not None and waits else "",
+            **_rollout(self._engine, key, passed),
             given_up=_given_up(decision.reason) if decision is not None and gave_up else "",
         )
+
+
+def _rollout(engine: Engine, key: Key, passed: Passed) -> dict[str, str]:
+    """Of a Service how its rollout is, of a replica whether its turn is still to come."""
+    if key.kind is Kind.CONTAINER and key in passed.part.plan.later:
+        told = passed.rolled.later.get(key, "") if passed.rolled is not None else ""
+        return {"halted": told} if told and not told.startswith(TURN) else {"rolling": told or TURN}
+    state = read_rollout_of(engine.database, key) if key.kind is Kind.SERVICE else None
+    return {"rolling": state.told if state.under_way else "", "halted": state.stalled} if state is not None else {}
 
 
 def _process(key: Key, want: Desired | None, action: Action, passed: Passed, *, done: bool) -> str | None:

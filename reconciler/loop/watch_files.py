@@ -54,7 +54,7 @@ class FileChanges:
         except OSError:
             return False
         before = self._paths.get(path, watch)
-        if before != watch:
+        if before != watch and self._watches.get(before, ("", None))[0] == path:
             # another directory of that name: the kernel has forgotten the old one, or is about to
             self._watches.pop(before, None)
         self._watches[watch] = (path, changed)

@@ -15,6 +15,7 @@ from pathlib import Path
 from reconciler.engine import Engine
 from reconciler.loop.passes import Living
 from reconciler.loop.wanted import Wanted
+from reconciler.loop.watch_contexts import ContextChanges
 from reconciler.loop.watch_files import COMING_AND_GOING, WRITING, FileChanges
 from reconciler.loop.watch_firewall import FirewallChanges, OwnThreads
 from reconciler.loop.watch_links import LinkChanges
@@ -27,6 +28,8 @@ from runtime.network.dns.control import read_identity
 from runtime.network.dns.records import networks_directory
 from runtime.network.notices import link_indexes
 from runtime.network.records import Address
+from schemas.build import BuildSpec
+from schemas.image import ImageSpec
 from schemas.names import Key, Kind
 
 Mark = Callable[[Iterable[Key], str], None]
@@ -45,8 +48,10 @@ class Watching:
         mark: Mark,
         mark_all: Callable[[str], None],
         killed: Callable[[Key, int], None],
+        renew: Mark,
     ) -> None:
-        """`killed`: called with a container and how many of its processes were killed for want of memory."""
+        """`killed`: called with a container and how many of its processes were killed for want of memory. `renew`: as
+        `mark`, and whatever failed before is tried again."""
         self._began = time.time()
         _raise_descriptor_limit()
         self._layout = engine.layout
@@ -56,6 +61,7 @@ class Watching:
         self.mounts = MountChanges()
         self.memory = MemoryKills(killed)
         self.files = FileChanges(mark_all)
+        self.contexts = ContextChanges(renew)
         self.links = LinkChanges(engine.layout, mark, mark_all)
         self.firewall = FirewallChanges(engine.layout, threads, self._owners_touched, self._firewall_touched)
         self._directories: dict[str, Callable[[str], None]] = {
@@ -79,6 +85,7 @@ class Watching:
                 self.links.know_index(index, key)
         if any(key.kind is Kind.VOLUME and "mount" in want.facts for key, want in wanted.desired.items()):
             self.mounts.watch("", 0, self._host_mounts_changed)
+        self.contexts.know(_builds(wanted))
         self.look_again()
 
     def look_again(self) -> None:
@@ -172,8 +179,14 @@ class Watching:
         self._mark(published, why)
 
     def close(self) -> None:
-        for watcher in (self.processes, self.memory, self.mounts, self.files, self.links, self.firewall):
+        watchers = (self.processes, self.memory, self.mounts, self.files, self.contexts, self.links, self.firewall)
+        for watcher in watchers:
             watcher.close()
+
+
+def _builds(wanted: Wanted) -> dict[Key, BuildSpec]:
+    specs = {key: want.declared.spec for key, want in wanted.desired.items() if want.declared is not None}
+    return {key: spec.build for key, spec in specs.items() if isinstance(spec, ImageSpec) and spec.build is not None}
 
 
 def _virtual_addresses(wanted: Wanted) -> Iterator[tuple[tuple[str, Address], Key]]:

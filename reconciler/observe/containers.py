@@ -10,7 +10,7 @@ from typing import Any
 
 from reconciler.bundle.config import image_digest
 from reconciler.engine import Engine
-from reconciler.kinds.container import COMPLETED
+from reconciler.kinds.container import ANOTHER_IMAGE, COMPLETED
 from reconciler.kinds.endpoints import join
 from reconciler.observe.names import read_names
 from reconciler.observe.shared import Shared
@@ -63,7 +63,7 @@ def _bundle(engine: Engine, record: Record) -> str | None:
     # reading both costs more, and is hardly ever needed
     if changed_at is None or changed_at <= made_at or _is_of(engine, name, config):
         return "present"
-    return "of another image"
+    return ANOTHER_IMAGE
 
 
 def _is_of(engine: Engine, image: str, config: Path) -> bool:

@@ -15,7 +15,7 @@ from reconciler.rollouts.pace import Replica
 from reconciler.rollouts.state import Rollout, read_rollout
 from reconciler.store.database import Database
 from reconciler.store.health import known_health
-from reconciler.store.standing import Topic, read_standing, write_standing
+from reconciler.store.standing import Topic, read_one, read_standing, write_standing
 from runtime.process.client import read_process
 from runtime.process.records import Phase, ProcessRecord
 from schemas.names import Key
@@ -24,6 +24,12 @@ from schemas.names import Key
 def read_rollouts(database: Database) -> dict[Key, Rollout]:
     """By Service."""
     return {Key.parse(name): read_rollout(value) for name, value in read_standing(database, Topic.ROLLOUT).items()}
+
+
+def read_rollout_of(database: Database, service: Key) -> Rollout | None:
+    """None for one that has none."""
+    value = read_one(database, Topic.ROLLOUT, str(service))
+    return read_rollout(value) if value is not None else None
 
 
 def write_rollouts(database: Database, states: Mapping[Key, Rollout | None]) -> None:

@@ -33,6 +33,8 @@ from runtime.images.store import read_image
 from schemas.deploy import UpdateConfig
 from schemas.names import Key, Kind
 
+TURN = "waits for its turn"
+
 
 @dataclass(frozen=True, slots=True)
 class Rolled:
@@ -47,6 +49,8 @@ class Rolled:
     later: Mapping[Key, str] = field(default_factory=dict)
     notes: tuple[Note, ...] = ()
     """Those of the plan that tell how rollouts go on."""
+    astray: frozenset[Key] = frozenset()
+    """Services whose replicas are to be replaced and were not looked at together."""
 
 
 def urged_by_rollouts(engine: Engine, states: Mapping[Key, Rollout]) -> dict[Key, tuple[Change, ...]]:
@@ -68,12 +72,17 @@ def roll(
 ) -> Rolled:
     """Of every Service in `desired` that says how its replicas are to be replaced."""
     made = Rolled(plan)
-    for service in sorted(key for key, want in desired.items() if key.kind is Kind.SERVICE and rolls(want)):
-        made = _roll_one(engine, made, service, desired, observed, states.get(service, Rollout()), now)
+    for service in services_that_roll(desired):
+        made = roll_one(engine, made, service, desired, observed, states.get(service, Rollout()), now)
     return made
 
 
-def _roll_one(
+def services_that_roll(desired: Mapping[Key, Desired]) -> list[Key]:
+    """Those that say how their replicas are to be replaced."""
+    return sorted(key for key, want in desired.items() if key.kind is Kind.SERVICE and rolls(want))
+
+
+def roll_one(
     engine: Engine,
     made: Rolled,
     service: Key,
@@ -82,6 +91,7 @@ def _roll_one(
     before: Rollout,
     now: float,
 ) -> Rolled:
+    """Of one Service, after others of the same plan."""
     replicas = replicas_of(service, desired)
     changing = {key: actions for key, actions in replacing(made.plan.effective).items() if key in replicas}
     taken = cannot_wait(made.plan.effective, replicas, desired)
@@ -94,7 +104,8 @@ def _roll_one(
     assert pace is not None
     state = judged(state, pace, looked, now)
     if state.back is not before.back:
-        return replace(made, states={**made.states, service: state}, renew=made.renew | {service})
+        plan = held_back(made.plan, changing) if changing else made.plan
+        return replace(made, plan=plan, states={**made.states, service: state}, renew=made.renew | {service})
     whose = turn(state, pace, looked, now)
     late = {Key(Kind.CONTAINER, name) for name in whose.later}
     state = replace(state, owed=_owed(state, late, changing, desired, observed, looked, now), told=_told(looked, state))
@@ -113,14 +124,14 @@ def _joined(
     plan = held_back(made.plan, late) if late else made.plan
     note = note_on(service, state, pace, whose, len(looked))
     looks = {**made.looks, **({service: whose.at} if whose.at is not None else {})}
-    why = state.stalled if not state.under_way else f"waits for its turn: {state.told}"
-    return Rolled(
-        replace(plan, notes=(*plan.notes, note)) if note is not None else plan,
-        {**made.states, service: state},
-        looks,
-        made.renew,
-        {**made.later, **dict.fromkeys(late, why)},
-        (*made.notes, *([note] if note is not None else [])),
+    why = state.stalled if not state.under_way else f"{TURN}: {state.told}"
+    return replace(
+        made,
+        plan=replace(plan, notes=(*plan.notes, note)) if note is not None else plan,
+        states={**made.states, service: state},
+        looks=looks,
+        later={**made.later, **dict.fromkeys(late, why)},
+        notes=(*made.notes, *([note] if note is not None else [])),
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from reconciler.actions import Action, Change, Effect, Note, Plan, Verb
 from reconciler.desired import Desired, Observed
+from reconciler.kinds.container import is_image_change
 from reconciler.plan import changes_of
 from reconciler.rollouts.pace import Turn
 from reconciler.rollouts.state import Rollout
@@ -14,8 +15,6 @@ from schemas.deploy import RollbackConfig, UpdateConfig
 from schemas.names import Key, Kind
 from schemas.service import ServiceSpec
 
-ANOTHER_IMAGE = "of another image"
-"""What is observed of a bundle whose image has changed since."""
 MOST_NAMED = 6
 
 
@@ -49,7 +48,7 @@ def replacing(actions: Iterable[Action]) -> dict[Key, tuple[Action, ...]]:
 
 def is_of_rollout(change: Change) -> bool:
     """Whether a change takes a process away for another one because something else was asked for."""
-    if change.path == ("bundle",) and change.old == ANOTHER_IMAGE:
+    if is_image_change(change):
         return True
     return not change.drift and change.effect >= Effect.RESTART and change.path != ("health",)
 

@@ -1,0 +1,45 @@
+"""The loop carries a rollout on, whoever began it, and takes back what fails."""
+
+from __future__ import annotations
+
+import pytest
+
+from reconciler.rollouts.state import Progress
+from reconciler.status import Health
+from schemas.names import Key, Kind
+from tests.loop.driving import driven
+from tests.loop.test_steering import QUICK, status
+from tests.machine.machine import Machine, until
+from tests.machine.test_rollouts import pids, state, web
+
+pytestmark = pytest.mark.kernel
+
+WEB = Key(Kind.SERVICE, "web")
+
+
+def test_the_loop_carries_on_what_an_apply_began(machine: Machine) -> None:
+    machine.converge(web(machine))
+    before = pids(machine)
+    machine.apply(web(machine, "sleep 2147483646"))
+    assert len(set(before.values()) & set(pids(machine).values())) == 2
+    with driven(machine.layout, QUICK):
+        until(lambda: state(machine).progress is Progress.DONE)
+        assert not set(before.values()) & set(pids(machine).values())
+        until(lambda: status(machine, WEB).health is Health.HEALTHY)
+
+
+def test_the_loop_takes_back_what_fails_and_says_so(machine: Machine) -> None:
+    machine.converge(web(machine))
+    before = pids(machine)
+    with driven(machine.layout, QUICK) as loop:
+        machine.apply(web(machine, "exit 3", failure_action="rollback"))
+        until(lambda: (found := state(machine)).back and found.progress is Progress.DONE)
+        assert len(set(before.values()) & set(pids(machine).values())) == 2
+        until(lambda: status(machine, WEB).condition("Stalled").reason == "RolledBack")
+        found = status(machine, WEB)
+        assert found.health is Health.DEGRADED and "exit code 3" in found.condition("Ready").message
+        loop.settle()
+        print(loop.actions())
+        told = len(loop.actions())
+        loop.settle()
+        assert len(loop.actions()) == told
