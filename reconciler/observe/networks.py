@@ -41,16 +41,23 @@ def _firewall(name: str, shared: Shared) -> Mapping[str, Any] | None:
     }
 
 
-def _dns_beside(engine: Engine, name: str, shared: Shared) -> str:
-    """Of a network that has no gateway on this host: its containers are answered within their own namespaces."""
+def _server(shared: Shared) -> str | None:
+    """What is wrong with the server itself, which all networks share."""
     if not shared.dns.alive:
         return "stopped"
+    return None if shared.dns.is_current else "of another version"
+
+
+def _dns_beside(engine: Engine, name: str, shared: Shared) -> str:
+    """Of a network that has no gateway on this host: its containers are answered within their own namespaces."""
+    if (wrong := _server(shared)) is not None:
+        return wrong
     return "answering" if is_known(engine.layout, name) else "not known"
 
 
 def _dns(record: Record, shared: Shared) -> str:
-    if not shared.dns.alive:
-        return "stopped"
+    if (wrong := _server(shared)) is not None:
+        return wrong
     wanted = {address.partition("/")[0] for address in record.asked["link"]["addresses"]}
     heard = {address.partition("/")[0] for network, address in shared.dns.listening if network == record.key.name}
     return "answering" if wanted <= heard else "not listening"

@@ -148,12 +148,23 @@ def test_a_server_of_older_code_is_replaced(
         stop_dns(layout)
 
 
+def test_a_server_of_the_code_that_replaced_a_long_lived_clients_own_is_left_alone(
+    server: Layout, resolv_conf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = pid_of(server)
+    monkeypatch.setattr(process, "code_version", lambda: "older")
+    assert read_dns(server).is_current
+    assert ensure_dns(server, resolv_conf) is False
+    assert pid_of(server) == before
+
+
 def test_clients_hardly_notice_that_a_server_is_replaced(
     server: Layout, resolv_conf: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one_name(server)
     with monkeypatch.context() as newer, ThreadPoolExecutor(1) as pool:
-        newer.setattr(process, "code_version", lambda: "newer")
+        for name in ("code_version", "read_code_version"):
+            newer.setattr(process, name, lambda: "newer")
         begin = last = time.monotonic()
         longest = 0.0
         replacing = pool.submit(ensure_dns, server, resolv_conf)
