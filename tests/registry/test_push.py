@@ -109,7 +109,13 @@ def test_an_index_whose_images_are_not_here_is_refused(registry: Address, store:
 
 
 def test_an_image_is_copied_for_every_platform(
-    registry: Address, store: BlobStore, settings: RegistrySettings, push_to: Push, tmp_path: Path, pull_from: Pull
+    registry: Address,
+    store: BlobStore,
+    settings: RegistrySettings,
+    push_to: Push,
+    tmp_path: Path,
+    pull_from: Pull,
+    layout: Layout,
 ) -> None:
     sample = index({"linux/amd64": image(), "linux/arm64": image(layer_tar({"arm": b"2"}), architecture="arm64")})
     push_to(registry.host, "copied/from:1", hold(store, sample))
@@ -121,6 +127,7 @@ def test_an_image_is_copied_for_every_platform(
         )
         both = insecure(settings, registry.host, other.host)
         assert copy(store, source, target, settings=both, progress=ignore) == sample.digest
+        assert not layout.layers.exists()  # nothing was unpacked
         for blob in list(store.digests()):
             store.delete(blob)
         assert pull_from(other.host, "copied/to:1").resolved == sample.digest
