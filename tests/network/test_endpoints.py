@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from runtime.kernel.namespaces import CLONE_NEWNET, unshare
+from runtime.network import sysctl
 from runtime.network.endpoint import ensure_endpoint, remove_endpoint
 from runtime.network.naming import endpoint_mac
 from runtime.network.network import ensure_network
@@ -314,9 +315,8 @@ def test_a_successor_is_found_while_its_predecessor_still_hangs_on_the_bridge(wo
     where = {4: "10.1.0.2", 6: "fd01:1::2"}[version]
     for asker in (world.host, other):
         assert asker.ask(where, 80, Protocol.UDP).startswith("old ")
-    # as good as dead: it says nothing more of itself, not even which multicast groups it is in
+    # as good as dead: it answers nobody, but tells of its multicast groups still
     old.run("ip", "link", "set", "eth0", "arp", "off")
-    old.run("nft", "add table ip6 dead; add chain ip6 dead out { type filter hook output priority 0; policy drop; }")
     ensure_endpoint(world.layout, endpoint(front, "new", 2), new.tid)
     new.listen(80, Protocol.UDP, version)
     assert only(new).mac == only(old).mac
@@ -334,6 +334,18 @@ def test_what_a_predecessor_still_sends_draws_nothing_of_its_successors_traffic(
         for _ in range(3):
             send_udp_frame(other, "eth0", "ff:ff:ff:ff:ff:ff", "10.1.0.2", "10.1.0.255", 9, b"still here")
             assert world.host.ask("10.1.0.2", 80, Protocol.UDP).startswith(f"{last.name} ")
+
+
+def test_containers_settings_are_written_through_a_procfs_of_their_own(
+    world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The host's would keep an entry for each container, and everybody's way to a setting leads past all of them."""
+    both, web = network(), world.machine("web")
+    front = replace(both, pools=both.pools[:1])
+    ensure_network(world.layout, front)
+    monkeypatch.setattr(sysctl, "_NET", str(tmp_path / "no-procfs"))
+    ensure_endpoint(world.layout, endpoint(front, "web", 2), web.tid)
+    assert web.run("cat", "/proc/sys/net/ipv6/conf/eth0/disable_ipv6").strip() == "1"
 
 
 def test_names_of_ports_never_clash(world: World) -> None:

@@ -38,7 +38,7 @@ def standing(world: World) -> tuple[object, ...]:
 
 def settled(observe: Callable[[], object], expected: object) -> object:
     """What is observed once it is as expected, or when patience ends: namespaces die behind the scenes."""
-    ends = time.monotonic() + PATIENCE
+    ends = time.monotonic() + 6 * PATIENCE
     while (found := observe()) != expected and time.monotonic() < ends:
         time.sleep(0.01)
     return found
