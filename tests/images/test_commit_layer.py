@@ -1,4 +1,4 @@
-"""What a container's writable directory becomes as a layer: whiteouts, attributes, links, nodes; no walk of the image."""
+"""A container's writable directory as a layer: whiteouts, attributes, links, nodes; and no walk of the image."""
 
 from __future__ import annotations
 
