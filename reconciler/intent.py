@@ -111,13 +111,15 @@ def intend(
 ) -> Intent:
     """What the set asks for. Raises Refused, Invalid when it cannot be resolved any more."""
     own = [item for key, item in declared.items() if inventory[key].set == set_name]
-    own = list(substituted({item.key: item for item in own}, read_rollouts(engine.database)).values())
+    rollouts = read_rollouts(engine.database)
+    own = list(substituted({item.key: item for item in own}, rollouts).values())
     others = {key: item for key, item in declared.items() if inventory[key].set != set_name}
     others |= local_images(engine.layout, own, inventory.keys())
     environments = {item.key: _environment(engine, item, records) for item in own if _has_environment(item)}
     contents = dict(_contents(own))
     digests = {item.key: _digest(engine, item, records, contents) for item in own if _is_content(item)}
-    world = replace(world_of(engine, own, others, records, digests, environments), leases=leases)
+    surges = {key: state.surge for key, state in rollouts.items()}
+    world = replace(world_of(engine, own, others, records, digests, environments), leases=leases, surges=surges)
     resolved = resolve({item.key: item for item in own}, world)
     registries = read_registries(engine.layout)
     return Intent(set_name, others, resolved, contents, environments, registries, users_of(resolved.desired))

@@ -27,6 +27,8 @@ from schemas.names import Key, Kind
 FEW = 30
 """Users of a network up to which they are looked at with it."""
 
+NO_SURPLUS: Mapping[Key, str] = {}
+
 Hold = Callable[[Mapping[Key, Observed]], Mapping[Key, Observed]]
 """What was observed, with what is to be left alone for now marked as such."""
 
@@ -51,14 +53,19 @@ def nothing() -> None:
 
 
 def prepare_part(
-    engine: Engine, intent: Intent, keys: Iterable[Key], hold: Hold = as_found, urged: Urged = NOTHING
+    engine: Engine,
+    intent: Intent,
+    keys: Iterable[Key],
+    hold: Hold = as_found,
+    urged: Urged = NOTHING,
+    surplus: Mapping[Key, str] = NO_SURPLUS,
 ) -> Part:
-    """Observe and plan. Changes nothing."""
+    """Observe and plan. Changes nothing. `surplus`: what goes, and why."""
     wanted = closure(keys, intent.desired)
-    observed: dict[Key, Observed] = {}
+    observed = observe(engine, read_records_of(engine.database, surplus))
     while True:
         observed |= observe(engine, read_records_of(engine.database, wanted - observed.keys()))
-        made = plan_part(intent.desired, hold(observed), wanted, urged)
+        made = plan_part(intent.desired, hold(observed), wanted, urged, surplus)
         reached = closure(_reached(made.effective, intent), intent.desired)
         if reached <= wanted:
             return Part(intent, wanted, observed, made)
@@ -66,10 +73,14 @@ def prepare_part(
 
 
 def plan_part(
-    desired: Mapping[Key, Desired], observed: Mapping[Key, Observed], keys: Collection[Key], urged: Urged = NOTHING
+    desired: Mapping[Key, Desired],
+    observed: Mapping[Key, Observed],
+    keys: Collection[Key],
+    urged: Urged = NOTHING,
+    surplus: Mapping[Key, str] = NO_SURPLUS,
 ) -> Plan:
     """The plan restricted to `keys`, which hold everything that they need. Pure."""
-    return plan({key: desired[key] for key in keys if key in desired}, observed, {}, urged)
+    return plan({key: desired[key] for key in keys if key in desired}, observed, surplus, urged)
 
 
 def without(made: Plan, held: Collection[Key]) -> Plan:

@@ -46,6 +46,7 @@ from reconciler.store.inventory import Entry, forget, hand_over, read_inventory,
 from reconciler.store.leases import read_leases, record_leases
 from reconciler.store.records import Record, read_records
 from reconciler.store.revisions import BY_SOURCE, record_revision
+from reconciler.wanted.bases import bases_of
 from reconciler.wanted.manifests import manifest_of
 from runtime.images.progress import Progress, ignore
 from runtime.network.host import read_host_routes
@@ -133,6 +134,7 @@ def _prepared(
         environments = read_environments(own, asked.environment)
     digests = {key: content_digest(engine.layout, content) for key, content in contents.items()}
     world = world_of(engine, own, others, records, digests, environments)
+    world = replace(world, surges={key: state.surge for key, state in states.items()})
     resolved = resolve({item.key: item for item in own}, world)
 
     concerned = _concerned(records, resolved.desired, asked.set)
@@ -217,6 +219,7 @@ def world_of(
         devices=read_block_devices(own),
         swap_accounting=can_limit_swap(own),
         busy_ports=busy_ports(own),
+        bases=bases_of(own),
     )
 
 

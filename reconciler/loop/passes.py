@@ -23,7 +23,7 @@ from reconciler.perform.health import health_check
 from reconciler.plan import NOTHING, Urged
 from reconciler.restart import Decision
 from reconciler.rollouts.looking import read_rollouts, write_rollouts
-from reconciler.rollouts.parts import roll_part, services_of
+from reconciler.rollouts.parts import roll_part, services_of, surplus_of
 from reconciler.rollouts.passing import Rolled, after_actions, urged_by_rollouts
 from reconciler.rollouts.state import Rollout
 from reconciler.rollouts.turns import rolls
@@ -136,7 +136,8 @@ def _act_on(
     engine = passing.engine
     holding = Holding(engine, intent.desired, passing.memory, time.time())
     mine = {key: states[key] for key in services if key in states}
-    part = prepare_part(engine, intent, keys, holding, {**urged, **urged_by_rollouts(engine, mine)})
+    surplus = surplus_of(engine, intent, services)
+    part = prepare_part(engine, intent, keys, holding, {**urged, **urged_by_rollouts(engine, mine)}, surplus)
     part, rolled = roll_part(engine, part, services, states, time.time())
     write_rollouts(engine.database, {key: state for key, state in rolled.states.items() if state != states.get(key)})
     held = _held(passing, wanted, intent, part.plan.effective)

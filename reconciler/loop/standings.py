@@ -38,6 +38,8 @@ class Standings:
         now = time.time()
         changed: dict[str, object] = {}
         for key, action in actions.items():
+            if key not in wanted.desired:
+                continue
             outcome = acted.get(key)
             done = action.verb is Verb.UNCHANGED or (outcome is not None and outcome.ok)
             found = self._situation(key, action, passed, wanted, probed.get(key), done=done)

@@ -17,6 +17,7 @@ from reconciler.perform import plugging, shared_memory
 from reconciler.perform.bundles import declared_spec, look_up_user, make_bundle, read_config
 from reconciler.perform.context import Context
 from reconciler.perform.etc import write_etc
+from reconciler.perform.leaving import leave
 from reconciler.perform.limits import ensure_limits, ensure_oom_score, told
 from reconciler.perform.mount_sources import release_unnamed
 from reconciler.perform.stopping import stop
@@ -78,6 +79,7 @@ def _start(context: Context, want: Desired, have: Observed | None) -> None:
     layout, name = context.engine.layout, want.key.name
     # what others are not ready for keeps running meanwhile
     wait_for_dependencies(context, want)
+    leave(context, want.key, have)
     stop(context, name, have)
     client.delete(layout, name, force=True)
     (layout.container(name) / "exit.json").unlink(missing_ok=True)
@@ -144,6 +146,7 @@ def remove(context: Context, key: Key, have: Observed | None, action: Action) ->
     if action.replaces:
         # a successor that could not be made ends nothing
         look_up_user(context, context.desired[key])
+    leave(context, key, have)
     stop(context, name, have)
     plugging.withdraw(layout, name, have)
     client.delete(layout, name, force=True)

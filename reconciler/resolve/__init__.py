@@ -21,7 +21,7 @@ from schemas.names import Key, Kind
 def resolve(declared: Mapping[Key, Declared], world: World) -> Resolved:
     """Everything desired of one set. Raises Refused when something unique cannot be handed out."""
     known = {**world.others, **declared}
-    wanted = instances(declared, known)
+    wanted = instances(declared, known, world.surges)
     own = {**declared, **implied(wanted, known)}
     known |= own
 
@@ -48,7 +48,7 @@ def _plain(item: Declared, own: Mapping[Key, Declared], world: World, allotment:
     """Kinds that need nothing of each other. Containers and Services are made after them."""
     match item.key.kind:
         case Kind.IMAGE:
-            return image.desire(item, own.values())
+            return image.desire(item, own.values(), world.bases.get(item.key, ()))
         case Kind.VOLUME:
             return volume.desire(item)
         case Kind.NETWORK:

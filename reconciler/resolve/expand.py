@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import count, islice
 from typing import Any
 
 from reconciler.resolve.modes import effective_spec
@@ -24,6 +25,8 @@ DEFAULT_NETWORK = Key(Kind.NETWORK, "default")
 
 BY_HAND = Origin("", 0)
 """Of images that no manifest declares."""
+
+NO_SURGES: Mapping[Key, int] = {}
 
 POLICIES = ("always", "missing", "never")
 """Of several wishes for one reference, the first of these counts."""
@@ -44,16 +47,18 @@ class Instance:
     """Images whose trees it mounts, by target."""
 
 
-def instances(declared: Mapping[Key, Declared], known: Mapping[Key, Declared]) -> list[Instance]:
+def instances(
+    declared: Mapping[Key, Declared], known: Mapping[Key, Declared], surges: Mapping[Key, int] = NO_SURGES
+) -> list[Instance]:
     """Every container wanted. Raises Refused when a replica would take a declared container's name."""
     made = [_instance(item, known) for item in declared.values() if item.key.kind is Kind.CONTAINER]
     for item in declared.values():
         if item.key.kind is Kind.SERVICE:
-            made += _replicas(item, known)
+            made += _replicas(item, known, surges.get(item.key, 0))
     return made
 
 
-def _replicas(service: Declared, known: Mapping[Key, Declared]) -> Iterable[Instance]:
+def _replicas(service: Declared, known: Mapping[Key, Declared], surge: int) -> Iterable[Instance]:
     spec = service.spec
     assert isinstance(spec, ServiceSpec)
     replica = container_spec(service, known)
@@ -67,6 +72,10 @@ def _replicas(service: Declared, known: Mapping[Key, Declared]) -> Iterable[Inst
                 object=str(service.key),
                 hint="rename one of them",
             )
+        image, mounted = _images(service, replica, known)
+        yield Instance(key, replica, service, image, service.key, shared, mounted)
+    beside = (Key(Kind.CONTAINER, f"{name}-{number}") for number in count(spec.deploy.replicas + 1))
+    for key in islice((key for key in beside if key not in known), surge):
         image, mounted = _images(service, replica, known)
         yield Instance(key, replica, service, image, service.key, shared, mounted)
 

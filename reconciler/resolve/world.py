@@ -33,6 +33,10 @@ class World:
     living: frozenset[str] = frozenset()
     devices: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     swap_accounting: bool = True
+    bases: Mapping[Key, frozenset[Key]] = field(default_factory=dict)
+    """The images of the set that an image's Dockerfile names."""
+    surges: Mapping[Key, int] = field(default_factory=dict)
+    """Replicas of Services beside those that are asked for, while a rollout is under way."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,7 +103,7 @@ def _stopped(state: Rollout, pace: UpdateConfig) -> Rollout:
         return replace(state, progress=Progress.HALTED, why=why)
     if not state.good or state.good_asked == state.asked:
         return replace(state, progress=Progress.HALTED, why=f"{why}; there is nothing to go back to")
-    return replace(state.afresh(), back=True, why=why, target="")
+    return replace(state.afresh(), back=True, why=why, target="", surge=0)
 
 
 def turn(state: Rollout, pace: UpdateConfig, replicas: Sequence[Replica], now: float) -> Turn:

@@ -11,10 +11,12 @@ from dataclasses import replace
 
 from reconciler.desired import Desired
 from reconciler.engine import Engine
+from reconciler.intent import Intent
 from reconciler.partial import Part
 from reconciler.rollouts.passing import Rolled, roll_one, services_that_roll
 from reconciler.rollouts.state import Rollout
 from reconciler.rollouts.turns import held_back, replacing, rolls
+from reconciler.store.records import read_records_owned
 from schemas.names import Key, Kind
 
 
@@ -29,6 +31,16 @@ def services_of(keys: Iterable[Key], desired: Mapping[Key, Desired], states: Map
         elif owner is not None and rolls(desired.get(owner)) and states.get(owner, Rollout()).under_way:
             found.add(owner)
     return frozenset(found)
+
+
+def surplus_of(engine: Engine, intent: Intent, services: Collection[Key]) -> dict[Key, str]:
+    """Replicas that ran beside the others while these were replaced, and why they go."""
+    return {
+        record.key: f"{record.owner} has fewer replicas"
+        for service in services
+        for record in read_records_owned(engine.database, service)
+        if record.key not in intent.desired
+    }
 
 
 def roll_part(

@@ -19,6 +19,7 @@ from reconciler.rollouts.looking import look, started_at
 from reconciler.rollouts.pace import Replica, Turn, judged, turn
 from reconciler.rollouts.state import Progress, Rollout
 from reconciler.rollouts.turns import (
+    asked_replicas,
     cannot_wait,
     happens_once,
     held_back,
@@ -103,13 +104,24 @@ def roll_one(
     pace = pace_of(desired[service], state)
     assert pace is not None
     state = judged(state, pace, looked, now)
-    if state.back is not before.back:
+    if state.back is before.back:
+        state = replace(state, surge=_surge(state, pace, changing, desired[service]))
+    if (state.back, state.surge) != (before.back, before.surge):
         plan = held_back(made.plan, changing) if changing else made.plan
         return replace(made, plan=plan, states={**made.states, service: state}, renew=made.renew | {service})
+    asked = looked[: asked_replicas(desired[service])]
     whose = turn(state, pace, looked, now)
     late = {Key(Kind.CONTAINER, name) for name in whose.later}
-    state = replace(state, owed=_owed(state, late, changing, desired, observed, looked, now), told=_told(looked, state))
-    return _joined(made, service, state, pace, whose, late, looked)
+    state = replace(state, owed=_owed(state, late, changing, desired, observed, looked, now), told=_told(asked, state))
+    return _joined(made, service, state, pace, whose, late, asked)
+
+
+def _surge(state: Rollout, pace: UpdateConfig, changing: Collection[Key], want: Desired) -> int:
+    """Replicas beside those that are asked for, as long as others are to be replaced or watched."""
+    if not state.under_way or pace.order != "start-first":
+        return 0
+    count = asked_replicas(want)
+    return min(pace.parallelism or count, count) if changing or state.surge else 0
 
 
 def _joined(

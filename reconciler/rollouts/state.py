@@ -28,7 +28,8 @@ class Rollout:
     far it reaches, and why.
 
     Of replicas that are as wanted: `watched`, which process each has; `ready`, since when; `settled`, when it had been
-    ready for long enough; `failed`, why. `told`: in words, for who asks how it goes.
+    ready for long enough; `failed`, why. `told`: in words, for who asks how it goes. `surge`: how many run beside those
+    that are asked for.
     """
 
     asked: str = ""

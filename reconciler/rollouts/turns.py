@@ -31,6 +31,12 @@ def pace_of(want: Desired | None, state: Rollout) -> UpdateConfig | None:
     return (spec.deploy.rollback_config or RollbackConfig()) if state.back else spec.deploy.update_config
 
 
+def asked_replicas(want: Desired) -> int:
+    """How many its manifest asks for."""
+    spec = want.declared.spec if want.declared is not None else None
+    return spec.deploy.replicas if isinstance(spec, ServiceSpec) else 0
+
+
 def replicas_of(service: Key, desired: Mapping[Key, Desired]) -> list[Key]:
     """By their numbers."""
     keys = [need for need in desired[service].needs if need in desired and desired[need].owner == service]

@@ -44,6 +44,14 @@ def read_records_of(database: Database, keys: Iterable[Key]) -> list[Record]:
     return [_record(row) for row in rows if row is not None]
 
 
+def read_records_owned(database: Database, owner: Key) -> list[Record]:
+    """Of a Service's replicas, also of those that are not asked for any more."""
+    rows = database.connection.execute(
+        "SELECT kind, name, fields, asked, needs, owner, set_name, made_at FROM records WHERE owner=?", (str(owner),)
+    )
+    return [_record(row) for row in rows.fetchall()]
+
+
 def _record(row: tuple[str, str, str, str, str, str, str, float]) -> Record:
     kind, name, fields, asked, needs, owner, set_name, made_at = row
     return Record(

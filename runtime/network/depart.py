@@ -42,10 +42,11 @@ def hook(layout: Layout, container: str, incarnation: str = "") -> dict[str, obj
     return {"path": sys.executable, "args": arguments, "timeout": 10}
 
 
-def depart(table: str, run: str, container: str, incarnation: str = "") -> set[str]:
+def depart(table: str, run: str, container: str, incarnation: str = "", *, lives: bool = False) -> set[str]:
     """Take a container out of the nftables table; the addresses it had there. An empty incarnation means any.
 
-    `run` is the engine's run directory, where the firewall's lock is. Raises OSError.
+    `run` is the engine's run directory, where the firewall's lock is. `lives`: connections to it stay, and no new one
+    reaches it. Raises OSError.
     """
     descriptor = lock(run)
     try:
@@ -68,7 +69,8 @@ def depart(table: str, run: str, container: str, incarnation: str = "") -> set[s
             nftables.run("\n".join(commands))
     finally:
         os.close(descriptor)
-    forget_connections(sorted(addresses))
+    if not lives:
+        forget_connections(sorted(addresses))
     return addresses
 
 
