@@ -60,6 +60,43 @@ def test_an_unhealthy_replica_leaves_the_balancing_and_comes_back(machine: Machi
     assert machine.diff(text).empty
 
 
+WEB = "mkdir -p /www; cd /www; httpd -f -p 8080 -h /www"
+NETWORK_CHECKS: dict[str, tuple[dict[str, Any], str, str]] = {
+    "http": ({"http": {"port": 8080, "path": "/well"}}, "touch /www/well", "rm /www/well"),
+    "tcp": ({"tcp": {"port": 9090}}, "nc -ll -p 9090 -e true >/dev/null 2>&1 & echo $! >/nc", "kill $(cat /nc)"),
+}
+
+
+@pytest.mark.parametrize("kind", NETWORK_CHECKS)
+def test_a_check_that_needs_no_program_in_the_image_decides_who_is_balanced(machine: Machine, kind: str) -> None:
+    asked, heal, hurt = NETWORK_CHECKS[kind]
+    check = {**asked, "interval": "50ms", "retries": 2, "timeout": "5s"}
+    web = {"image": "busybox", "stop_signal": "SIGKILL", "command": ["sh", "-c", WEB], "healthcheck": check}
+    text = machine.image + document("Service", "web", **web, deploy={"replicas": 2})
+    machine.converge(text)
+    for name in ("web-1", "web-2"):
+        machine.inside(name, "sh", "-c", heal)
+    with driven(machine.layout):
+        until(lambda: backends(machine, "web") == {"web-1", "web-2"})
+        machine.inside("web-2", "sh", "-c", hurt)
+        until(lambda: backends(machine, "web") == {"web-1"})
+        machine.inside("web-2", "sh", "-c", heal)
+        until(lambda: backends(machine, "web") == {"web-1", "web-2"})
+
+
+def test_failures_count_from_the_end_of_the_start_period_on(machine: Machine) -> None:
+    """Looked at every `start_interval` meanwhile: well within the period, though `interval` is an hour."""
+    asks = ["CMD-SHELL", "echo >>/asked; [ -e /well ]"]
+    check = {"test": asks, "interval": "1h", "start_period": "1h", "start_interval": "50ms", "retries": 1}
+    machine.converge(machine.image + container("slow", healthcheck=check))
+    with driven(machine.layout) as loop:
+        asked = machine.layout.container("slow") / "upper/asked"
+        until(lambda: asked.exists() and asked.stat().st_size >= 3)
+        machine.inside("slow", "touch", "/well")
+        until(lambda: any(event == "health" for event, _ in loop.told))
+        assert [told["status"] for event, told in loop.told if event == "health"] == ["healthy"], loop.told
+
+
 def test_what_waits_for_health_starts_when_it_is_there_also_at_boot(machine: Machine) -> None:
     text = (
         machine.image
