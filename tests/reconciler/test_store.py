@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.store.database import Database
-from reconciler.store.events import Event, read_events, record_events
+from reconciler.store.events import KEPT, Event, read_events, record_events
 from reconciler.store.inventory import Entry, read_inventory, record_set
 from reconciler.store.records import Record, read_records, write_record
 from schemas.errors import Refused, RetryLater
@@ -92,3 +92,12 @@ def test_no_space_undoes_the_change_and_heals_once_there_is_some(database: Datab
 def test_a_fault_of_ours_is_not_the_files(database: Database) -> None:
     with pytest.raises(sqlite3.OperationalError, match="no such table"), database.begin() as connection:
         connection.execute("INSERT INTO nowhere VALUES (1)")
+
+
+def test_events_and_changes_are_bounded_and_the_newest_stay(database: Database) -> None:
+    for start in range(0, 3 * KEPT, 5000):
+        told = [Event(n, "Container/a", "Normal", "Restarted", str(n)) for n in range(start, start + 5000)]
+        record_events(database, told)
+    messages = [event.message for event in read_events(database, last=10 * KEPT)]
+    assert messages == [str(n) for n in range(2 * KEPT, 3 * KEPT)]
+    assert database.connection.execute("SELECT count(*) FROM changes").fetchone() == (10_000,)
