@@ -103,11 +103,16 @@ def _sockets(pid: int, start_time: int | None) -> Iterator[Sockets]:
 
 def _configure_new(opened: socket.socket, wanted: EndpointWanted) -> None:
     index = socket.if_nametoindex(wanted.interface)
-    sysctl.ensure_interface_settings(wanted.interface, endpoint_settings(wanted))
+    _ensure_settings(wanted)
     requests = [_up(LOOPBACK), _up(index)]
     requests += [add_address(index, address) for address in wanted.addresses]
     requests += [add_default_route(index, gateway) for gateway in wanted.gateways]
     netlink.transact(opened, requests)
+
+
+def _ensure_settings(wanted: EndpointWanted) -> None:
+    with sysctl.own_proc() as proc:
+        sysctl.ensure_interface_settings(wanted.interface, endpoint_settings(wanted), proc)
 
 
 def _keep_at_port(opened: socket.socket, wanted: EndpointWanted, port: int) -> None:
@@ -127,7 +132,7 @@ def _announce(opened: socket.socket, wanted: EndpointWanted) -> None:
 
 def _configure_old(opened: socket.socket, wanted: EndpointWanted, link: Link) -> None:
     index = link.index
-    sysctl.ensure_interface_settings(wanted.interface, endpoint_settings(wanted))
+    _ensure_settings(wanted)
     have = read_addresses(opened, index)
     routes = _default_routes(opened, wanted.interface)
     requests = [_up(LOOPBACK), *_corrections(wanted, link)]
