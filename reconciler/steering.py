@@ -1,8 +1,9 @@
-"""Who may repair what, and when: suspended objects, `self_heal`, maintenance windows. Pure.
+"""Who may repair what, and when: suspended objects, `self_heal`, `rollouts`, maintenance windows. Pure.
 
-An object that is suspended is looked at and told of, never acted on. `self_heal` is about drift alone: what the
-manifests ask newly is always done, and what a restart policy or a health check decides is no drift. Of several voices
-the nearest counts: the object's annotations, then its set's, then the engine's.
+An object that is suspended is looked at and told of, never acted on. `self_heal` is about drift alone; what a restart
+policy or a health check decides is no drift. `rollouts` is about what comes newly by itself, a source's next revision
+or a newer image; what somebody applies by hand is always done. Of several voices the nearest counts: the object's
+annotations, then its set's, then the engine's.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ from typing import Any
 from reconciler.actions import Action, Verb
 from reconciler.kinds.container import is_image_change
 from schemas.errors import Refused
-from schemas.windows import read_windows
+from schemas.windows import opens_at, read_windows
 
 RECONCILE, SELF_HEAL, WINDOW = "trimtab/reconcile", "trimtab/self-heal", "trimtab/window"
 """Annotations: `disabled`; `on`, `off`, `window`; `Mon-Fri 02:00-04:30`."""
 MODES = ("on", "off", "window")
+ROLLOUTS = ("on", "window")
 DECIDED = ("process", "health")
 """What the loop decides by policy."""
 
@@ -31,6 +33,7 @@ class Steering:
     suspended: str = ""
     self_heal: str = "on"
     window: str = ""
+    rollouts: str = "on"
 
 
 def steer(annotations: Mapping[str, str], of_object: Any, of_set: Any, engine: Steering) -> Steering:
@@ -41,7 +44,8 @@ def steer(annotations: Mapping[str, str], of_object: Any, of_set: Any, engine: S
         suspended = f"{RECONCILE}: disabled"
     voices = [annotations.get(SELF_HEAL), *(each.get("self_heal") for each in told), engine.self_heal]
     windows = [annotations.get(WINDOW), *(each.get("window") for each in told), engine.window]
-    return Steering(suspended, _first(voices), _first(windows))
+    rollouts = [*(each.get("rollouts") for each in told), engine.rollouts]
+    return Steering(suspended, _first(voices), _first(windows), _first(rollouts))
 
 
 def _first(voices: Iterable[str | None]) -> str:
@@ -61,7 +65,21 @@ def drift_stays(steering: Steering, now: datetime) -> str:
         return ""
     if steering.self_heal == "off":
         return "self_heal is off"
-    return "" if is_open(steering.window, now) else f"waits for the window {steering.window or '(none)'}"
+    return "" if is_open(steering.window, now) else waits_for(steering.window, now)
+
+
+def rollouts_wait(steering: Steering, now: datetime) -> str:
+    """Why what is newly asked for is not done now, in words; empty where it is. Of what nobody does by hand."""
+    if steering.rollouts != "window" or is_open(steering.window, now):
+        return ""
+    return waits_for(steering.window, now)
+
+
+def waits_for(windows: str, now: datetime) -> str:
+    """`waits for the window Mon-Fri 02:00-04:30, opens at 2026-11-25 02:00`, local time."""
+    opens = opens_at(read_windows(windows), now)
+    when = f", opens at {opens:%Y-%m-%d %H:%M}" if opens is not None else ""
+    return f"waits for the window {windows or '(none)'}{when}"
 
 
 def _is_drift(action: Action) -> bool:

@@ -88,6 +88,7 @@ GitUrl = Annotated[str, Spelling(read_git_url, "URL", _URL, final=True)]
 Ref = Annotated[str, Spelling(read_ref, "name", {"type": "string", "minLength": 1}, final=True)]
 Commit = Annotated[str, Spelling(read_commit, "commit", pattern("[0-9a-fA-F]{40}|[0-9a-fA-F]{64}"), final=True)]
 SelfHeal = Annotated[str, one_of("on", "off", "window")]
+Rollouts = Annotated[str, one_of("on", "window")]
 Windows = Annotated[str, Spelling(read_window, "windows", {"type": "string", "minLength": 1}, final=True)]
 Semver = Annotated[str, Spelling(read_semver, "range of versions", {"type": ["string", "number"]}, final=True)]
 
@@ -176,8 +177,16 @@ class SourceSpec(Spec):
     prune: Annotated[Flag, live("Remove what it no longer declares.")] = True
     suspend: Annotated[Flag, live("Leave everything as it is until this is false again.")] = False
     self_heal: Annotated[SelfHeal | None, live("Whether drift of its set is repaired.", default="the daemon's")] = None
+    rollouts: Annotated[
+        Rollouts | None,
+        live("Whether new revisions, and newer images of its set, come at any time.", default="the daemon's"),
+    ] = None
     window: Annotated[
-        Windows | None, live("When `self_heal: window` repairs drift, at local time.", default="the daemon's")
+        Windows | None,
+        live(
+            "When `self_heal: window` repairs drift and `rollouts: window` applies, at local time.",
+            default="the daemon's",
+        ),
     ] = None
     depends_on: Annotated[Names, live("Sources that must be ready before it.")] = ()
     decrypt: Annotated[Held | None, live("Age keys for what SOPS has encrypted.", default="none")] = None
@@ -198,8 +207,9 @@ def source_faults(spec: SourceSpec) -> list[Fault]:
         faults.append((("git",), "cannot stand beside directory; keep one of them"))
     if spec.interval is not None and spec.interval < LEAST_INTERVAL:
         faults.append((("interval",), "is too short; write at least 1s"))
-    if spec.self_heal == "window" and spec.window is None:
-        faults.append((("self_heal",), "names no window; write one as in window: Mon-Fri 02:00-04:30"))
+    for name in ("self_heal", "rollouts"):
+        if getattr(spec, name) == "window" and spec.window is None:
+            faults.append(((name,), "names no window; write one as in window: Mon-Fri 02:00-04:30"))
     if spec.timeout == 0:
         faults.append((("timeout",), "leaves no time at all; write one as in 5m"))
     return faults

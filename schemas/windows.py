@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import datetime, time, timedelta
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _DAY = "|".join(DAYS)
@@ -39,6 +40,19 @@ def is_windows(text: str) -> bool:
         return bool(read_windows(text))
     except ValueError:
         return False
+
+
+def opens_at(windows: tuple[Window, ...], now: datetime) -> datetime | None:
+    """When the next of them begins, in local time; None where there is none."""
+    found = []
+    for window in windows:
+        for later in range(8):
+            day = now.date() + timedelta(days=later)
+            begins = datetime.combine(day, time(window.begins // 60, window.begins % 60))
+            if day.weekday() in window.days and begins > now:
+                found.append(begins)
+                break
+    return min(found, default=None)
 
 
 def _read(text: str) -> Window:

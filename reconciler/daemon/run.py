@@ -89,7 +89,7 @@ class Daemon:
             settings=followed(settings),
             tell=self._tell_source,
             settle=settings.debounce,
-            steering=Steering("", settings.self_heal, settings.window),
+            steering=Steering("", settings.self_heal, settings.window, settings.rollouts),
         )
         self._served = Served(layout, engine, self._worker, self._loop, self._roster, self._meters)
         self._leave = asyncio.Event()
@@ -211,7 +211,7 @@ class Daemon:
             kept = [name for name in FIXED if getattr(new, name) != getattr(self._settings, name)]
             log.set_up(new.log, new.log_level, log.real_stderr())
             self._loop.settings = loop_settings(new)
-            self._roster.refresh(followed(new), Steering("", new.self_heal, new.window))
+            self._roster.refresh(followed(new), Steering("", new.self_heal, new.window, new.rollouts))
             self._settings = new
             LOG.info("reloaded", **({"only after a new start": kept} if kept else {}))
         notify.ready(STATUS)
@@ -225,6 +225,7 @@ def loop_settings(settings: Settings) -> LoopSettings:
         probes=settings.probes,
         self_heal=settings.self_heal,
         window=settings.window,
+        rollouts=settings.rollouts,
     )
 
 

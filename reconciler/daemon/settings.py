@@ -39,6 +39,7 @@ class Settings(BaseSettings):
     passes: int = Field(4, ge=1, le=64, description="Passes at once, over different objects.")
     probes: int = Field(16, ge=1, le=1024, description="Health checks at once; after a new start.")
     self_heal: Literal["on", "off", "window"] = Field("on", description="Whether drift is repaired, or in `window`.")
+    rollouts: Literal["on", "window"] = Field("on", description="Whether what sources offer comes, or in `window`.")
     window: str = Field("", description="When, as `Mon-Fri 02:00-04:30`, at local time.")
     poll: float = Field(60.0, ge=1, description="A git repository is asked that often.")
     debounce: float = Field(0.05, ge=0, le=10, description="A directory is read after it was quiet for so long.")
@@ -59,7 +60,7 @@ class Settings(BaseSettings):
     def _seconds(cls, value: Any) -> Any:
         return read_seconds(value) if isinstance(value, str) else value
 
-    @field_validator("self_heal", mode="before")
+    @field_validator("self_heal", "rollouts", mode="before")
     @classmethod
     def _word(cls, value: Any) -> Any:
         # the file is read as YAML 1.1, where on and off are no words
@@ -73,8 +74,9 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _has_window(self) -> Self:
-        if self.self_heal == "window" and not self.window:
-            raise ValueError("self_heal: window has no window; write one as in window: Mon-Fri 02:00-04:30")
+        for name in ("self_heal", "rollouts"):
+            if getattr(self, name) == "window" and not self.window:
+                raise ValueError(f"{name}: window has no window; write one as in window: Mon-Fri 02:00-04:30")
         return self
 
     @classmethod

@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 
@@ -27,6 +27,7 @@ from reconciler.observe.health import health_of
 from reconciler.perform.bundles import read_config
 from reconciler.registries import read_registries
 from reconciler.status import read_status
+from reconciler.steering import Steering, rollouts_wait, steer
 from reconciler.store.standing import Topic, read_one, read_standing
 from runtime.images.registry.settings import RegistrySettings
 from runtime.images.store import read_image
@@ -49,22 +50,32 @@ Renew = Callable[[Iterable[Key], str], None]
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """One image that follows. `users`: containers made of it."""
+    """One image that follows. `users`: containers made of it. `steering`: of its set, when a newer one may come."""
 
     key: Key
     spec: ImageSpec
     users: tuple[str, ...]
+    steering: Steering = field(default_factory=Steering)
 
 
 class Following:
     """Made and run in one event loop."""
 
-    def __init__(self, engine: Engine, worker: Worker, wanted: Callable[[], Wanted], renew: Renew, tell: Tell) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        worker: Worker,
+        wanted: Callable[[], Wanted],
+        renew: Renew,
+        tell: Tell,
+        steering: Callable[[], Steering] = Steering,
+    ) -> None:
         self._engine = engine
         self._worker = worker
         self._wanted = wanted
         self._renew = renew
         self._tell = tell
+        self._steering = steering
         self._tried: dict[Key, float] = {}
         self._images: dict[Key, Image] = {}
         self._known: dict[Key, Followed] = {}
@@ -77,7 +88,7 @@ class Following:
         """Until it is cancelled. Each image has a beat of its own: a registry that is dead keeps no other waiting."""
         try:
             while True:
-                self._images = {image.key: image for image in images_of(self._wanted())}
+                self._images = {image.key: image for image in images_of(self._wanted(), self._steering())}
                 for key in self._images.keys() - self._tasks.keys():
                     work = kept(f"following {key}", partial(self._follow, key), self._tell)
                     self._tasks[key] = task = asyncio.create_task(work)
@@ -160,14 +171,16 @@ def is_due_to_look(state: Followed, spec: ImageSpec, now: float) -> bool:
     return now >= state.checked_at + spec.follow.interval
 
 
-def images_of(wanted: Wanted) -> list[Image]:
+def images_of(wanted: Wanted, engine: Steering) -> list[Image]:
     """Those that follow something."""
     found = []
     for key, want in wanted.desired.items():
         spec = want.declared.spec if want.declared is not None else None
         if isinstance(spec, ImageSpec) and spec.follow is not None and spec.ref is not None:
             users = tuple(user.name for user in wanted.users.get(key, ()) if user.kind is Kind.CONTAINER)
-            found.append(Image(key, spec, users))
+            of_set = wanted.steering.get(f"set/{wanted.set_of.get(key)}")
+            annotations = want.declared.metadata.annotations if want.declared is not None else {}
+            found.append(Image(key, spec, users, steer(annotations, wanted.steering.get(str(key)), of_set, engine)))
     return found
 
 
@@ -185,7 +198,8 @@ def advance(engine: Engine, image: Image, now: float, local: datetime) -> tuple[
         except TrimtabError as error:
             state = failed(state, str(error), now)
     if state.selected:  # the first is chosen when the image is made
-        state = chosen(state, now, _restarts(engine, image.users), is_open=_is_open(spec.window, local))
+        is_open = _is_open(spec.window, local) and not rollouts_wait(image.steering, local)
+        state = chosen(state, now, _restarts(engine, image.users), is_open=is_open)
     if state != before:
         write_state(engine.database, image.key.name, state)
     return before, state

@@ -120,7 +120,7 @@ class Loop:
         self._begin_anew()
         watching = Watching(self._engine, self._threads, self.mark, self.mark_all, self._killed_for_memory, self._renew)
         self._health = HealthChecks(self._engine, self._worker, self.settings.probes, self._tell, self._health_changed)
-        following = Following(self._engine, self._worker, lambda: self.wanted, self._renew, self._tell)
+        following = Following(self._engine, self._worker, lambda: self.wanted, self._renew, self._tell, self._steering)
         work = {
             "resync": self._resync,
             "store": self._watch_store,
@@ -239,7 +239,7 @@ class Loop:
     def _passing(self) -> Passing:
         """By the settings as they are now."""
         settings = self.settings
-        steering = Steering("", settings.self_heal, settings.window)
+        steering = self._steering()
         stop = self._stops
         return Passing(
             self._engine,
@@ -252,6 +252,10 @@ class Loop:
             stop,
             self._followed,
         )
+
+    def _steering(self) -> Steering:
+        """By the settings as they are now."""
+        return Steering("", self.settings.self_heal, self.settings.window, self.settings.rollouts)
 
     def _stops(self) -> bool:
         return self._ending or self._stop()

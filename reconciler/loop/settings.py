@@ -28,6 +28,7 @@ class LoopSettings:
     passes: int = 4
     self_heal: str = "on"
     window: str = ""
+    rollouts: str = "on"
     store_poll: float = 0.5
     probes: int = 16
     """Health checks at once."""

@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from schemas.source import SourceSpec
 
-IRRELEVANT = frozenset({"interval", "timeout", "suspend", "self_heal", "window", "depends_on", "webhook"})
+IRRELEVANT = frozenset({"interval", "timeout", "suspend", "self_heal", "rollouts", "window", "depends_on", "webhook"})
 """Fields that change nothing of what a revision comes to."""
 
 

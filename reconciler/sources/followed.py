@@ -75,14 +75,15 @@ def sort_out(sources: Sequence[Followed]) -> tuple[dict[str, Followed], dict[str
     return chosen, refused
 
 
+STEERING = ("self_heal", "rollouts", "window")
+"""What a Source says of its set beside its manifests."""
+
+
 def told_of_sets(declared: Iterable[Declared]) -> dict[str, dict[str, str]]:
     """What Source objects say of drift of their sets, by scope (`set/shop`); nothing of one that cannot be followed."""
     chosen, _ = sort_out(followed_of(declared))
-    told = {
-        f"set/{source.set}": {"self_heal": source.spec.self_heal, "window": source.spec.window}
-        for source in chosen.values()
-    }
-    said = {scope: {word: value for word, value in each.items() if value} for scope, each in told.items()}
+    told = {f"set/{source.set}": {name: getattr(source.spec, name) for name in STEERING} for source in chosen.values()}
+    said = {scope: {word: str(value) for word, value in each.items() if value} for scope, each in told.items()}
     return {scope: each for scope, each in said.items() if each}
 
 

@@ -24,7 +24,7 @@ from reconciler.sources.sops import Keys
 from reconciler.sources.status import SourceStatus, State
 from reconciler.sources.strayed import SetNow
 from reconciler.sources.watched import WatchedDirectory
-from reconciler.steering import drift_stays
+from reconciler.steering import drift_stays, rollouts_wait
 from reconciler.store.pins import Pin
 from schemas.errors import Invalid, Problem, Refused, RetryLater, TrimtabError
 from schemas.load_again import LoadAgain
@@ -144,6 +144,11 @@ class Follower:
             await self._see_strayed(found, now)
             return
         step = decide(self.memory, found.id, self._parameters, asked=asked, started=started, pinned=pinned)
+        waits = rollouts_wait(now.steering, datetime.now()) if step is Next.TRY and self._is_news(found) else ""
+        if waits and not asked:
+            await self._stand_good()
+            self._tell(State.WAITING, f"{waits}; `{RETRY.format(self.followed.name)}` applies it now")
+            return
         if step is Next.TRY:
             await self._try(found, unpin=pin is not None)
             return
@@ -160,6 +165,11 @@ class Follower:
                     await self._offer(found)
                 last = self.memory.last
                 self._tell(State.STALLED, last.message if last is not None else "")
+
+    def _is_news(self, found: Revision) -> bool:
+        """Whether something of the source runs already, and this is something else: the first one comes at once."""
+        good = self.memory.good
+        return good is not None and good.revision != found.id
 
     def _rolled_back(self, pin: Pin | None) -> str:
         where = f" to revision {pin.revision}" if pin is not None else ""
@@ -190,6 +200,8 @@ class Follower:
             return bool(now.steering.suspended) != (told is State.SUSPENDED)
         if now.pin is not None or told is State.PINNED:
             return told in (State.READY, *STRAYED, State.PINNED) and (now.pin is None or told is not State.PINNED)
+        if told is State.WAITING:
+            return not self.waits and not rollouts_wait(now.steering, datetime.now())
         if strayed and not drift_stays(now.steering, datetime.now()):
             return told in (State.READY, State.STALLED, *STRAYED)
         return (told is State.READY and strayed) or (told in STRAYED and not strayed)

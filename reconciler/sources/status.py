@@ -12,7 +12,7 @@ class State(StrEnum):
     STARTING = "Starting"
     """Nothing was seen of it yet."""
     WAITING = "Waiting"
-    """For a source that it depends on."""
+    """For a source that it depends on, or for its window."""
     APPLYING = "Applying"
     READY = "Ready"
     """What it offers was applied."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reconciler.resolve.expand import is_implied
-from reconciler.sources.followed import Followed
+from reconciler.sources.followed import STEERING, Followed
 from reconciler.steering import Steering, steer
 from reconciler.store.attempts import read_attempts
 from reconciler.store.database import Database
@@ -69,7 +69,7 @@ def _name(named: tuple[str, Mapping[str, Any]]) -> str:
 def read_set(database: Database, followed: Followed, engine: Steering, digests: Digests) -> SetNow:
     """`engine`: what the daemon's settings say."""
     by_hand = read_one(database, Topic.STEERING, f"set/{followed.set}") or {}
-    said = {"self_heal": followed.spec.self_heal, "window": followed.spec.window} | by_hand
+    said = {name: getattr(followed.spec, name) for name in STEERING} | by_hand
     steering = steer({}, None, said, engine)
     return SetNow(digests.of(database, followed.set), read_pin(database, followed.set), steering)
 

@@ -24,6 +24,7 @@ from reconciler.probes import probe
 from reconciler.store.database import Database
 from reconciler.store.standing import Topic, read_one, write_standing
 from runtime.layout import Layout
+from schemas.envelope import Metadata
 from schemas.image import ImageSpec
 from schemas.names import Key, Kind
 from tests.loop.driving import Driven, driven
@@ -118,8 +119,11 @@ def test_a_health_check_goes_on_after_it_has_failed_by_itself(
 def wanted(*names: str) -> Wanted:
     """Images that follow their repositories."""
     spec = ImageSpec.model_validate({"ref": "registry.lan/app:1", "follow": "digest"})
-    desired = {Key(Kind.IMAGE, name): SimpleNamespace(declared=SimpleNamespace(spec=spec)) for name in names}
-    return cast(Wanted, SimpleNamespace(desired=desired, users={}, inventory={}))
+    desired = {
+        Key(Kind.IMAGE, name): SimpleNamespace(declared=SimpleNamespace(spec=spec, metadata=Metadata("app")))
+        for name in names
+    }
+    return cast(Wanted, SimpleNamespace(desired=desired, users={}, inventory={}, steering={}, set_of={}))
 
 
 def test_a_registry_that_is_dead_or_a_fault_keeps_no_other_image_waiting(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pytest
 
 from reconciler.actions import Action, Change, Effect, Verb
-from reconciler.steering import Steering, holds_back, is_open, steer
+from reconciler.steering import Steering, holds_back, is_open, rollouts_wait, steer
 from schemas.errors import Refused
 from schemas.names import Key, Kind
+from schemas.windows import opens_at, read_windows
 
 DB = Key(Kind.CONTAINER, "db")
 TUESDAY_NIGHT = datetime(2026, 11, 24, 3, 0)
@@ -23,6 +24,9 @@ DRIFT, INTENT = action("limits", drift=True), action("limits", drift=False)
 ENDED = action("process", drift=True)
 
 
+WAITS = "waits for the window Sat 02:00-04:00, opens at 2026-11-28 02:00"
+
+
 @pytest.mark.parametrize(
     ("steering", "what", "held"),
     [
@@ -31,7 +35,7 @@ ENDED = action("process", drift=True)
         (Steering(self_heal="off"), INTENT, ""),
         (Steering(self_heal="off"), ENDED, ""),
         (Steering(self_heal="window", window="02:00-04:00"), DRIFT, ""),
-        (Steering(self_heal="window", window="Sat 02:00-04:00"), DRIFT, "waits for the window Sat 02:00-04:00"),
+        (Steering(self_heal="window", window="Sat 02:00-04:00"), DRIFT, WAITS),
         (Steering(suspended="suspended"), INTENT, "suspended"),
         (Steering(suspended="suspended"), ENDED, "suspended"),
     ],
@@ -61,6 +65,34 @@ def test_windows(window: str, moment: datetime, holds: bool) -> None:
 def test_a_window_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(Refused, match="is no window"):
         is_open(text, TUESDAY_NIGHT)
+
+
+@pytest.mark.parametrize(
+    ("windows", "opens"),
+    [
+        ("02:00-04:00", TUESDAY_NIGHT.replace(hour=2, minute=0) + timedelta(days=1)),
+        ("04:00-05:00", TUESDAY_NIGHT.replace(hour=4, minute=0)),
+        ("Mon 22:00-06:00, Fri 01:30-02:00", TUESDAY_NIGHT.replace(hour=1, minute=30) + timedelta(days=3)),
+        ("Tue 02:00-03:00", TUESDAY_NIGHT.replace(hour=2, minute=0) + timedelta(days=7)),
+        ("", None),
+    ],
+)
+def test_when_the_next_window_opens(windows: str, opens: datetime | None) -> None:
+    assert opens_at(read_windows(windows), TUESDAY_NIGHT) == opens
+
+
+@pytest.mark.parametrize(
+    ("steering", "waits"),
+    [
+        (Steering(), ""),
+        (Steering(self_heal="window", window="Sat 02:00-04:00"), ""),
+        (Steering(rollouts="window", window="Tue 02:00-04:00"), ""),
+        (Steering(rollouts="window", window="Sat 02:00-04:00"), WAITS),
+    ],
+)
+def test_what_comes_by_itself_waits_for_the_window_where_it_is_told_to(steering: Steering, waits: str) -> None:
+    assert rollouts_wait(steering, TUESDAY_NIGHT) == waits
+    assert holds_back(steering, INTENT, TUESDAY_NIGHT) == ""
 
 
 def test_the_nearest_voice_counts() -> None:

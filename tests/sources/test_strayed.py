@@ -157,6 +157,34 @@ def test_a_change_is_put_back_when_its_window_begins(
     run(scenario)
 
 
+def test_a_new_revision_waits_for_its_window_and_the_first_does_not(
+    directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reconciler.sources.roster.WINDOWS", 0.05)
+    opened: list[bool] = []
+    monkeypatch.setattr("reconciler.steering.is_open", lambda windows, now: bool(opened))
+
+    async def scenario() -> None:
+        stage = Stage(tmp_path)
+        source = followed("shop", directory, rollouts="window", window="Sun 02:00-03:00")
+        async with running(stage, [source]) as roster:
+            await ready(stage, roster, 1)
+            (directory / "a.yaml").write_text(config("a", "newer"))
+            await stage.until(lambda: state_of(roster, "shop") is State.WAITING)
+            assert "waits for the window Sun 02:00-03:00, opens at " in message_of(roster)
+            assert "`trimtab source fetch shop --retry` applies it now" in message_of(roster)
+            await stage.quiet(1)
+            opened.append(True)
+            await ready(stage, roster, 2)
+            opened.clear()
+            (directory / "a.yaml").write_text(config("a", "newest"))
+            await stage.until(lambda: state_of(roster, "shop") is State.WAITING)
+            roster.retry("shop")
+            await ready(stage, roster, 3)
+
+    run(scenario)
+
+
 def test_nothing_new_of_a_suspended_set_is_applied_until_it_is_resumed(directory: Path, tmp_path: Path) -> None:
     async def scenario() -> None:
         stage = Stage(tmp_path)
