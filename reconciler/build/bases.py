@@ -100,6 +100,11 @@ def own_name(reference: str) -> str | None:
     return reference.removeprefix(prefix).removesuffix(suffix)
 
 
+def own_reference(name: str) -> str:
+    """How a Dockerfile means the image that a manifest calls so."""
+    return f"docker.io/library/{name}:latest"
+
+
 def _is_own(record: ImageRecord, reference: str) -> bool:
     return record.name == own_name(reference)
 

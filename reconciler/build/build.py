@@ -21,7 +21,7 @@ from reconciler.build.configure import variables
 from reconciler.build.contexts import Context, open_context, read_ignore_of, read_inside
 from reconciler.build.elsewhere import IMAGE_PREFIXES, local_directory
 from reconciler.build.fetch import Fetching
-from reconciler.build.graph import BuildGraph, HistoryLine, plan_build
+from reconciler.build.graph import BuildGraph, HistoryLine, missing_images, plan_build
 from reconciler.build.run_mounts import trim_mounts
 from reconciler.build.select import Kind
 from reconciler.build.sharing import write_caches
@@ -43,6 +43,7 @@ from runtime.layout import Layout
 from schemas.dockerfile.checks import check, refuse_findings
 from schemas.dockerfile.ignore import Ignore
 from schemas.dockerfile.parse import Dockerfile, parse
+from schemas.dockerfile.remote import remote_of
 from schemas.dockerfile.rules import Finding
 from schemas.errors import Refused
 from schemas.reference import Reference
@@ -197,22 +198,42 @@ def _reference(text: str) -> str:
         raise Refused(str(error), step="read reference") from error
 
 
+def read_named(wanted: BuildWanted) -> frozenset[str]:
+    """References of the images that the Dockerfile and the contexts name; of a Dockerfile elsewhere nothing is known.
+
+    Raises Invalid, Refused.
+    """
+    named = {_reference(text) for text in wanted.contexts.values() if text.startswith(IMAGE_PREFIXES)}
+    place = wanted.contexts[""]
+    if wanted.text is None and (remote_of(place) is not None or not Path(place).is_dir()):
+        return frozenset(named)
+    text = wanted.text if wanted.text is not None else _dockerfile_of(wanted, Path(place))
+    others = tuple(name for name in wanted.contexts if name)
+    return frozenset(named | set(missing_images(parse(text, wanted.dockerfile), wanted.inputs(), {}, others)))
+
+
 def _read(wanted: BuildWanted, context: Path) -> tuple[Dockerfile, Ignore | None]:
     """Raises Invalid, Refused."""
     if wanted.text is not None:
         return parse(wanted.text, wanted.dockerfile), read_ignore_of(context, "")
+    own = "" if Path(wanted.dockerfile).is_absolute() else wanted.dockerfile
+    return parse(_dockerfile_of(wanted, context), wanted.dockerfile), read_ignore_of(context, own)
+
+
+def _dockerfile_of(wanted: BuildWanted, context: Path) -> str:
+    """Raises Refused."""
     path = Path(wanted.dockerfile)
     if path.is_absolute():
-        content, own = read_inside(path.parent, path.name, LARGEST_DOCKERFILE), ""
+        content = read_inside(path.parent, path.name, LARGEST_DOCKERFILE)
     else:
-        content, own = read_inside(context, wanted.dockerfile, LARGEST_DOCKERFILE), wanted.dockerfile
+        content = read_inside(context, wanted.dockerfile, LARGEST_DOCKERFILE)
         if content is None and wanted.dockerfile == "Dockerfile":
             content = read_inside(context, "Containerfile", LARGEST_DOCKERFILE)
     if content is None:
         raise Refused(
             "there is no such Dockerfile", step="build", path=str(context / path), hint="name it with -f FILE"
         )
-    return parse(content.decode(errors="surrogateescape"), wanted.dockerfile), read_ignore_of(context, own)
+    return content.decode(errors="surrogateescape")
 
 
 def _check(

@@ -5,10 +5,10 @@ Pure. An image is never taken away to change: the new one is put in its place, a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from reconciler.actions import Change, Effect
+from reconciler.actions import Action, Change, Effect, Verb
 from reconciler.desired import Desired
 from reconciler.kinds.fields import metadata_fields, spec_fields
 from reconciler.kinds.rules import Rules
@@ -16,7 +16,6 @@ from schemas.envelope import Declared
 from schemas.image import ImageSpec
 from schemas.names import Key, Kind
 
-RULES = Rules(Kind.IMAGE, effects=dict.fromkeys(("content", "source", "pushed"), Effect.LIVE), most=Effect.LIVE)
 SAME_IMAGE = frozenset({"push", "pull_policy", "follow", "verify"})
 """Fields of the spec that decide nothing about what the image is: what runs it stays when they change."""
 PUSHED = "current"
@@ -26,17 +25,32 @@ PUSHED = "current"
 def makes_another(change: Change) -> bool:
     """Whether the image is another one after it."""
     head, *rest = change.path
-    return head == "source" or (head == "spec" and not (rest and rest[0] in SAME_IMAGE))
+    return head in ("source", "base") or (head == "spec" and not (rest and rest[0] in SAME_IMAGE))
 
 
-def desire(item: Declared, others: Iterable[Declared] = ()) -> Desired:
+def follow(want: Desired, needs: Mapping[Key, Sequence[Action]]) -> tuple[Change, ...]:
+    """A build begins anew where an image it is built from is another one."""
+    bases = [key for key in needs if key.kind is Kind.IMAGE and key not in want.optional]
+    return tuple(
+        Change(("base", key.name), "as before", "made anew", Effect.LIVE) for key in bases if _another(needs[key])
+    )
+
+
+def _another(actions: Iterable[Action]) -> bool:
+    return any(action.verb is Verb.CREATE or any(map(makes_another, action.changes)) for action in actions)
+
+
+def desire(item: Declared, others: Iterable[Declared] = (), bases: Iterable[Key] = ()) -> Desired:
     """`content`: every blob and layer is there. `source`: it is still what was made into the image. `pushed`: by tag,
     whether the registry's tag names it.
 
-    One that is built comes after those that are not, since its Dockerfile, which is not read here, may begin with any
-    of them; it does not fail with one that it may not even name.
+    One that is built comes after `bases`, the images of its set that its Dockerfile was seen to name. It comes after
+    all that are not built, too, since it may begin with any of them by an argument or a trigger; it does not fail with
+    one that it may not even name.
     """
-    bases, others_first = _before(item, others)
+    bases = frozenset(bases)
+    plain, others_first = _before(item, others)
+    maybe = [key for key in plain if key not in bases]
     facts: dict[str, Any] = {"content": "intact", "source": "unchanged"}
     if isinstance(item.spec, ImageSpec) and item.spec.push is not None:
         facts["pushed"] = dict.fromkeys(item.spec.push.tags, PUSHED)
@@ -44,8 +58,8 @@ def desire(item: Declared, others: Iterable[Declared] = ()) -> Desired:
         item.key,
         fields={"metadata": metadata_fields(item.metadata), "spec": spec_fields(item.spec)},
         facts=facts,
-        needs=(*bases, *others_first),
-        optional=frozenset(bases),
+        needs=(*maybe, *sorted(bases), *others_first),
+        optional=frozenset(maybe),
         declared=item,
     )
 
@@ -64,3 +78,11 @@ def _before(item: Declared, others: Iterable[Declared]) -> tuple[tuple[Key, ...]
         return (), ()
     plain = (each.key for each in others if isinstance(each.spec, ImageSpec) and not _is_made(each.spec))
     return tuple(sorted(plain)), tuple(sorted(Key(Kind.SECRET, name) for name in spec.build.secrets))
+
+
+RULES = Rules(
+    Kind.IMAGE,
+    effects=dict.fromkeys(("content", "source", "pushed", "base"), Effect.LIVE),
+    most=Effect.LIVE,
+    follow=follow,
+)

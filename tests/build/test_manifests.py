@@ -35,7 +35,8 @@ CMD ["sh", "-c", "cat /greeting /page; exec sleep 1000000"]
 
 
 @pytest.fixture
-def shop(busybox_tree: Path) -> Iterator[Engine]:
+def based(busybox_tree: Path) -> Iterator[Engine]:
+    """The files of the shop, and an image to build from."""
     with making_engine() as engine:
         files = {
             "base.yaml": BASE.replace("ROOTFS", str(busybox_tree)),
@@ -47,10 +48,15 @@ def shop(busybox_tree: Path) -> Iterator[Engine]:
         for name, text in files.items():
             (engine.base / name).parent.mkdir(exist_ok=True)
             (engine.base / name).write_text(text)
-        assert engine.run("apply", "--set", "base", "base.yaml").code == 0
-        said = engine.run("apply", "--set", "shop", "compose.yaml")
-        assert said.code == 0, said.err
+        engine.ok("apply", "--set", "base", "base.yaml")
         yield engine
+
+
+@pytest.fixture
+def shop(based: Engine) -> Engine:
+    """What `compose.yaml` asks for runs."""
+    based.ok("apply", "--set", "shop", "compose.yaml")
+    return based
 
 
 def test_it_is_built_and_runs_and_a_changed_file_rolls_it(shop: Engine) -> None:
@@ -140,3 +146,76 @@ def test_mistakes_in_a_dockerfile_are_told_with_their_line_and_warnings_by_name(
     said = shop.run("image", "build", "-t", "tool", "-f", "web/Odd", "--check", "web")
     assert said.code == 1
     assert "MaintainerDeprecated" in said.err
+
+
+CHAIN = """\
+services:
+  web:
+    build: {context: web, dockerfile_inline: "FROM z-base\\nCOPY --from=m-tools /tool /tool\\nCOPY page.txt /page"}
+    command: [sh, -c, "cat /base /tool /page; exec sleep 1000000"]
+    network_mode: none
+    stop_grace_period: 0s
+  idle:
+    image: z-base
+    command: [sleep, "1000000"]
+    network_mode: none
+    stop_grace_period: 0s
+"""
+IMAGES = """\
+apiVersion: trimtab/v1
+kind: Image
+metadata: {name: z-base}
+spec: {build: {context: base, dockerfile_inline: "FROM busybox\\nCOPY base.txt /base"}}
+---
+apiVersion: trimtab/v1
+kind: Image
+metadata: {name: m-tools}
+spec: {build: {context: base, dockerfile_inline: "FROM z-base\\nCOPY tool.txt /tool"}}
+"""
+
+
+def test_an_image_built_from_a_built_one_comes_after_it_and_is_built_again_with_it(based: Engine) -> None:
+    (based.base / "base").mkdir()
+    for name in ("base", "tool"):
+        (based.base / f"base/{name}.txt").write_text(f"{name} one\n")
+    (based.base / "chain.yaml").write_text(IMAGES)
+    based.write("chain-compose.yaml", CHAIN)
+    words = ("--set", "chain", "chain.yaml", "chain-compose.yaml")
+    based.ok("apply", *words)
+    assert based.run("logs", "web").lines == ["base one", "tool one", "one"]
+    assert based.run("diff", *words).code == 0
+
+    (based.base / "base/base.txt").write_text("base two\n")
+    said = based.run("diff", *words)
+    assert said.code == 1
+    order = [line.split()[1] for line in said.lines if line.startswith(("~", "±"))]
+    assert order.index("Image/z-base") < order.index("Image/m-tools") < order.index("Image/web")
+    assert {"Container/web", "Container/idle"} <= set(order)
+    based.ok("apply", *words)
+    assert based.run("logs", "web").lines == ["base two", "tool one", "one"]
+    assert based.run("diff", *words).code == 0
+
+
+def test_a_base_that_cannot_be_built_keeps_what_is_built_from_it_from_being_built(based: Engine) -> None:
+    (based.base / "bad.yaml").write_text(
+        "apiVersion: trimtab/v1\nkind: Image\nmetadata: {name: a-child}\n"
+        "spec: {build: {context: web, dockerfile_inline: 'FROM z-bad'}}\n---\n"
+        "apiVersion: trimtab/v1\nkind: Image\nmetadata: {name: z-bad}\n"
+        'spec: {build: {context: web, dockerfile_inline: "FROM busybox\\nCOPY nothing /"}}\n'
+    )
+    said = based.run("apply", "--set", "bad", "bad.yaml")
+    assert said.code == 1
+    assert "nothing" in said.out + said.err
+    assert read_image(based.layout, "a-child") is None
+
+
+def test_images_that_are_built_from_each_other_are_refused(based: Engine) -> None:
+    (based.base / "round.yaml").write_text(
+        "apiVersion: trimtab/v1\nkind: Image\nmetadata: {name: one}\n"
+        "spec: {build: {context: web, dockerfile_inline: 'FROM two'}}\n---\n"
+        "apiVersion: trimtab/v1\nkind: Image\nmetadata: {name: two}\n"
+        'spec: {build: {context: web, dockerfile_inline: "FROM busybox\\nCOPY --from=one / /"}}\n'
+    )
+    said = based.run("diff", "--set", "round", "round.yaml")
+    assert said.code == 2
+    assert "Image/one and Image/two are built from each other" in said.err

@@ -175,18 +175,25 @@ PAGE = 'FROM busybox\nCOPY page.txt /page\nCMD ["sh", "-c", "cat /page; exec sle
 def test_an_edit_is_built_and_rolled_out_by_the_loop(machine: Machine, tmp_path: Path) -> None:
     files = tmp_path / "web"
     files.mkdir()
-    (files / "Dockerfile").write_text(PAGE)
+    (files / "Dockerfile").write_text(PAGE.replace("busybox", "under"))
     (files / "page.txt").write_text("one\n")
+    below = tmp_path / "below"
+    below.mkdir()
+    (below / "u.txt").write_text("one\n")
+    under = document("Image", "under", build={"context": str(below), "dockerfile_inline": "FROM busybox\nCOPY u.txt /"})
     built = document("Image", "app", build={"context": str(files)})
     web = document("Container", "web", image="app", network_mode="none", stop_grace_period="0s")
-    machine.converge(machine.image + built + web)
+    machine.converge(machine.image + under + built + web)
     before = machine.process("web")
     with driven(machine.layout, LoopSettings(resync=3600.0)) as loop:
         (files / "page.txt").write_text("two\n")
         until(lambda: _runs_another(machine, before))
+        before = machine.process("web")
+        (below / "u.txt").write_text("two\n")
+        until(lambda: _runs_another(machine, before))
         # one that fails leaves what runs, and the next edit is tried at once, whatever the pause
         image = read_image(machine.layout, "app")
-        (files / "Dockerfile").write_text("FROM busybox\nCOPI page.txt /page\n")
+        (files / "Dockerfile").write_text("FROM under\nCOPI page.txt /page\n")
         until(lambda: any("COPI" in str(values.get("error")) for _, values in loop.told))
         assert read_image(machine.layout, "app") == image
         (files / "Dockerfile").write_text(PAGE + "ENV FIXED=yes\n")
