@@ -62,6 +62,10 @@ class Rollout:
         """With nobody watched yet."""
         return replace(self, progress=Progress.UNDER_WAY, watched={}, ready={}, settled={}, failed={}, told="")
 
+    def again(self) -> Rollout:
+        """Another try of what is asked for, whatever came of the last."""
+        return replace(self.afresh(), back=False, why="", target="", surge=0)
+
     def fields(self) -> dict[str, Any]:
         """As JSON."""
         return asdict(self)

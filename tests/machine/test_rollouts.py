@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.cli.acting import Acting, act
+from reconciler.cli.steering import reconcile
 from reconciler.engine import open_engine
 from reconciler.rollouts.looking import read_rollouts
 from reconciler.rollouts.state import Progress, Rollout
@@ -113,6 +114,15 @@ def test_a_paused_rollout_goes_on_with_other_manifests(shared: Machine, capfd: p
     assert state(shared).progress is Progress.HALTED
     assert apply(shared, web(shared)) == 0
     assert [name for name, pid in pids(shared).items() if pid == before[name]] == ["web-3", "web-4"]
+
+
+def test_reconcile_tries_again(shared: Machine, capfd: pytest.CaptureFixture[str]) -> None:
+    assert apply(shared, web(shared)) == 0
+    assert apply(shared, web(shared, "exit 3", failure_action="rollback")) == 1
+    capfd.readouterr()
+    assert reconcile(shared.layout, ["service/web"], 10) == 1
+    assert "! Service/web rolled back: Container/web-1: exit code 3" in capfd.readouterr().err
+    assert state(shared).back
 
 
 def test_others_run_before_the_first_one_goes(shared: Machine, capfd: pytest.CaptureFixture[str]) -> None:
