@@ -75,17 +75,19 @@ class Status:
 class Situation:
     """What is known of one object.
 
-    `differences`: in words, what is to be done about it and is not done. `process` and `wanted_process`: of a
-    container, as observed and desired. `probed`: what its health check said last, empty for none. `failure`: the last
-    error, which is tried again unless `refused`. `held`: why nothing is done. `waits`: when its policy starts it again,
-    in words; `given_up`: why it never does. `rolling`: how far a Service's rollout is, or that a replica waits
-    for its turn; `halted`: why a rollout goes no further.
+    `differences`: in words, what is to be done about it and is not done; `stray`: who asked for something else than
+    the source of its set does. `process` and `wanted_process`: of a container, as observed and desired. `probed`: what
+    its health check said last, empty for none. `failure`: the last error, which is tried again unless `refused`.
+    `held`: why nothing is done. `waits`: when its policy starts it again, in words; `given_up`: why it never does.
+    `rolling`: how far a Service's rollout is, or that a replica waits for its turn; `halted`: why a rollout goes no
+    further.
     """
 
     generation: int = 1
     observed_generation: int = 1
     exists: bool = True
     differences: tuple[str, ...] = ()
+    stray: str = ""
     process: str | None = None
     wanted_process: str | None = None
     probed: str = ""
@@ -118,7 +120,7 @@ def _since(condition: Condition, before: Status | None, now: float) -> Condition
 
 
 def _sync(found: Situation) -> Sync:
-    amiss = found.differences or not found.exists or found.failure or found.rolling or found.halted
+    amiss = found.differences or not found.exists or found.failure or found.rolling or found.halted or found.stray
     return Sync.OUT_OF_SYNC if amiss else Sync.SYNCED
 
 
@@ -208,6 +210,8 @@ def _reconciling(found: Situation) -> Condition:
         return Condition("Reconciling", "False", "Nothing")
     if found.differences or not found.exists:
         return Condition("Reconciling", "True", "Drift", "; ".join(found.differences))
+    if found.stray:
+        return Condition("Reconciling", "False", "ChangedByHand", found.stray)
     return Condition("Reconciling", "False", "Nothing")
 
 

@@ -171,7 +171,8 @@ class SourceSpec(Spec):
         Seconds | None, live("Time between two looks without any event.", unit="seconds", default="60s")
     ] = None
     timeout: Annotated[
-        Seconds | None, live("A fetch and apply that takes longer failed.", unit="seconds", default="5m")
+        Seconds | None,
+        live("A fetch that takes longer failed; an apply begins no further action.", unit="seconds", default="5m"),
     ] = None
     set: Annotated[Name | None, live("Set its objects belong to.", default="the source's name")] = None
     prune: Annotated[Flag, live("Remove what it no longer declares.")] = True

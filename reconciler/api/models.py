@@ -137,13 +137,57 @@ class OutcomeDocument(Document):
     outcomes: list[dict[str, Any]]
 
 
+class SourceProblem(Document):
+    """One thing wrong with what a source offers."""
+
+    file: str
+    line: int
+    column: int
+    object: str
+    field: str
+    message: str
+    remedy: str
+
+
+class SourceFailure(Document):
+    reason: str
+    message: str
+    revision: str
+    commit: str | None
+    problems: list[SourceProblem]
+
+
 class SourceDocument(Document):
-    """Times in seconds since the epoch."""
+    """Times in seconds since the epoch, 0 where there is none."""
 
     name: str
     set: str
+    where: str
     state: str
+    reason: str = Field(description="The state's, in one word: Applied, Invalid, Failed, TimedOut, NotFetched...")
     message: str
+    revision: str = Field(description="What it offers.")
+    commit: str
+    fetched_at: float
+    applied: str = Field(description="The revision applied last.")
+    applied_commit: str
+    applied_at: float
+    next_fetch: float = Field(description="When it is looked at without any event.")
+    suspended: bool
+    conditions: list[ConditionDocument]
+    generation: int
+    observed_generation: int
+    sync: Literal["Synced", "OutOfSync", "Unknown"]
+    health: Literal["Healthy", "Progressing", "Degraded", "Suspended", "Missing", "Unknown"]
+    failure: SourceFailure | None = Field(description="Why it is not well; null while it is.")
+
+
+class ConditionDocument(Document):
+    type: Literal["Ready", "Reconciling", "Stalled", "Healthy"]
+    status: Literal["True", "False", "Unknown"]
+    reason: str
+    message: str
+    since: float
 
 
 class Status(Document):

@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import time
-from dataclasses import asdict
+from collections.abc import Iterable
 from typing import Any
 
 from aiohttp import web
@@ -16,20 +16,31 @@ from reconciler.api.declared import Asked as Request
 from reconciler.cli.version_command import VERSION
 from reconciler.images.report import told_of_followers
 from reconciler.sources.members import with_members
+from reconciler.sources.standing import document_of, status_of_source
 from reconciler.sources.status import SourceStatus
 from reconciler.sources.webhook import MOST_BODY, is_authentic, is_ping
+from reconciler.store.database import Database
+from reconciler.store.inventory import read_inventory
+from reconciler.store.status import read_statuses
 from schemas.errors import Missing, Refused
+from schemas.names import Key, Kind
 
 
-def told(status: SourceStatus) -> dict[str, Any]:
-    return asdict(status) | {"state": status.state.value, "problems": [str(each) for each in status.problems]}
+def told(database: Database, found: Iterable[SourceStatus]) -> list[dict[str, Any]]:
+    """Of each all that is known, its set's objects among it."""
+    inventory = read_inventory(database)
+    documents = []
+    for each in with_members(database, found):
+        entry = inventory.get(Key(Kind.SOURCE, each.name))
+        members = read_statuses(database, each.set).values() if each.set else ()
+        documents.append(document_of(each, status_of_source(each, members, entry.generation if entry else 1)))
+    return documents
 
 
 async def status(request: Request) -> web.Response:
     served = request.served
     followed = [each for _, each in sorted(served.roster.statuses().items())]
-    stand = await served.worker.do(with_members, served.engine.database, followed)
-    sources = [told(each) for each in stand]
+    sources = await served.worker.do(told, served.engine.database, followed)
     daemon = {
         "pid": os.getpid(),
         "version": VERSION,
@@ -47,7 +58,9 @@ async def one(request: Request) -> web.Response:
     found = request.served.roster.statuses().get(request.path["name"])
     if found is None:
         raise _missing(request)
-    return document(json.dumps(told(found)))
+    served = request.served
+    (made,) = await served.worker.do(told, served.engine.database, [found])
+    return document(json.dumps(made))
 
 
 async def fetch(request: Request) -> web.Response:

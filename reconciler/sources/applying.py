@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 
+from reconciler.actions import Action
 from reconciler.apply import Outcome, Result, Stop, Watch, never
 from reconciler.backoff import is_final
 from reconciler.caller import work_for
@@ -29,6 +30,8 @@ from schemas.names import Key
 PARALLEL = 4
 LOCK_SECONDS = 30.0
 REMEDY = "`prune: true`"
+MOST_NAMES = 10
+"""Of actions in a sentence."""
 KEPT = "Kept"
 NOTE = "note: "
 """What begins a line of a source's message that is told although all is well."""
@@ -52,15 +55,18 @@ def _apply(engine: Engine, offer: Offer, watch: Watch, parallel: int, stop: Stop
         prepared = prepare(engine, asked_by(offer))
         outcomes = carry_out(prepared, watch, parallel, lambda: stop() or time.monotonic() > end)
         left = digests_of(read_inventory(engine.database).values()).get(offer.set, "")
-    if stop() and any(outcome.result is Result.SKIPPED for outcome in outcomes):
+    cut_short = any(outcome.result is Result.SKIPPED and outcome.waits_for is None for outcome in outcomes)
+    if stop() and cut_short:
         raise RetryLater("was interrupted", step="apply", hint="it is tried again when the daemon is back")
+    if cut_short:
+        return Applied(False, overdue(outcomes, offer.timeout), left, timed_out=True)
     stay = prepared.plan.orphans
     note = f"\n{NOTE}{orphans_told(stay, offer.set, REMEDY)}" if stay else ""
     with suppress(RetryLater):
         _record_kept(engine.database, offer.source, stay)
     failures = [outcome.error for outcome in outcomes if outcome.error is not None]
     passing = bool(failures) and not any(map(is_final, failures))
-    return Applied(all(outcome.ok for outcome in outcomes), summary(outcomes) + note, left, passing)
+    return Applied(all(outcome.ok for outcome in outcomes), summary(outcomes) + note, left, passing=passing)
 
 
 def _record_kept(database: Database, source: str, keys: Sequence[Key]) -> None:
@@ -73,6 +79,21 @@ def _record_kept(database: Database, source: str, keys: Sequence[Key]) -> None:
 def _is_told(database: Database, event: Event) -> bool:
     last = read_events(database, event.object, last=1)
     return bool(last) and (last[0].reason, last[0].message) == (event.reason, event.message)
+
+
+def overdue(outcomes: Sequence[Outcome], seconds: float) -> str:
+    """What is told of an apply whose time was over between two actions."""
+    done = [outcome.action for outcome in outcomes if outcome.ok and outcome.result is not Result.UNCHANGED]
+    left = [outcome.action for outcome in outcomes if not outcome.ok]
+    lines = [f"was not done within {seconds:g} s (timeout): {summary(outcomes)}"]
+    lines += [f"{what}: {_listed(actions)}" for what, actions in (("done", done), ("not done", left)) if actions]
+    return "\n".join((*lines, "it is gone on with by and by"))
+
+
+def _listed(actions: Sequence[Action]) -> str:
+    names = [f"{action.verb.value} {action.key}" for action in actions]
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return ", ".join(names[:MOST_NAMES]) + more
 
 
 def summary(outcomes: Sequence[Outcome]) -> str:

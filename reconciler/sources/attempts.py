@@ -1,7 +1,7 @@
 """One attempt per revision and parameters: what was tried of a source, how it ended, and whether to try again.
 
 Pure. A revision that was refused or failed is not tried again, however often it is offered, before its source offers
-another one, the source's own fields change, or somebody asks for it.
+another one, the source's own fields change, or somebody asks for it. One that took too long is gone on with.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ class Result(StrEnum):
     APPLIED = "applied"
     FAILED = "failed"
     REFUSED = "refused"
+    TIMED_OUT = "timed-out"
+    """Its time was over before it was done; that says nothing of the revision."""
 
 
 class Next(StrEnum):
@@ -59,9 +61,7 @@ class Memory:
 
     def after(self, attempt: Attempt) -> Memory:
         """A refused revision changed nothing, so the good one stays good; a failed one was begun."""
-        return replace(
-            self, last=attempt, good=attempt if attempt.result in (Result.APPLIED, Result.FAILED) else self.good
-        )
+        return replace(self, last=attempt, good=self.good if attempt.result is Result.REFUSED else attempt)
 
 
 NOTHING = Memory()
@@ -76,6 +76,8 @@ def decide(
     if pinned and not asked:
         return Next.PINNED
     if last is None or asked or (last.revision, last.parameters) != (revision, parameters):
+        return Next.TRY
+    if last.result is Result.TIMED_OUT:
         return Next.TRY
     if last.result is Result.APPLIED:
         return Next.TRY if started else Next.LEAVE

@@ -10,7 +10,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
@@ -32,18 +32,30 @@ from schemas.load_again import LoadAgain
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 """Seconds before an apply is tried again that may yet succeed; chance takes away a share of it."""
 RETRY = "trimtab source fetch {} --retry"
+REASONS = {
+    Result.APPLIED: "Applied",
+    Result.FAILED: "Failed",
+    Result.REFUSED: "Refused",
+    Result.TIMED_OUT: "TimedOut",
+}
+"""Of the state that an attempt leads to."""
 STRAYED = (State.OUT_OF_SYNC, State.MISSING)
 
 
 @dataclass(frozen=True, slots=True)
 class Applied:
     """How an apply ended: whether every action succeeded, in words, and how it left its set (`strayed.digests_of`);
-    `passing`: what failed may heal, and the loop tries it again."""
+    `timed_out`: its time was over before all was begun; `passing`: what failed may heal, the loop tries it again."""
 
     ok: bool
     message: str = ""
     left: str = ""
+    timed_out: bool = False
     passing: bool = False
+
+    @property
+    def result(self) -> Result:
+        return Result.APPLIED if self.ok else Result.TIMED_OUT if self.timed_out else Result.FAILED
 
 
 Apply = Callable[[Offer], Awaitable[Applied]]
@@ -87,7 +99,13 @@ class Follower:
         self._asked = False
         self._started = True
         self._failures = 0
-        self.status = SourceStatus(followed.name, followed.set, followed.where, State.STARTING)
+        self._retry_at = 0.0
+        self._status = SourceStatus(followed.name, followed.set, followed.where, State.STARTING)
+
+    @property
+    def status(self) -> SourceStatus:
+        looks = [at for at in (self.source.next_look, self._retry_at) if at]
+        return replace(self._status, next_fetch=min(looks, default=0.0))
 
     @property
     def is_ready(self) -> bool:
@@ -121,23 +139,24 @@ class Follower:
             self._again()
 
     def _defect(self, error: Exception) -> None:
-        self._tell(State.STALLED, f"{type(error).__name__}: {error}", temporary=True)
+        self._tell(State.STALLED, f"{type(error).__name__}: {error}", "Defect", temporary=True)
 
     async def _take(self, found: Revision | SourceTrouble) -> None:
         if isinstance(found, SourceTrouble):
             self._trouble(found)
             return
-        self._tell(self.status.state, self.status.message, revision=found)
+        self._retry_at = 0.0
+        self._see(found)
         missing = self._around.missing(self.followed)
         self.waits = bool(missing)
         if missing:
-            self._tell(State.WAITING, f"waits for {', '.join(f'source {name}' for name in missing)}")
+            self._tell(State.WAITING, f"waits for {', '.join(f'source {name}' for name in missing)}", "DependsOn")
             return
         now = await self._around.set_now(self.followed)
         asked, started, pin = self._asked, self._started, now.pin
         if now.steering.suspended and not asked:
             await self._stand_good()
-            self._tell(State.SUSPENDED, self._suspended())
+            self._tell(State.SUSPENDED, self._suspended(), "Suspended")
             return
         pinned = pin is not None and self._is_pinned(pin, found)
         if not asked and not pinned and is_strayed(self.memory, found.id, self._parameters, now.asked):
@@ -147,7 +166,7 @@ class Follower:
         waits = rollouts_wait(now.steering, datetime.now()) if step is Next.TRY and self._is_news(found) else ""
         if waits and not asked:
             await self._stand_good()
-            self._tell(State.WAITING, f"{waits}; `{RETRY.format(self.followed.name)}` applies it now")
+            self._tell(State.WAITING, f"{waits}; `{RETRY.format(self.followed.name)}` applies it now", "Window")
             return
         if step is Next.TRY:
             await self._try(found, unpin=pin is not None)
@@ -155,16 +174,29 @@ class Follower:
         self._started = False
         match step:
             case Next.LEAVE:
-                self._tell(State.READY, self._good_message())
+                self._tell(State.READY, self._good_message(), "Applied")
             case Next.PINNED:
                 await self._stand_good()
-                self._tell(State.PINNED, self._rolled_back(pin))
+                self._tell(State.PINNED, self._rolled_back(pin), "RolledBack")
             case Next.REMEMBERED:
                 await self._stand_good()
-                with suppress(TrimtabError):
-                    await self._offer(found)
-                last = self.memory.last
-                self._tell(State.STALLED, last.message if last is not None else "")
+                self._remind(await self._problems_of(found))
+
+    def _remind(self, problems: tuple[Problem, ...]) -> None:
+        last = self.memory.last
+        failed = last is not None and last.result is Result.FAILED
+        reason = "Failed" if failed else "Invalid" if problems else "Refused"
+        self._tell(State.STALLED, last.message if last is not None else "", reason, problems=problems)
+
+    async def _problems_of(self, found: Revision) -> tuple[Problem, ...]:
+        """What is not valid in a revision that is remembered. What it points at counts from now on."""
+        try:
+            await self._offer(found)
+        except Invalid as error:
+            return error.problems
+        except TrimtabError:
+            pass
+        return ()
 
     def _is_news(self, found: Revision) -> bool:
         """Whether something of the source runs already, and this is something else: the first one comes at once."""
@@ -190,11 +222,12 @@ class Follower:
         self._started = False
         await self._stand_good()
         state = State.OUT_OF_SYNC if now.asked else State.MISSING
-        self._tell(state, f"{deed}; {stays}: `{RETRY.format(self.followed.name)}` puts it back")
+        reason = "ChangedByHand" if now.asked else "DeletedByHand"
+        self._tell(state, f"{deed}; {stays}: `{RETRY.format(self.followed.name)}` puts it back", reason)
 
     def must_look(self, now: SetNow) -> bool:
         """Whether its set stands otherwise than was told of it last."""
-        told, last = self.status.state, self.memory.last
+        told, last = self._status.state, self.memory.last
         strayed = last is not None and is_strayed(self.memory, last.revision, self._parameters, now.asked)
         if now.steering.suspended or told is State.SUSPENDED:
             return bool(now.steering.suspended) != (told is State.SUSPENDED)
@@ -214,13 +247,13 @@ class Follower:
         return self.followed.spec.git is not None and pin.commit == short(revision.commit)
 
     async def _try(self, revision: Revision, *, unpin: bool, puts_back: str = "") -> None:
-        self._tell(State.APPLYING, "")
+        self._tell(State.APPLYING, "", "Applying")
         try:
             offer = await self._offer(revision, puts_back)
             await self.source.stand(revision.commit)
             applied = await self._around.apply(offer)
         except RetryLater as error:
-            self._tell(State.STALLED, str(error), temporary=True)
+            self._tell(State.STALLED, str(error), "Retrying", temporary=True)
             self._again()
             return
         except Invalid as error:
@@ -228,7 +261,7 @@ class Follower:
             if not error.may_heal:
                 await self._end(revision, Result.REFUSED, error)
                 return
-            self._tell(State.STALLED, str(error), problems=error.problems, temporary=True)
+            self._tell(State.STALLED, str(error), "Retrying", problems=error.problems, temporary=True)
             self._again()
             return
         except Refused as error:
@@ -238,8 +271,8 @@ class Follower:
         if unpin:
             await self._around.unpin(self.followed.set)
         # at a start what was applied before is only looked at: what is not there yet then is no failure of it
-        good = applied.ok or (applied.passing and self._started and self._was_applied(revision))
-        await self._end(revision, Result.APPLIED if good else Result.FAILED, applied.message, applied.left)
+        stands = applied.passing and self._started and self._was_applied(revision)
+        await self._end(revision, Result.APPLIED if stands else applied.result, applied.message, applied.left)
 
     def _was_applied(self, revision: Revision) -> bool:
         last = self.memory.last
@@ -260,7 +293,7 @@ class Follower:
 
     async def _end(self, revision: Revision, result: Result, why: TrimtabError | str, left: str = "") -> None:
         """The attempt is over and remembered."""
-        self._asked, self._started, self._failures = False, False, 0
+        self._asked, self._started = False, False
         attempt = Attempt(
             *(revision.id, self._parameters, result, str(why), revision.commit, time.time()),
             set=self.followed.set,
@@ -268,9 +301,14 @@ class Follower:
         )
         self.memory = self.memory.after(attempt)
         await self._around.remember(self.followed.name, self.memory)
+        if result is Result.TIMED_OUT:
+            self._again()
+        else:
+            self._failures = 0
         problems = why.problems if isinstance(why, Invalid) else ()
         state = State.READY if result is Result.APPLIED else State.STALLED
-        self._tell(state, str(why), problems=problems)
+        reason = "Invalid" if problems else REASONS[result]
+        self._tell(state, str(why), reason, problems=problems, temporary=result is Result.TIMED_OUT)
 
     async def _stand_good(self) -> None:
         """What manifests point at stands again as it was applied last."""
@@ -278,23 +316,25 @@ class Follower:
         try:
             await self.source.stand(good.commit if good is not None else "")
         except TrimtabError as error:
-            self._tell(State.STALLED, str(error), temporary=True)
+            self._tell(State.STALLED, str(error), "Retrying", temporary=True)
 
     def _good_message(self) -> str:
         return self.memory.good.message if self.memory.good is not None else ""
 
     def _trouble(self, trouble: SourceTrouble) -> None:
         self.waits = False
-        self._tell(State.STALLED, trouble.message, problems=trouble.problems, temporary=trouble.temporary)
         if trouble.commit:
-            self.status = replace(
-                self.status, commit=trouble.commit, revision=trouble.commit[:12], subject="", signer=""
+            self._status = replace(
+                self._status, commit=trouble.commit, revision=trouble.commit[:12], subject="", signer=""
             )
-            self._around.told(self.status)
+        reason = "Invalid" if trouble.problems else "NotFetched"
+        self._tell(State.STALLED, trouble.message, reason, problems=trouble.problems, temporary=trouble.temporary)
 
     def _again(self) -> None:
         """Look again later: the newest revision is tried then."""
-        asyncio.get_running_loop().call_later(self._pause(), self.source.fetch_now)
+        pause = self._pause()
+        self._retry_at = time.time() + pause
+        asyncio.get_running_loop().call_later(pause, self.source.fetch_now)
 
     def _pause(self) -> float:
         pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(self._failures, 10))
@@ -305,29 +345,32 @@ class Follower:
         self,
         state: State,
         message: str,
+        reason: str,
         *,
-        revision: Revision | None = None,
         problems: tuple[Problem, ...] = (),
         temporary: bool = False,
     ) -> None:
         good = self.memory.good
-        self.status = replace(
-            self.status,
+        self._status = replace(
+            self._status,
             state=state,
             message=message,
+            reason=reason,
             problems=problems,
             temporary=temporary,
             applied=good.revision[:12] if good is not None else "",
+            applied_commit=good.commit if good is not None else "",
             applied_at=good.at if good is not None else 0.0,
-            at=time.time() if revision is None else self.status.at,
+            at=time.time(),
         )
-        if revision is not None:
-            self.status = replace(
-                self.status,
-                revision=revision.short,
-                commit=revision.commit,
-                subject=revision.message,
-                signer=revision.signer,
-            )
-        else:
-            self._around.told(self.status)
+        self._around.told(self.status)
+
+    def _see(self, revision: Revision) -> None:
+        self._status = replace(
+            self._status,
+            revision=revision.short,
+            commit=revision.commit,
+            subject=revision.message,
+            signer=revision.signer,
+            fetched_at=time.time(),
+        )

@@ -25,7 +25,9 @@ def _with_members(database: Database, source: SourceStatus) -> SourceStatus:
     if not failed:
         return source
     more = [f"and {len(failed) - MOST} more"] if len(failed) > MOST else []
-    return replace(source, state=State.DEGRADED, message="\n".join([*failed[:MOST], *more]), temporary=True)
+    return replace(
+        source, state=State.DEGRADED, reason="ObjectsFailed", message="\n".join([*failed[:MOST], *more]), temporary=True
+    )
 
 
 def failures(statuses: Mapping[str, Status]) -> Iterator[str]:

@@ -48,7 +48,10 @@ class SourceTrouble:
 
 
 class Source(Protocol):
-    """A directory or repository that is followed. One consumer at a time; ended by closing the iterator."""
+    """A directory or repository that is followed. One consumer at a time; ended by closing the iterator. `next_look`:
+    when it looks without any event, in seconds since the epoch; 0 while it is looking."""
+
+    next_look: float
 
     def revisions(self) -> AsyncGenerator[Revision | SourceTrouble]:
         """Each new revision and each new trouble, the first at once. Never raises what a source may meet."""

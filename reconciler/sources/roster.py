@@ -20,6 +20,7 @@ from reconciler.sources.contents import read_contents
 from reconciler.sources.followed import Followed, followed_of, sort_out
 from reconciler.sources.follower import Applied, Apply, Follower
 from reconciler.sources.git.followed import FollowedRepository
+from reconciler.sources.noting import Noting
 from reconciler.sources.offer import TIMEOUT, Offer
 from reconciler.sources.revision import Source
 from reconciler.sources.sops import NO_KEYS, Keys, read_keys
@@ -85,11 +86,13 @@ class Roster:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._others: dict[str, SourceStatus] = {}
         self._memories: dict[str, Memory] = {}
+        self._noting = Noting(database)
 
     # what the daemon calls
 
     async def run(self) -> None:
         """Until cancelled; then nothing is followed any more."""
+        noting = asyncio.create_task(self._noting.run(), name="note sources")
         try:
             self._memories = await asyncio.to_thread(read_attempts, self._database)
             while True:
@@ -103,6 +106,8 @@ class Roster:
                 await self._wait()
         finally:
             await self._end(list(self._tasks))
+            noting.cancel()
+            await asyncio.gather(noting, return_exceptions=True)
 
     async def _wait(self) -> None:
         """Until something has changed. Meanwhile a maintenance window may begin."""
@@ -189,13 +194,17 @@ class Roster:
         return [name for name in followed.spec.depends_on if name not in known or not known[name].is_ready]
 
     def told(self, status: SourceStatus) -> None:
-        self._tell(status)
+        self._say(status)
         if status.state is State.READY:
             for follower in self._followers.values():
                 if follower.waits and status.name in follower.followed.spec.depends_on:
                     follower.fetch_now()
 
     # inside
+
+    def _say(self, status: SourceStatus) -> None:
+        self._noting.note(status)
+        self._tell(status)
 
     async def _sort(self) -> None:
         inventory = await asyncio.to_thread(read_inventory, self._database)
@@ -211,10 +220,11 @@ class Roster:
         self._others |= {name: self._suspended(each) for name, each in chosen.items() if each.spec.suspend}
         for name, status in self._others.items():
             if before.get(name) != status:
-                self._tell(status)
+                self._say(status)
         for name, followed in wanted.items():
             if name not in self._followers:
                 self._begin(followed)
+        self._noting.keep(self.statuses())
         await self._see_sets()
 
     async def _see_sets(self) -> None:
@@ -227,8 +237,9 @@ class Roster:
     def _suspended(self, followed: Followed) -> SourceStatus:
         good = self._memories.get(followed.name, NOTHING).good
         return SourceStatus(
-            *(followed.name, followed.set, followed.where, State.SUSPENDED, SUSPENDED),
+            *(followed.name, followed.set, followed.where, State.SUSPENDED, SUSPENDED, "Suspended"),
             applied=good.revision[:12] if good is not None else "",
+            applied_commit=good.commit if good is not None else "",
             applied_at=good.at if good is not None else 0.0,
         )
 
@@ -291,7 +302,7 @@ def _declared(entries: Iterable[Entry]) -> tuple[list[Declared], dict[str, str]]
 
 
 def _unfollowed(name: str, why: str) -> SourceStatus:
-    return SourceStatus(name, "", "", State.STALLED, why)
+    return SourceStatus(name, "", "", State.STALLED, why, "Refused")
 
 
 def _declared_content(entry: Entry, environment: Mapping[str, str]) -> bytes:

@@ -31,21 +31,28 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SourceStatus:
-    """Of one source now. `revision` and `commit`: what it offers; `applied`: the revision applied last, at
-    `applied_at`; `problems`: with file and line; `temporary`: it may heal by itself. Times in seconds since the
-    epoch."""
+    """Of one source now. Times in seconds since the epoch, 0 where there is none.
+
+    `reason`: the state's, in one word; `revision` and `commit`: what it offers, seen at `fetched_at`; `applied` and
+    `applied_commit`: what was applied last, at `applied_at`; `problems`: with file and line; `temporary`: it may heal
+    by itself; `at`: when it came into this state; `next_fetch`: when it is looked at without any event.
+    """
 
     name: str
     set: str
     where: str
     state: State
     message: str = ""
+    reason: str = ""
     problems: tuple[Problem, ...] = ()
     temporary: bool = False
     revision: str = ""
     commit: str = ""
     subject: str = ""
     signer: str = ""
+    fetched_at: float = 0.0
     applied: str = ""
+    applied_commit: str = ""
     applied_at: float = 0.0
     at: float = 0.0
+    next_fetch: float = 0.0

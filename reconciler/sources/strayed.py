@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
+from reconciler.actions import Effect
+from reconciler.diff import diff_fields
 from reconciler.resolve.expand import is_implied
 from reconciler.sources.followed import STEERING, Followed
 from reconciler.steering import Steering, steer
@@ -18,7 +22,7 @@ from reconciler.store.attempts import read_attempts
 from reconciler.store.database import Database
 from reconciler.store.inventory import Entry, asked_version, read_inventory
 from reconciler.store.pins import Pin, read_pin
-from reconciler.store.revisions import BY_SOURCE, read_revisions
+from reconciler.store.revisions import BY_SOURCE, Revision, newest_cause, read_revisions
 from reconciler.store.standing import Topic, read_one
 from schemas.names import Key
 
@@ -100,6 +104,49 @@ def deed(database: Database, set_name: str) -> str:
     }
     told = ", ".join(f"{verb} {names}" for verb, names in deeds.items() if names)
     return f"{who} {told or 'changed it'}"
+
+
+def strays(database: Database, set_name: str) -> dict[Key, str]:
+    """Objects of a set that somebody else has changed since its source applied it, and who changed what, in words.
+
+    None of a set that no source feeds, that was rolled back on purpose, or of which something is being applied now.
+    """
+    if read_pin(database, set_name) is not None or newest_cause(database, set_name).startswith(BY_SOURCE):
+        return {}
+    if strayed_from(database, set_name) is None:
+        return {}
+    revisions = read_revisions(database, set_name)
+    before = {entry.key: entry.manifest for entry in _applied_last(revisions)}
+    now = {key: entry.manifest for key, entry in read_inventory(database).items() if entry.set == set_name}
+    return {
+        key: f"{_who(revisions, key)} {_what(before.get(key), manifest)}"
+        for key, manifest in now.items()
+        if before.get(key) != manifest and not is_implied(key, manifest)
+    }
+
+
+def _applied_last(revisions: Sequence[Revision]) -> Sequence[Entry]:
+    ours = next((each for each in reversed(revisions) if each.cause.startswith(BY_SOURCE)), None)
+    return ours.entries if ours is not None else ()
+
+
+def _who(revisions: Sequence[Revision], key: Key) -> str:
+    """The revision that asked for it as it is asked for now."""
+    now = _asked_in(revisions[-1], key) if revisions else None
+    same = takewhile(lambda each: _asked_in(each, key) == now, reversed(revisions))
+    first = next(iter(deque(same, maxlen=1)), None)
+    return f"revision {first.id} ({first.cause})" if first is not None else "somebody"
+
+
+def _asked_in(revision: Revision, key: Key) -> Mapping[str, Any] | None:
+    return next((entry.manifest for entry in revision.entries if entry.key == key), None)
+
+
+def _what(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> str:
+    if before is None:
+        return "added it"
+    changes = diff_fields(now, before, lambda path: Effect.LIVE, lambda path: None, secret=now["kind"] == "Secret")
+    return f"changed {'; '.join(change.describe() for change in changes)}"
 
 
 def _named(keys: Iterable[Key], manifests: Mapping[Key, Mapping[str, Any]]) -> str:

@@ -37,6 +37,7 @@ class WatchedDirectory:
         self.path = path.absolute()
         self.interval = interval
         self.settle = settle
+        self.next_look = 0.0
         self._attended: frozenset[Path] = frozenset()
         self._links: frozenset[Path] = frozenset()
         self._last = NOTHING
@@ -117,7 +118,7 @@ class WatchedDirectory:
 
     async def _wait(self, watch: Watch, patience: float) -> None:
         """Until something was written and writing has paused, somebody asks, or `patience` seconds are over."""
-        end = time.monotonic() + patience
+        end, self.next_look = time.monotonic() + patience, time.time() + patience
         while not self._wake.is_set() and (left := end - time.monotonic()) > 0:
             try:
                 # not wait_for, which may forget that it was cancelled

@@ -56,6 +56,14 @@ def read_revisions(database: Database, set_name: str | None = None) -> list[Revi
     return [_revision(row) for row in rows]
 
 
+def newest_cause(database: Database, set_name: str) -> str:
+    """Why the set's newest revision was asked for; empty where it has none."""
+    row = database.connection.execute(
+        "SELECT cause FROM revisions WHERE set_name=? ORDER BY id DESC LIMIT 1", (set_name,)
+    ).fetchone()
+    return str(row[0]) if row is not None else ""
+
+
 def read_revision(database: Database, number: int) -> Revision | None:
     """None where there is no such number."""
     row = database.connection.execute(f"SELECT {COLUMNS} FROM revisions WHERE id=?", (number,)).fetchone()

@@ -20,6 +20,8 @@ class Topic(StrEnum):
     STEERING = "steering"
     FOLLOWED = "followed"
     ROLLOUT = "rollout"
+    SOURCE = "source"
+    """By the name of a source that a daemon follows."""
 
 
 def write_standing(database: Database, topic: Topic, values: Mapping[str, Any]) -> None:

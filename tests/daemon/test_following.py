@@ -183,3 +183,42 @@ def test_a_webhook_is_heard_from_who_knows_the_secret(shop: Engine) -> None:
 def test_what_is_no_source_is_refused_at_once(shop: Engine) -> None:
     said = shop.run("daemon", "--source", "https://user:password@git.test/x.git")
     assert said.code == 2 and "password" not in said.out, said
+
+
+def test_a_source_is_told_whole_with_conditions_and_what_is_wrong_where(shop: Engine) -> None:
+    solo = shop.base / "shop" / "solo.yaml"
+    with daemon(shop, "--source", str(shop.base / "shop")) as served:
+        source(served, "Ready")
+        asking = Asking(served)
+        wait_until(lambda: asking.ask("GET", "/v1/sources/shop")["health"] == "Healthy", 30)
+        found = asking.ask("GET", "/v1/sources/shop")
+        assert (found["state"], found["reason"], found["sync"], found["failure"]) == (
+            "Ready",
+            "Applied",
+            "Synced",
+            None,
+        )
+        assert found["revision"] == found["applied"] and found["applied_at"] >= found["fetched_at"] > 0
+        assert found["next_fetch"] > found["fetched_at"] and found["suspended"] is False
+        assert conditions(found) == {"Ready": "True", "Reconciling": "False", "Stalled": "False", "Healthy": "True"}
+        solo.write_text(SOLO.replace("restart:", "restrt:"))
+        source(served, "Stalled")
+        found = asking.ask("GET", "/v1/sources/shop")
+        assert (found["reason"], found["sync"], found["health"]) == ("Invalid", "OutOfSync", "Degraded")
+        assert found["revision"] != found["applied"]
+        assert conditions(found)["Stalled"] == "True"
+        (problem,) = found["failure"]["problems"]
+        assert problem["file"].endswith("solo.yaml")
+        assert (problem["line"], problem["object"], problem["field"]) == (5, "Container/solo", "spec.restrt")
+        # as `trimtab status` tells it
+        (listed,) = json.loads(shop.run("status", "-o", "json").out)["sources"]
+        assert listed | {"next_fetch": 0} == found | {"next_fetch": 0}
+        assert any("Source/shop  Invalid: " in line and "solo.yaml:5" in line for line in shop.ok("events").lines)
+        shop.ok("suspend", "set/shop")
+        source(served, "Suspended")
+        found = asking.ask("GET", "/v1/sources/shop")
+        assert (found["suspended"], found["health"], found["failure"]) == (True, "Suspended", None)
+
+
+def conditions(found: dict[str, Any]) -> dict[str, str]:
+    return {each["type"]: each["status"] for each in found["conditions"]}

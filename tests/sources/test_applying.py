@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from reconciler.actions import Action
 from reconciler.engine import Engine, open_engine
+from reconciler.perform import dispatch
+from reconciler.perform.context import Context
+from reconciler.sources import applying
 from reconciler.sources.applying import apply_offer
 from reconciler.sources.follower import Applied
 from reconciler.sources.offer import Offer
-from reconciler.sources.roster import Roster
-from reconciler.sources.status import State
+from reconciler.sources.roster import Roster, Tell, silent
+from reconciler.sources.status import SourceStatus, State
 from reconciler.store.inventory import read_inventory
 from reconciler.store.revisions import read_revisions
 from runtime.layout import Layout
@@ -32,12 +38,12 @@ def engine(layout: Layout) -> Iterator[Engine]:
         yield opened
 
 
-def roster_of(engine: Engine, *paths: Path, **fields: object) -> Roster:
+def roster_of(engine: Engine, *paths: Path, tell: Tell = silent, **fields: object) -> Roster:
     async def apply(offer: Offer) -> Applied:
-        return await asyncio.to_thread(apply_offer, engine, offer, lambda *_: None)
+        return await asyncio.to_thread(apply_offer, engine, offer, lambda *_: None, parallel=1)
 
     sources = [followed(path.name, path, **fields) for path in paths]
-    return Roster(engine.layout, engine.database, apply, sources, {})
+    return Roster(engine.layout, engine.database, apply, sources, {}, tell)
 
 
 def content(engine: Engine, name: str, kind: Kind = Kind.CONFIG) -> bytes | None:
@@ -143,3 +149,43 @@ def test_an_object_of_another_set_is_refused_with_both_places(engine: Engine, tm
         await asyncio.gather(task, return_exceptions=True)
 
     run(scenario)
+
+
+def test_an_apply_that_takes_longer_than_its_timeout_ends_between_two_actions_and_is_gone_on_with(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = tmp_path / "shop"
+    shop.mkdir()
+    for name in "abc":
+        (shop / f"{name}.yaml").write_text(config(name, "one"))
+    hours: list[float] = []
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + sum(hours), time=time.time)
+    perform = dispatch.perform
+
+    def slowly(context: Context, action: Action) -> None:
+        perform(context, action)
+        if not hours:
+            hours.append(3600.0)
+
+    monkeypatch.setattr(applying, "time", clock)
+    monkeypatch.setattr(dispatch, "perform", slowly)
+    monkeypatch.setattr("reconciler.sources.follower.FIRST_PAUSE", 0.05)
+    told: list[SourceStatus] = []
+
+    async def scenario() -> None:
+        roster = roster_of(engine, shop, tell=told.append, timeout="10m")
+        task = asyncio.create_task(roster.run())
+        await until(roster, "shop", State.READY, "1 unchanged, 2 created")
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    run(scenario)
+    (overdue,) = [status for status in told if status.state is State.STALLED]
+    assert (overdue.reason, overdue.temporary) == ("TimedOut", True)
+    first, done, left, last = overdue.message.splitlines()
+    assert first.startswith("was not done within 600 s (timeout): ")
+    assert "1 created" in first and "2 skipped" in first
+    assert last == "it is gone on with by and by"
+    made, others = done.removeprefix("done: "), left.removeprefix("not done: ").split(", ")
+    assert sorted([made, *others]) == ["create Config/a", "create Config/b", "create Config/c"]
+    assert [content(engine, name) for name in "abc"] == [b"one"] * 3

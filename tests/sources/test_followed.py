@@ -115,6 +115,7 @@ def test_what_git_must_not_be_given_is_refused(text: str) -> None:
 
 TRIED = Attempt("one", "p", Result.APPLIED)
 FAILED = Attempt("two", "p", Result.REFUSED, "no")
+LATE = Attempt("two", "p", Result.TIMED_OUT)
 
 
 @pytest.mark.parametrize(
@@ -132,6 +133,8 @@ FAILED = Attempt("two", "p", Result.REFUSED, "no")
         (NOTHING.after(TRIED), "one", {"pinned": True, "started": True}, Next.PINNED),
         (NOTHING.after(TRIED), "one", {"pinned": True, "asked": True}, Next.TRY),
         (NOTHING, "one", {"pinned": True}, Next.PINNED),
+        (NOTHING.after(LATE), "two", {}, Next.TRY),
+        (NOTHING.after(LATE), "two", {"pinned": True}, Next.PINNED),
     ],
 )
 def test_a_revision_is_tried_once(memory: Memory, revision: str, options: dict[str, bool], step: Next) -> None:
@@ -157,7 +160,8 @@ def test_no_refused_revision_is_tried_twice_in_a_row(offered: list[str], data: s
         if decide(memory, revision, "p") is Next.TRY:
             assert revision != tried
             result = data.draw(st.sampled_from(list(Result)))
-            memory, tried = memory.after(Attempt(revision, "p", result)), revision
+            memory = memory.after(Attempt(revision, "p", result))
+            tried = "" if result is Result.TIMED_OUT else revision
 
 
 LISTED = (

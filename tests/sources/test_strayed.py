@@ -237,3 +237,35 @@ def test_what_failed_is_not_tried_again_after_a_rollback_but_by_a_new_revision_o
             await ready(stage, roster, 4)
 
     run(scenario)
+
+
+def test_what_took_too_long_is_gone_on_with_by_the_next_daemon_too_but_not_after_a_rollback(
+    directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reconciler.sources.follower.FIRST_PAUSE", 0.05)
+    sources: Sequence[Followed] = [followed("shop", directory)]
+
+    async def scenario() -> None:
+        stage = Stage(tmp_path)
+        stage.outcomes["shop"] = Applied(False, "1 created, 1 skipped", timed_out=True)
+        async with running(stage, sources) as roster:
+            await stage.offered(3)
+            await stage.until(lambda: state_of(roster, "shop") is State.STALLED)
+            status = roster.statuses()["shop"]
+            assert (status.reason, status.temporary) == ("TimedOut", True)
+            assert status.applied and status.next_fetch > time.time() - 5
+        made = len(stage.offers)
+        async with running(stage, sources) as roster:
+            await stage.offered(made + 1)
+            write_pin(stage.database, Pin("shop", 1, "", time.time()))
+            await stage.until(lambda: state_of(roster, "shop") is State.PINNED)
+            await stage.quiet(len(stage.offers))
+        del stage.outcomes["shop"]
+        made = len(stage.offers)
+        async with running(stage, sources) as roster:
+            await stage.until(lambda: state_of(roster, "shop") is State.PINNED)
+            await stage.quiet(made)
+            roster.retry("shop")
+            await ready(stage, roster, made + 1)
+
+    run(scenario)

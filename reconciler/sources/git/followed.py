@@ -80,6 +80,7 @@ class FollowedRepository:
         self.directory = directory
         self.interval = interval
         self.timeout = timeout
+        self.next_look = 0.0
         self._remote = read_remote(git.url)
         self._credential = credential
         self._wake = asyncio.Event()
@@ -118,6 +119,7 @@ class FollowedRepository:
         seconds = self.interval * random.uniform(1 - JITTER, 1 + JITTER)
         if failures:
             seconds = min(seconds, FIRST_PAUSE * 2 ** min(failures - 1, 20))
+        self.next_look = time.time() + seconds
         try:
             async with asyncio.timeout(seconds):
                 await self._wake.wait()
