@@ -26,6 +26,9 @@ from reconciler.loop.wanted import Wanted
 from reconciler.observe.health import health_of
 from reconciler.perform.bundles import read_config
 from reconciler.registries import read_registries
+from reconciler.rollouts.looking import read_rollout_of
+from reconciler.rollouts.state import Progress, Rollout
+from reconciler.rollouts.turns import rolls
 from reconciler.status import read_status
 from reconciler.steering import Steering, rollouts_wait, steer
 from reconciler.store.standing import Topic, read_one, read_standing
@@ -50,12 +53,14 @@ Renew = Callable[[Iterable[Key], str], None]
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """One image that follows. `users`: containers made of it. `steering`: of its set, when a newer one may come."""
+    """One image that follows. `users`: containers made of it. `steering`: of its set, when a newer one may come.
+    `services`: those of its users that replace their replicas in turns."""
 
     key: Key
     spec: ImageSpec
     users: tuple[str, ...]
     steering: Steering = field(default_factory=Steering)
+    services: tuple[Key, ...] = ()
 
 
 class Following:
@@ -180,8 +185,15 @@ def images_of(wanted: Wanted, engine: Steering) -> list[Image]:
             users = tuple(user.name for user in wanted.users.get(key, ()) if user.kind is Kind.CONTAINER)
             of_set = wanted.steering.get(f"set/{wanted.set_of.get(key)}")
             annotations = want.declared.metadata.annotations if want.declared is not None else {}
-            found.append(Image(key, spec, users, steer(annotations, wanted.steering.get(str(key)), of_set, engine)))
+            steering = steer(annotations, wanted.steering.get(str(key)), of_set, engine)
+            found.append(Image(key, spec, users, steering, _services(wanted, users)))
     return found
+
+
+def _services(wanted: Wanted, users: Iterable[str]) -> tuple[Key, ...]:
+    wants = (wanted.desired.get(Key(Kind.CONTAINER, name)) for name in users)
+    owners = {want.owner for want in wants if want is not None and want.owner is not None}
+    return tuple(sorted(owner for owner in owners if rolls(wanted.desired.get(owner))))
 
 
 def advance(engine: Engine, image: Image, now: float, local: datetime) -> tuple[Followed, Followed]:
@@ -191,6 +203,8 @@ def advance(engine: Engine, image: Image, now: float, local: datetime) -> tuple[
     before = state = read_state(engine.database, image.key.name, image.spec)
     if state.on_probation:
         verdict, why = judge(engine, image, state)
+        if verdict is Verdict.WAITING and _roll_out(engine, image):
+            state = replace(state, since=now)  # as long as that goes on, it is not late
         state = judged(state, spec, verdict, why, now)
     elif is_due_to_look(state, image.spec, now):
         try:
@@ -226,6 +240,11 @@ def judge(engine: Engine, image: Image, state: Followed) -> tuple[Verdict, str]:
     if record is None or record.reference != state.selected:
         refused = _refusal(engine, image.key, state.since)
         return (Verdict.BAD, refused) if refused else (Verdict.WAITING, "it could not be brought")
+    for rollout in _rollouts(engine, image):
+        if rollout.progress is Progress.HALTED and _is_run(engine, image, record.digest):
+            return Verdict.BAD, rollout.why
+        if rollout.under_way:
+            return Verdict.WAITING, f"it rolls out: {rollout.told}"
     counts = _restarts(engine, image.users)
     found = [_judge(engine, name, record.digest, counts[name] > state.counts.get(name, 0)) for name in image.users]
     for verdict in (Verdict.BAD, Verdict.WAITING):
@@ -233,6 +252,21 @@ def judge(engine: Engine, image: Image, state: Followed) -> tuple[Verdict, str]:
         if why is not None:
             return verdict, why
     return Verdict.GOOD, ""
+
+
+def _rollouts(engine: Engine, image: Image) -> list[Rollout]:
+    found = (read_rollout_of(engine.database, service) for service in image.services)
+    return [state for state in found if state is not None]
+
+
+def _roll_out(engine: Engine, image: Image) -> bool:
+    return any(state.under_way for state in _rollouts(engine, image))
+
+
+def _is_run(engine: Engine, image: Image, digest: str) -> bool:
+    """Whether a replica came to be made of it: else what was halted was an earlier rollout."""
+    bundles = (read_config(engine.layout.container(name)) for name in image.users)
+    return any(image_digest(bundle) == digest for bundle in bundles if bundle is not None)
 
 
 def _refusal(engine: Engine, key: Key, since: float) -> str:

@@ -53,7 +53,7 @@ def judged(state: Rollout, pace: UpdateConfig, replicas: Sequence[Replica], now:
     if pace.failure_action != "continue" and len(failed) > pace.max_failure_ratio * len(replicas):
         return _stopped(state, pace)
     if all(not each.changing and each.name in {*state.settled, *failed} for each in replicas):
-        return replace(state, progress=Progress.DONE)
+        return state.done()
     return state
 
 

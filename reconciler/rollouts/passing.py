@@ -151,8 +151,11 @@ def _aimed(state: Rollout, target: str, changing: bool) -> Rollout:
     """Under way to the target, if it is another one or something is to be replaced again."""
     if state.target != target:
         state = replace(state, target=target)
-        return state.afresh() if changing or state.under_way else state
-    return state.afresh() if changing and state.progress is Progress.DONE else state
+        if changing or state.under_way:
+            return state.afresh()
+    if state.progress is Progress.DONE:
+        return state.afresh() if changing else state.done()
+    return state
 
 
 def _told(looked: Collection[Replica], state: Rollout) -> str:

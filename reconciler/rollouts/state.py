@@ -62,6 +62,10 @@ class Rollout:
         """With nobody watched yet."""
         return replace(self, progress=Progress.UNDER_WAY, watched={}, ready={}, settled={}, failed={}, told="")
 
+    def done(self) -> Rollout:
+        """What is asked for is well, and what was before is not gone back to any more; after a rollback it stays."""
+        return replace(self, progress=Progress.DONE, good=self.good if self.back else {})
+
     def again(self) -> Rollout:
         """Another try of what is asked for, whatever came of the last."""
         return replace(self.afresh(), back=False, why="", target="", surge=0)

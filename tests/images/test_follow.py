@@ -30,13 +30,14 @@ from reconciler.images.write_back import replaced
 from reconciler.loop.settings import LoopSettings
 from reconciler.registries import read_registries
 from runtime.images.store import read_image
+from runtime.process.client import read_process
 from schemas.errors import Missing, Refused
 from schemas.image import ImageSpec
 from schemas.image_follow import FollowSpec
 from schemas.names import Key, Kind
 from tests.images.shop import Shop, image_shop
 from tests.loop.driving import driven
-from tests.machine.machine import until
+from tests.machine.machine import Machine, until
 from tests.machine.probe import document
 from tests.machine.test_images import base_layer, version_layer
 from tests.registry.samples import Sample, descriptor, digest_of, image, push
@@ -147,7 +148,7 @@ class Apps:
 
     def push(self, name: str, tag: str, created: str = "", *, broken: bool = False) -> str:
         layers = (version_layer("bad" if broken else f"good {tag}"),)
-        sample = image(self.base, *layers, pack=quickly) if name == "app" else image(*layers)
+        sample = image(self.base, *layers, pack=quickly) if name in ("app", "rolled") else image(*layers)
         return push(self.shop.registry, name, tag, dated(sample, created) if created else sample)
 
     def running(self) -> str:
@@ -182,15 +183,18 @@ def apps(busybox_tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         yield Apps(shop, base_layer(busybox_tree))
 
 
-WEB = document(
-    "Container",
-    "web",
-    image="app",
-    command=["/bin/sleep", "2147483647"],
-    network_mode="none",
-    stop_grace_period="0s",
-    healthcheck={"test": ["CMD", "/bin/busybox", "grep", "-q", "good", "/version"], "interval": "50ms", "retries": 1},
-)
+WEB_SPEC = {
+    "image": "app",
+    "command": ["/bin/sleep", "2147483647"],
+    "network_mode": "none",
+    "stop_grace_period": "0s",
+    "healthcheck": {
+        "test": ["CMD", "/bin/busybox", "grep", "-q", "good", "/version"],
+        "interval": "50ms",
+        "retries": 1,
+    },
+}
+WEB = document("Container", "web", **WEB_SPEC)
 
 
 @pytest.mark.kernel
@@ -236,6 +240,42 @@ def test_the_newest_version_rolls_out_a_bad_one_is_rolled_back_and_the_good_one_
     machine.delete()
     machine.delete("sources")
     assert apps.state(wish).selected == ""
+
+
+def version(machine: Machine, name: str) -> str:
+    """Of the container's process now; empty while it is being replaced."""
+    process = read_process(machine.layout, name)
+    try:
+        return Path(f"/proc/{process.pid}/root/version").read_text().strip() if process is not None else ""
+    except OSError:
+        return ""
+
+
+@pytest.mark.kernel
+def test_a_bad_version_comes_to_one_replica_of_a_service_and_goes_from_it(
+    apps: Apps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following, "BEAT_SECONDS", 0.05)
+    machine = apps.shop.machine
+    first = apps.push("rolled", "1.4.0")
+    spec = {"ref": apps.shop.ref("rolled", "1.4.0"), "follow": {"semver": ">=1.4 <2", "interval": "1s", "settle": "0s"}}
+    update = {"parallelism": 1, "monitor": "200ms"}
+    service = {**WEB_SPEC, "deploy": {"replicas": 2, "update_config": update, "rollback_config": update}}
+    text = document("Image", "app", **spec) + document("Service", "site", **service)
+    wish = ImageSpec.model_validate(spec)
+    machine.converge(text)
+    before = {name: machine.process(name).pid for name in ("site-1", "site-2")}
+    with driven(machine.layout, LoopSettings(store_poll=0.05)) as loop:
+        second = apps.push("rolled", "1.5.0", broken=True)
+        until(lambda: any(each.endswith(f":1.5.0@{second}") for each in apps.state(wish).bad))
+        until(lambda: apps.reference().endswith(f":1.4.0@{first}"))
+        until(lambda: version(machine, "site-1") == "good 1.4.0")
+        loop.settle()
+        assert machine.process("site-2").pid == before["site-2"]
+        third = apps.push("rolled", "1.6.0")
+        until(lambda: apps.state(wish).selected.endswith(f":1.6.0@{third}") and not apps.state(wish).on_probation)
+    assert {version(machine, name) for name in before} == {"good 1.6.0"}
+    machine.delete()
 
 
 @pytest.mark.kernel
