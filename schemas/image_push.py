@@ -26,7 +26,7 @@ def _expand(value: Any) -> Any:
 
 Tagged = Annotated[tuple[str, ...], words(read_tagged, "list of image reference", REFERENCE), INTO_BAG, SORTED]
 
-Compression = Annotated[str, one_of("gzip", "zstd")]
+Compression = Annotated[str, one_of("gzip", "zstd", "zstd:chunked")]
 
 
 class PushSpec(Spec):

@@ -50,7 +50,9 @@ def pull(layout: Layout, reference: str, platform: str | None, quiet: bool) -> N
 @command.command(short_help="Push an image to a registry.")
 @NAME
 @click.argument("target", required=False, metavar="[REFERENCE]")
-@click.option("--compression", type=click.Choice(("gzip", "zstd")), default="gzip", help="Of plain layers [gzip].")
+@click.option(
+    "--compression", type=click.Choice(("gzip", "zstd", "zstd:chunked")), default="gzip", help="Of plain layers [gzip]."
+)
 @QUIET
 @click.pass_obj
 def push(layout: Layout, name: str, target: str | None, compression: str, quiet: bool) -> None:

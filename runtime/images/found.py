@@ -5,7 +5,9 @@ Made by whatever brings images (registry, archive, root file system); taken by `
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from runtime.images.blobs import BlobStore
 from runtime.images.config import MAX_CONFIG, ImageConfig, ImageDocument, read_image_document
@@ -13,6 +15,8 @@ from runtime.images.oci import MAX_MANIFEST, OCI_CONFIG, OCI_LAYER, OCI_MANIFEST
 from runtime.images.platforms import Platform, acceptable
 from runtime.images.tarstream import compression_of
 from schemas.errors import Refused
+
+NOTHING: Mapping[str, dict[str, str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +59,15 @@ def add_image(store: BlobStore, document: ImageDocument, blobs: tuple[str, ...],
     return add_manifest(store, store.add(content), blobs, tags)
 
 
-def add_manifest(store: BlobStore, config: str, blobs: tuple[str, ...], tags: tuple[str, ...] = ()) -> Found:
-    """Keep a manifest for a config and layers that are in the store already."""
-    layers = tuple(layer_descriptor(store, blob) for blob in blobs)
+def add_manifest(
+    store: BlobStore,
+    config: str,
+    blobs: tuple[str, ...],
+    tags: tuple[str, ...] = (),
+    told: Mapping[str, dict[str, str]] = NOTHING,
+) -> Found:
+    """Keep a manifest for a config and layers that are in the store already; `told`: annotations by layers' digests."""
+    layers = tuple(replace(layer_descriptor(store, blob), annotations=told.get(blob, {})) for blob in blobs)
     manifest = Manifest(OCI_MANIFEST, Descriptor(OCI_CONFIG, config, store.size(config) or 0), layers)
     return read_found(store, store.add(manifest.content()), tags=tags)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from runtime.images.limits import Limits
 from runtime.images.pax import Pax, decimal
 from runtime.images.tarheader import BLOCK, number
-from runtime.images.tarstream import TarStream
+from runtime.images.tarstream import Source
 from runtime.images.unsound import Unsound
 
 MAX_SIZE = 2**63 - 1
@@ -19,7 +19,7 @@ Piece = tuple[int, int]
 
 
 def pax_sparse(
-    stream: TarStream, pax: Pax, path: bytes, stored: int, limits: Limits
+    stream: Source, pax: Pax, path: bytes, stored: int, limits: Limits
 ) -> tuple[bytes, int, tuple[Piece, ...] | None]:
     """GNU's sparse formats 0.0, 0.1 and 1.0: the real name, the real size, the pieces that are stored."""
     records = pax.records
@@ -43,7 +43,7 @@ def pax_sparse(
     return path, size, _checked_map(numbers, size, stored, path)
 
 
-def _sparse_map(stream: TarStream, stored: int, limits: Limits, path: bytes) -> tuple[list[int], int]:
+def _sparse_map(stream: Source, stored: int, limits: Limits, path: bytes) -> tuple[list[int], int]:
     """Format 1.0: decimal lines before the data, padded to a block; the first line counts the pairs."""
     text, lines, wanted = b"", 0, 1
     while lines < wanted:
@@ -59,9 +59,7 @@ def _sparse_map(stream: TarStream, stored: int, limits: Limits, path: bytes) -> 
     return [decimal(line, "sparse map") for line in text.split(b"\n")[1:wanted]], len(text)
 
 
-def old_sparse(
-    stream: TarStream, block: bytes, stored: int, limits: Limits, path: bytes
-) -> tuple[int, tuple[Piece, ...]]:
+def old_sparse(stream: Source, block: bytes, stored: int, limits: Limits, path: bytes) -> tuple[int, tuple[Piece, ...]]:
     """GNU's first format: four pairs in the header, 21 in each block that follows it."""
     size = number(block[483:495], "real size")
     pieces = [block[386 + 24 * index : 410 + 24 * index] for index in range(4)]

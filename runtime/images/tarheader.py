@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from runtime.images.tarstream import TarStream
+from runtime.images.tarstream import Source
 from runtime.images.unsound import Unsound
 
 BLOCK = 512
@@ -18,7 +18,7 @@ def padding(size: int) -> int:
     return -size % BLOCK
 
 
-def next_header(stream: TarStream) -> bytes | None:
+def next_header(stream: Source) -> bytes | None:
     """The next header block, checked; None at the end of the archive."""
     block = stream.take(BLOCK)
     if not block:

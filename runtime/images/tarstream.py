@@ -56,6 +56,14 @@ class _Engine(Protocol):
     def decompress(self, data: bytes, max_length: int) -> bytes: ...
 
 
+class Source(Protocol):
+    """What headers are read from."""
+
+    def take(self, count: int) -> bytes: ...
+
+    def skip(self, count: int) -> int: ...
+
+
 class TarStream:
     """Reads `fd` from its current offset to its end. `digest` holds the diffID's hash once `finish` has returned."""
 

@@ -16,7 +16,7 @@ from runtime.images.limits import Limits
 from runtime.images.pax import Pax, decimal, read_pax, time_in, xattrs_in
 from runtime.images.sparse import MAX_SIZE, Piece, old_sparse, pax_sparse
 from runtime.images.tarheader import HEADER, next_header, number, padding
-from runtime.images.tarstream import TarStream
+from runtime.images.tarstream import Source
 from runtime.images.unsound import Unsound
 
 REGULAR, HARD_LINK, SYMLINK, CHARACTER, DEVICE, DIRECTORY, FIFO = b"0", b"1", b"2", b"3", b"4", b"5", b"6"
@@ -49,7 +49,7 @@ class Entry(NamedTuple):
     data: tuple[Piece, ...] | None
 
 
-def read_entries(stream: TarStream, limits: Limits) -> Iterator[Entry]:
+def read_entries(stream: Source, limits: Limits) -> Iterator[Entry]:
     """Every entry in order. The caller consumes an entry's `stored_size` bytes before it asks for the next.
 
     Raises Unsound: a header that is damaged, cut off, contradicts itself or exceeds the limits.
@@ -85,7 +85,7 @@ def stored_size(entry: Entry) -> int:
     return entry.size if entry.data is None else sum(length for _, length in entry.data)
 
 
-def _extension(stream: TarStream, fields: tuple[bytes, ...], limits: Limits) -> bytes:
+def _extension(stream: Source, fields: tuple[bytes, ...], limits: Limits) -> bytes:
     size = number(fields[4], "size")
     if not 0 <= size <= limits.extended_header:
         raise Unsound(f"an extended header of {size} bytes; at most {limits.extended_header} are read")
@@ -96,7 +96,7 @@ def _extension(stream: TarStream, fields: tuple[bytes, ...], limits: Limits) -> 
 
 
 def _entry(
-    stream: TarStream,
+    stream: Source,
     block: bytes,
     fields: tuple[bytes, ...],
     pax: Pax,

@@ -104,19 +104,23 @@ def test_a_registry_that_does_not_answer_is_a_note_in_a_diff_and_a_failure_of_a_
     shop.machine.delete()
 
 
-def test_layers_are_pushed_as_zstd_where_that_is_asked_for_and_pull_again(shop: Shop, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["zstd", "zstd:chunked"])
+def test_layers_are_pushed_as_zstd_where_that_is_asked_for_and_pull_again(
+    shop: Shop, tmp_path: Path, kind: str
+) -> None:
     ref = shop.ref("team/zstd")
     text = built(shop, tmp_path / "context", ref)
-    shop.machine.converge(text.replace(f'["{ref}"]', f'{{"tags": ["{ref}"], "compression": "zstd"}}'))
+    shop.machine.converge(text.replace(f'["{ref}"]', f'{{"tags": ["{ref}"], "compression": "{kind}"}}'))
     first, record = shop.manifest("team/zstd"), read_image(shop.machine.layout, "page")
     assert first is not None and record is not None
     (layer,) = first["layers"]
     assert layer["mediaType"] == "application/vnd.oci.image.layer.v1.tar+zstd"
     assert shop.blob("team/zstd", layer["digest"])[:4] == b"\x28\xb5\x2f\xfd"
+    assert ("annotations" in layer) == (kind == "zstd:chunked")
     shop.machine.converge(text)
     second = shop.manifest("team/zstd")
     assert second is not None and second["layers"][0]["mediaType"].endswith("+gzip")
-    shop.machine.converge(text.replace(f'["{ref}"]', f'{{"tags": ["{ref}"], "compression": "zstd"}}'))
+    shop.machine.converge(text.replace(f'["{ref}"]', f'{{"tags": ["{ref}"], "compression": "{kind}"}}'))
     assert shop.manifest("team/zstd") == first
     shop.machine.delete()
     shop.machine.converge(document("Image", "pulled", ref=ref))
