@@ -28,6 +28,8 @@ MODES: dict[Driver, dict[str, int]] = {
 }
 """if_link.h; the first is the default."""
 _NAME_ATTEMPTS = 8
+_ADDR_GEN_NONE = 1
+"""IN6_ADDR_GEN_MODE_NONE"""
 _ONE_QUEUE = {"IFLA_NUM_TX_QUEUES": 1, "IFLA_NUM_RX_QUEUES": 1}
 _UP_ATTEMPTS, _UP_PAUSE = 200, 0.001  # seconds
 
@@ -84,7 +86,8 @@ def _create_veth(
     for attempt in range(_NAME_ATTEMPTS):
         name = layout.link("v", f"{wanted.network.name}/{wanted.container}/{wanted.interface}/{pid}/{attempt}")
         try:
-            netlink.transact(host, [_veth_request(name, namespace, wanted, bridge, group), _port_request(name, wanted)])
+            requests = [_veth_request(name, namespace, wanted, bridge, group), _port_request(name, wanted)]
+            netlink.transact(host, [*requests, _mute_request(name)])
             return name
         except FileExistsError as error:
             last = error
@@ -123,6 +126,17 @@ def _port_request(name: str, wanted: EndpointWanted) -> netlink.Request:
         "IFLA_LINKINFO": information,
     }
     return netlink.link_request(netlink.RTM_NEWLINK, attributes=attributes)
+
+
+def _mute_request(name: str) -> netlink.Request:
+    """No link-local address for a port, which is nobody's to speak with: a thousand of them are three thousand routes
+    of the host's, and whatever link changes, the kernel looks at each. A kernel without IPv6 has none."""
+    quiet = {"attrs": [("AF_INET6", {"attrs": [("IFLA_INET6_ADDR_GEN_MODE", _ADDR_GEN_NONE)]})]}
+    return netlink.link_request(
+        netlink.RTM_NEWLINK,
+        tolerated=(errno.EAFNOSUPPORT,),
+        attributes={"IFLA_IFNAME": name, "IFLA_AF_SPEC": quiet},
+    )
 
 
 def _child_request(namespace: int, wanted: EndpointWanted, parent: int) -> netlink.Request:

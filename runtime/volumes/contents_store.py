@@ -13,6 +13,7 @@ import hashlib
 import hmac
 import os
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 
 from runtime.kernel import mount
@@ -88,11 +89,18 @@ def content_digest(layout: Layout, content: bytes) -> str:
 def _key(layout: Layout) -> bytes:
     path = layout.root / "secrets.key"
     with suppress(FileNotFoundError):
-        key = path.read_bytes()
+        status = path.stat()
+        key = _read_key(path, status.st_ino, status.st_mtime_ns)
         if len(key) == KEY_BYTES:
             return key
         path.unlink()  # Never written whole, hence never used.
     _make_key(path)
+    return path.read_bytes()
+
+
+@lru_cache(8)
+def _read_key(path: Path, inode: int, changed: int) -> bytes:
+    """Once for all contents of a pass, as long as it is the same file."""
     return path.read_bytes()
 
 
