@@ -34,6 +34,7 @@ ROWS = {
     "logs": "log_output",
     "commands": "command_line",
     "repairs": "repairs",
+    "edits": "edits",
     "thousand": "thousand",
     "daemon": "daemon_commands",
 }

@@ -1,12 +1,15 @@
-"""The loop beside a run: in a thread of its own, in the run's namespaces, as the daemon would hold it."""
+"""The loop beside a run: in a thread of its own, in the run's namespaces, Python set as the daemon sets it."""
 
 from __future__ import annotations
 
 import asyncio
+import gc
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from reconciler.daemon.tuning import tune
 from reconciler.daemon.worker import Worker
 from reconciler.engine import open_engine
 from reconciler.loop.loop import Loop
@@ -56,9 +59,14 @@ class Looped:
 @contextmanager
 def looped(layout: Layout, settings: LoopSettings | None = None) -> Iterator[Looped]:
     """A loop that has looked at everything once."""
+    thresholds, interval = gc.get_threshold(), sys.getswitchinterval()
+    tune()
     made = Looped(layout, settings or LoopSettings())
     try:
         made.settle()
         yield made
     finally:
         made.end()
+        gc.unfreeze()
+        gc.set_threshold(*thresholds)
+        sys.setswitchinterval(interval)

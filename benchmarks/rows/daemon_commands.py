@@ -72,10 +72,10 @@ def _sample(ours: Ours, ground: Ground, name: str, text: str, verb: str, host: t
 
 
 @contextmanager
-def daemon(layout: Layout) -> Iterator[None]:
+def daemon(layout: Layout, *options: str) -> Iterator[None]:
     """A daemon that answers; ended by its pid."""
     command = [str(PROGRAM), "--root", str(layout.root), "--run", str(layout.run), "daemon", "--log-level", "error"]
-    process = subprocess.Popen(command, env=environment(), stdin=subprocess.DEVNULL)
+    process = subprocess.Popen([*command, *options], env=environment(), stdin=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + START_SECONDS
         while not layout.api_socket.exists():

@@ -6,10 +6,8 @@ Containers are nobody's children here: their launcher and monitors outlive this 
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
@@ -24,6 +22,7 @@ from reconciler.daemon import log, notify
 from reconciler.daemon.meters import Meters
 from reconciler.daemon.settings import Settings
 from reconciler.daemon.single import only_daemon
+from reconciler.daemon.tuning import tune
 from reconciler.daemon.worker import VISITORS, Worker
 from reconciler.engine import Engine, open_engine
 from reconciler.freeing import Marks
@@ -58,19 +57,10 @@ def run_daemon(layout: Layout, settings: Settings, reread: Reread) -> NoReturn:
     log.set_up(settings.log, settings.log_level, log.real_stderr())
     with only_daemon(layout.daemon_lock), open_engine(layout) as engine:
         route_streams()
-        _tune()
+        tune()
         asyncio.run(Daemon(layout, engine, settings, reread).live())
     # threads that still follow something, or pull an image for somebody, must not keep the process
     os._exit(0)
-
-
-def _tune() -> None:
-    """A pass makes many objects that live as long as it does: looking for cycles that often costs an eighth of it.
-    And the event loop must get its turn soon while a thread computes."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
-    sys.setswitchinterval(0.001)
 
 
 class Daemon:
