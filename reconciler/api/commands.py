@@ -19,9 +19,10 @@ from reconciler.api.following import watch_for_leaving
 from reconciler.api.incoming import STALL_SECONDS, StandardInput
 from reconciler.api.outgoing import Outgoing
 from reconciler.api.served import Served
+from reconciler.api.shares import Use
 from reconciler.api.visitor import CommandRequest, FilesWanted, Visitor
 from reconciler.client.frames import CONTROL, MEDIA_TYPE
-from reconciler.client.remote_commands import command_name, is_writer
+from reconciler.client.remote_commands import command_name, is_lasting, is_writer
 from reconciler.daemon.log import logger
 from schemas.errors import Missing
 
@@ -36,20 +37,21 @@ async def run_command(served: Served, request: web.Request) -> web.StreamRespons
     command_named(asked.words)
     if asked.root is not None and asked.root != str(served.layout.root):
         raise web.HTTPMisdirectedRequest(reason="this daemon works on another root")
-    async with served.worker.visit():
+    use = Use.WRITE if is_writer(asked.words) else Use.FOLLOW if is_lasting(asked.words) else Use.READ
+    with served.shares.taken(use, served.person(request)):
         response = web.StreamResponse(headers={"Content-Type": MEDIA_TYPE, "Cache-Control": "no-store"})
         await response.prepare(request)
-        outgoing = Outgoing(response, must_end=is_writer(asked.words))
+        outgoing = Outgoing(request, response, must_end=use is Use.WRITE, patience=served.patience)
         stdin = StandardInput(request.content, is_terminal=asked.terminal[0])
         visitor = Visitor(
             asked, outgoing, stdin, lambda: served.worker.is_stopping, served.loaders, served.person(request)
         )
-        await _carry_out(served, request, asked, visitor, outgoing)
+        await _carry_out(served, request, asked, visitor, outgoing, use)
         return response
 
 
 async def _carry_out(
-    served: Served, request: web.Request, asked: CommandRequest, visitor: Visitor, outgoing: Outgoing
+    served: Served, request: web.Request, asked: CommandRequest, visitor: Visitor, outgoing: Outgoing, use: Use
 ) -> None:
     named, began = secrets.token_hex(8), time.monotonic()
     served.commands[named] = visitor
@@ -57,9 +59,10 @@ async def _carry_out(
     last: dict[str, object]
     try:
         outgoing.tell(CONTROL, json.dumps({"id": named}).encode())
-        run = served.worker.write if is_writer(asked.words) else served.worker.do
+        worker = served.worker
+        run = {Use.WRITE: worker.write, Use.FOLLOW: worker.last}.get(use, worker.do)
         last = {"exit": await run(carry, served.layout, visitor, asked.words)}
-        if is_writer(asked.words):
+        if use is Use.WRITE:
             await served.applied()
     except FilesWanted as wanted:
         last = {"want": list(wanted.paths)}

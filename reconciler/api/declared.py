@@ -11,6 +11,7 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict
 
 from reconciler.api.served import Served
+from reconciler.api.shares import Use
 
 BODY_SECONDS = 60.0
 MOST_BODY = 64 << 20
@@ -57,12 +58,13 @@ class Route:
     media: str = JSON
     raw: bool = False
     tag: str = "objects"
+    use: Use = Use.READ
 
     async def handle(self, served: Served, request: web.Request) -> web.StreamResponse:
         """Raises ValidationError, HTTP errors, and whatever the work raises."""
         query = self.query.model_validate(_query(self.query, request))
         body = self.body.model_validate_json(await _body(request)) if self.body is not None else None
-        async with served.worker.visit():
+        with served.shares.taken(self.use, served.person(request)):
             return await self.run(Asked(served, request, dict(request.match_info), query, body))
 
 

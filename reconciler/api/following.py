@@ -1,4 +1,8 @@
-"""Streams of JSON lines: events, logs, changes. They end when the client leaves or the daemon stops."""
+"""Streams of JSON lines: events, logs, changes. They end when the client leaves or the daemon stops.
+
+Events and changes are rows of tables that are followed for all together (`feed`), and hold no thread. A log is read in
+a thread of its own.
+"""
 
 from __future__ import annotations
 
@@ -10,36 +14,57 @@ from typing import TextIO, cast
 
 from aiohttp import web
 
-from reconciler.api.declared import LINES
 from reconciler.api.declared import Asked as Request
-from reconciler.api.outgoing import PATIENCE_SECONDS, Outgoing, VisitorLeft
+from reconciler.api.line_stream import BEAT_SECONDS, HEADERS, LineStream
+from reconciler.api.outgoing import Outgoing, VisitorLeft, cut
 from reconciler.api.problems import Gone
-from reconciler.api.recorder import Recorder, recorded
+from reconciler.api.recorder import Recorder
+from reconciler.api.served import kept_changes
 from reconciler.api.streams import FrameText
 from reconciler.cli.event_lines import Wanted as WantedEvents
-from reconciler.cli.event_lines import print_events
+from reconciler.cli.event_lines import event_document
 from reconciler.cli.log_lines import Wanted as WantedLines
 from reconciler.cli.log_lines import told_lines
 from reconciler.cli.quantities import read_moment, time_text
 from reconciler.cli.selection import read_key
 from reconciler.cli.targets import containers_of
 from reconciler.daemon.log import logger
-from reconciler.store.changes import newest_version, read_changes
+from reconciler.store.changes import Change, newest_version
+from reconciler.store.database import Database
+from reconciler.store.events import KEPT, Event, newest_event, read_events
 from schemas.kind_words import find_kind
 
 LOG = logger("api")
-POLL_SECONDS = 0.05
-BEAT_SECONDS = 15.0
-"""An empty line is sent that often where nothing changes, so that a client that has left is noticed."""
+LOOK_SECONDS = 1.0
+"""Between two looks whether the client has left."""
 
 
 async def events(request: Request) -> web.StreamResponse:
-    query = request.query
+    query, served = request.query, request.served
     moment = read_moment(query.since, time.time()) if query.since else 0.0
     object_ = str(read_key(query.object)) if query.object else None
     wanted = WantedEvents(object_, moment, query.type, query.last)
-    layout = request.served.layout
-    return await _stream(request, lambda who: recorded(who, print_events, layout, wanted, "json", follow=query.follow))
+    newest, seen = await served.worker.do(_events_so_far, served.engine.database, wanted)
+    stream = await LineStream.begin(request)
+    goes_on = await stream.tell([_event_line(event) for event in seen])
+    while goes_on and query.follow and stream.goes_on:
+        came = await served.events.after(newest, LOOK_SECONDS)
+        newest = came[-1].id if came else newest
+        told = [event for event in came if object_ in (None, event.object) and wanted.match(event)]
+        goes_on = await stream.tell([_event_line(event) for event in told])
+    return stream.response
+
+
+def _events_so_far(database: Database, wanted: WantedEvents) -> tuple[int, list[Event]]:
+    """The number of the newest of all, and the last of those that are wanted up to there."""
+    newest = newest_event(database)
+    kept = read_events(database, wanted.object, last=KEPT)
+    seen = [event for event in kept if event.id <= newest and wanted.match(event)]
+    return newest, seen[len(seen) - min(len(seen), wanted.last) :]
+
+
+def _event_line(event: Event) -> str:
+    return json.dumps(event_document(event), ensure_ascii=False)
 
 
 async def logs(request: Request) -> web.StreamResponse:
@@ -58,22 +83,22 @@ async def logs(request: Request) -> web.StreamResponse:
 
 
 async def _stream(request: Request, tell: Callable[[Recorder], object]) -> web.StreamResponse:
-    response = web.StreamResponse(headers={"Content-Type": LINES, "Cache-Control": "no-store"})
+    served = request.served
+    response = web.StreamResponse(headers=HEADERS)
     await response.prepare(request.request)
-    outgoing = Outgoing(response, must_end=False, framed=False)
+    outgoing = Outgoing(request.request, response, must_end=False, framed=False, patience=served.patience)
     out = cast(TextIO, FrameText(outgoing, 0, is_terminal=False))
-    stopping = request.served.worker
-    who = Recorder(stops=lambda: outgoing.left or stopping.is_stopping, out=out)
-    watching = asyncio.ensure_future(watch_for_leaving(request.request, outgoing))
+    who = Recorder(stops=lambda: outgoing.left or served.worker.is_stopping, out=out)
+    watching = [asyncio.ensure_future(each) for each in (watch_for_leaving(request.request, outgoing), _beat(outgoing))]
     try:
-        await request.served.worker.do(_until_left, tell, who)
+        await served.worker.last(_until_left, tell, who)
     except Exception as error:
         # the answer has begun: all that is left to say is that it ends here
         LOG.error("a stream broke", path=request.request.path, exc_info=error)
-        if request.request.transport is not None:
-            request.request.transport.abort()
+        cut(request.request)
     finally:
-        watching.cancel()
+        for each in watching:
+            each.cancel()
     await outgoing.drain()
     return response
 
@@ -92,33 +117,36 @@ async def watch_for_leaving(request: web.Request, outgoing: Outgoing) -> None:
     outgoing.leave()
 
 
+async def _beat(outgoing: Outgoing) -> None:
+    while True:
+        await asyncio.sleep(BEAT_SECONDS)
+        outgoing.beat()
+
+
 async def watch(request: Request) -> web.StreamResponse:
-    """Raises Gone where the changes since that version are no longer kept: list again, then watch."""
+    """Raises Gone where the changes since that version are no longer kept, or it is none of this store's: list again,
+    then watch."""
     served, query = request.served, request.query
     kinds = {find_kind(kind).value for kind in query.kind}
     database = served.engine.database
-    after = query.resourceVersion
-    if after is None:
-        after = await served.worker.do(newest_version, database)
-    if await served.worker.do(read_changes, database, after, 1) is None:
-        raise Gone(f"changes since {after} are no longer kept", step="watch", hint="list the objects again")
-    response = web.StreamResponse(headers={"Content-Type": LINES, "Cache-Control": "no-store"})
-    await response.prepare(request.request)
-    told = time.monotonic()
-    while request.request.transport is not None and not served.worker.is_stopping:
-        changes = await served.worker.do(read_changes, database, after)
-        if changes is None:
+    newest = await served.worker.do(newest_version, database)
+    after = newest if query.resourceVersion is None else query.resourceVersion
+    if after > newest:
+        raise Gone(f"there is no change {after} yet", step="watch", hint="list the objects again")
+    await served.worker.do(kept_changes, database, after, 1)
+    stream = await LineStream.begin(request)
+    goes_on = True
+    while goes_on and stream.goes_on:
+        try:
+            changes = await served.changes.after(after, LOOK_SECONDS)
+        except Gone:
             break
-        lines = [
-            json.dumps({"type": each.type, "object": each.object, "resourceVersion": each.version, "at": each.at})
-            for each in changes
-            if not kinds or each.object.partition("/")[0] in kinds
-        ]
         after = changes[-1].version if changes else after
-        if lines or time.monotonic() - told > BEAT_SECONDS:
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                await response.write(("\n".join(lines) + "\n").encode())
-            told = time.monotonic()
-        if not changes:
-            await asyncio.sleep(POLL_SECONDS)
-    return response
+        told = [each for each in changes if not kinds or each.object.partition("/")[0] in kinds]
+        goes_on = await stream.tell([_change_line(each) for each in told])
+    return stream.response
+
+
+def _change_line(each: Change) -> str:
+    made = {"type": each.type, "object": each.object, "resourceVersion": each.version, "at": each.at}
+    return json.dumps(made)

@@ -7,6 +7,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from aiohttp import StreamReader, web
@@ -14,7 +15,7 @@ from aiohttp import StreamReader, web
 from reconciler.api.declared import Asked as Request
 from reconciler.api.declared import document
 from reconciler.api.incoming import STALL_SECONDS
-from reconciler.api.outgoing import Outgoing
+from reconciler.api.outgoing import Outgoing, VisitorLeft
 from reconciler.api.recorder import Recorder, recorded
 from reconciler.cli.image.bring import load as load_archive
 from reconciler.cli.image.bring import pull as pull_image
@@ -43,7 +44,7 @@ async def pull(request: Request) -> web.Response:
     who = Recorder()
     body = request.body
     return document(
-        await request.served.worker.do(recorded, who, work, request.served.layout, body.reference, body.platform)
+        await request.served.worker.last(recorded, who, work, request.served.layout, body.reference, body.platform)
     )
 
 
@@ -62,7 +63,7 @@ async def load(request: Request) -> web.Response:
         with os.fdopen(descriptor, "wb") as spooled:
             while piece := await _piece(request.request.content):
                 await request.served.worker.do(spooled.write, piece)
-        records = await request.served.worker.do(_load, layout, path, request.query.name)
+        records = await request.served.worker.last(_load, layout, path, request.query.name)
     finally:
         Path(path).unlink()
     return document(json.dumps({"names": [record.name for record in records]}))
@@ -86,8 +87,10 @@ async def save(request: Request) -> web.StreamResponse:
     record = await request.served.worker.do(image_named, layout, request.path["name"])
     response = web.StreamResponse(headers={"Content-Type": "application/x-tar"})
     await response.prepare(request.request)
-    outgoing = Outgoing(response, must_end=False, framed=False)
-    await request.served.worker.do(save_image, layout, record, _writer(outgoing), Form(request.query.format))
+    served = request.served
+    outgoing = Outgoing(request.request, response, must_end=False, framed=False, patience=served.patience)
+    with suppress(VisitorLeft):
+        await served.worker.last(save_image, layout, record, _writer(outgoing), Form(request.query.format))
     await outgoing.drain()
     return response
 

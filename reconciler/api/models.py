@@ -190,8 +190,23 @@ class ConditionDocument(Document):
     since: float
 
 
+class TogetherDocument(Document):
+    """The worst of sync and health of `objects`, of which `ready` are ready."""
+
+    objects: int
+    ready: int
+    sync: str
+    health: str
+
+
+class SetDocument(TogetherDocument):
+    set: str
+
+
 class Status(Document):
     daemon: dict[str, Any]
+    engine: TogetherDocument
+    sets: list[SetDocument]
     sources: list[SourceDocument]
 
 

@@ -30,7 +30,7 @@ PROBLEMS |= {
     422: "Not valid",
     426: "Upgrade",
 }
-PROBLEMS |= {503: "Try again later"}
+PROBLEMS |= {429: "You follow too much at once", 503: "Try again later"}
 
 
 def openapi(routes: Iterable[Route]) -> dict[str, Any]:

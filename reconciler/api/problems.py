@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field, ValidationError
 from schemas.errors import Invalid, Missing, Refused, RetryLater, TrimtabError
 
 MEDIA_TYPE = "application/problem+json"
+LATER = (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS)
 TYPES = "https://trimtab.dev/problems/"
 """Where the types would be explained; they are names, not addresses."""
 
@@ -50,6 +51,10 @@ class Gone(Refused):
     """There was, and it is not kept any more."""
 
 
+class TooMany(RetryLater):
+    """Of one client's: others are still served."""
+
+
 def problem_of(error: Exception) -> ProblemDocument:
     """What a client is told of an error; nothing of an unexpected one's insides."""
     match error:
@@ -61,6 +66,8 @@ def problem_of(error: Exception) -> ProblemDocument:
             return _told(error, "gone", HTTPStatus.GONE)
         case Refused():
             return _told(error, "refused", HTTPStatus.CONFLICT)
+        case TooMany():
+            return _told(error, "too-many", HTTPStatus.TOO_MANY_REQUESTS)
         case RetryLater():
             return _told(error, "retry-later", HTTPStatus.SERVICE_UNAVAILABLE)
         case ValidationError():
@@ -105,5 +112,5 @@ def _fields(error: ValidationError) -> list[FieldError]:
 
 def problem_response(problem: ProblemDocument) -> web.Response:
     body = problem.model_dump_json(exclude_none=True).encode(errors="replace")
-    headers: dict[str, Any] = {"Retry-After": "1"} if problem.status == HTTPStatus.SERVICE_UNAVAILABLE else {}
+    headers: dict[str, Any] = {"Retry-After": "1"} if problem.status in LATER else {}
     return web.Response(body=body, status=problem.status, content_type=MEDIA_TYPE, headers=headers)

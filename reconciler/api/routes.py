@@ -31,6 +31,7 @@ from reconciler.api.models import (
     Validated,
     WatchQuery,
 )
+from reconciler.api.shares import Use
 
 Get = partial(Route, "GET")
 Post = partial(Route, "POST")
@@ -39,15 +40,19 @@ Delete = partial(Route, "DELETE")
 TAR = "application/x-tar"
 
 ROUTES: tuple[Route, ...] = (
-    Get("/v1/health", "Whether the daemon answers.", objects.health, Health, tag="system"),
+    Get("/v1/health", "Whether the daemon answers.", objects.health, Health, tag="system", use=Use.ALWAYS),
     Post("/v1/validate", "Check manifests; touch nothing.", sets.validate, Validated, body=Texts, tag="sets"),
     Post("/v1/diff", "What applying would change, and why.", sets.diff, PlanDocument, body=DiffBody, tag="sets"),
-    Post("/v1/apply", "Make the machine so.", sets.apply, OutcomeDocument, body=ApplyBody, tag="sets"),
+    Post("/v1/apply", "Make the machine so.", sets.apply, OutcomeDocument, body=ApplyBody, tag="sets", use=Use.WRITE),
     Get("/v1/objects", "Objects and how they stand.", objects.list_objects, ObjectList, query=ObjectsQuery),
     Get("/v1/objects/{kind}/{name}", "All of one object.", objects.describe, ObjectDescription),
-    Delete("/v1/objects/{kind}/{name}", "Take one away, and its replicas.", sets.delete, OutcomeDocument),
-    Get("/v1/watch", "Changes of objects, as they come.", following.watch, query=WatchQuery, media=LINES),
-    Get("/v1/events", "What happened.", following.events, query=EventsQuery, media=LINES),
+    Delete(
+        "/v1/objects/{kind}/{name}", "Take one away, and its replicas.", sets.delete, OutcomeDocument, use=Use.WRITE
+    ),
+    Get(
+        "/v1/watch", "Changes of objects, as they come.", following.watch, query=WatchQuery, media=LINES, use=Use.FOLLOW
+    ),
+    Get("/v1/events", "What happened.", following.events, query=EventsQuery, media=LINES, use=Use.FOLLOW),
     Get("/v1/history", "Revisions of sets.", objects.history, Document, query=SetQuery, tag="sets"),
     Get("/v1/status", "What the daemon follows and does.", sources.status, Status, tag="system"),
     Get("/v1/sources/{name}", "One source that is followed.", sources.one, SourceDocument, tag="sources"),
@@ -61,6 +66,7 @@ ROUTES: tuple[Route, ...] = (
         query=LogsQuery,
         media=LINES,
         tag="containers",
+        use=Use.FOLLOW,
     ),
     Post(
         "/v1/containers/{name}/exec",
@@ -78,15 +84,33 @@ ROUTES: tuple[Route, ...] = (
         status=101,
         media="application/vnd.trimtab.stream",
         tag="containers",
+        use=Use.FOLLOW,
     ),
     Get("/v1/images", "Images on this machine.", images.list_images, Document, tag="images"),
-    Post("/v1/images/pull", "Pull an image.", images.pull, Made, body=PullBody, tag="images"),
-    Post("/v1/images/load", "Load an archive.", images.load, Made, query=LoadQuery, raw=True, tag="images"),
+    Post("/v1/images/pull", "Pull an image.", images.pull, Made, body=PullBody, tag="images", use=Use.FOLLOW),
+    Post(
+        "/v1/images/load",
+        "Load an archive.",
+        images.load,
+        Made,
+        query=LoadQuery,
+        raw=True,
+        tag="images",
+        use=Use.FOLLOW,
+    ),
     Get("/v1/images/{name}", "All of one image.", images.inspect, Document, tag="images"),
-    Delete("/v1/images/{name}", "Take an image away.", images.remove, status=204, tag="images"),
-    Get("/v1/images/{name}/archive", "An image as an archive.", images.save, query=SaveQuery, media=TAR, tag="images"),
+    Delete("/v1/images/{name}", "Take an image away.", images.remove, status=204, tag="images", use=Use.WRITE),
+    Get(
+        "/v1/images/{name}/archive",
+        "An image as an archive.",
+        images.save,
+        query=SaveQuery,
+        media=TAR,
+        tag="images",
+        use=Use.FOLLOW,
+    ),
     Get("/v1/system/info", "The engine.", objects.info, Document, tag="system"),
     Get("/v1/system/check", "What kernel and machine lack.", objects.check, Document, tag="system"),
-    Get("/metrics", "For Prometheus.", metrics.metrics, media=metrics.MEDIA, tag="system"),
+    Get("/metrics", "For Prometheus.", metrics.metrics, media=metrics.MEDIA, tag="system", use=Use.ALWAYS),
     Get("/v1/system/df", "What is taken of the disk.", objects.usage, Document, tag="system"),
 )

@@ -5,18 +5,25 @@ from __future__ import annotations
 import socket
 import struct
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
+from reconciler.api.feed import Feed
 from reconciler.api.loading import Loaders
+from reconciler.api.outgoing import PATIENCE_SECONDS
+from reconciler.api.problems import Gone
+from reconciler.api.shares import Shares
 from reconciler.caller import account_name
 from reconciler.daemon.meters import Meters
 from reconciler.daemon.worker import Worker
 from reconciler.engine import Engine
 from reconciler.loop.loop import Loop
 from reconciler.sources.roster import Roster
-from reconciler.store.changes import newest_version
+from reconciler.store.changes import Change, newest_version, read_changes
+from reconciler.store.database import Database
+from reconciler.store.events import KEPT, Event, newest_event, read_events
 from runtime.layout import Layout
 
 if TYPE_CHECKING:
@@ -32,11 +39,23 @@ class Served:
     loop: Loop
     roster: Roster
     meters: Meters
+    shares: Shares
+    patience: float = PATIENCE_SECONDS
+    """Seconds after which a client that takes nothing has left."""
     known: int = -1
     """The version of the newest change that was passed on."""
     loaders: Loaders = field(default_factory=Loaders)
     execs: dict[str, Prepared] = field(default_factory=dict)
     commands: dict[str, Visitor] = field(default_factory=dict)
+    changes: Feed[Change] = field(init=False)
+    events: Feed[Event] = field(init=False)
+
+    def __post_init__(self) -> None:
+        database = self.engine.database
+        self.changes = Feed(self.worker, partial(newest_version, database), partial(kept_changes, database))
+        self.events = Feed(
+            self.worker, partial(newest_event, database), partial(read_events, database, None, last=KEPT)
+        )
 
     async def applied(self) -> None:
         """Something was applied here: what is wanted may be something else now."""
@@ -61,6 +80,14 @@ class Served:
         certificate = transport.get_extra_info("peercert") or {}
         names = [value for part in certificate.get("subject", ()) for name, value in part if name == "commonName"]
         return " ".join([*names, str(request.remote)])
+
+
+def kept_changes(database: Database, after: int, most: int = 1000) -> list[Change]:
+    """Raises Gone where some of them are no longer kept."""
+    found = read_changes(database, after, most)
+    if found is None:
+        raise Gone(f"changes since {after} are no longer kept", step="watch", hint="list the objects again")
+    return found
 
 
 def _peer(request: web.Request) -> tuple[int, int] | None:

@@ -7,6 +7,7 @@ import json
 import os
 import time
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import Any
 
 from aiohttp import web
@@ -21,7 +22,7 @@ from reconciler.sources.status import SourceStatus
 from reconciler.sources.webhook import MOST_BODY, is_authentic, is_ping
 from reconciler.store.database import Database
 from reconciler.store.inventory import read_inventory
-from reconciler.store.status import read_statuses
+from reconciler.store.status import read_statuses, read_together
 from schemas.errors import Missing, Refused
 from schemas.names import Key, Kind
 
@@ -51,7 +52,15 @@ async def status(request: Request) -> web.Response:
         "stopping": served.worker.is_stopping,
     }
     images = await served.worker.do(told_of_followers, served.engine.database, served.loop.wanted)
-    return document(json.dumps({"daemon": daemon, "sources": sources, "images": images}))
+    whole, sets = await served.worker.do(_together, served.engine.database, sorted(served.loop.wanted.intents))
+    made = {"daemon": daemon, "engine": whole, "sets": sets, "sources": sources, "images": images}
+    return document(json.dumps(made))
+
+
+def _together(database: Database, sets: Iterable[str]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The worst of all objects, and of each set's."""
+    of_sets = [{"set": name, **asdict(read_together(database, name))} for name in sets]
+    return asdict(read_together(database)), of_sets
 
 
 async def one(request: Request) -> web.Response:

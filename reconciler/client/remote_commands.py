@@ -19,6 +19,13 @@ READERS = frozenset(
         *("system info", "system check", "system df", "system fsck", "volume ls", "volume inspect"),
     }
 )
+LASTING = frozenset(
+    {
+        *("wait", "logs", "events"),
+        *("image pull", "image push", "image copy", "image load", "image save", "image export", "image import"),
+    }
+)
+"""Readers that may take as long as somebody far away, or whoever reads what they say, takes."""
 ASKING = frozenset({"volume rm", "system prune"})
 """They ask before they act, which nobody can at a distance: through a daemon with `--yes` alone."""
 NOWHERE = frozenset(
@@ -50,6 +57,10 @@ def is_remote(words: Sequence[str]) -> bool:
 
 def is_writer(words: Sequence[str]) -> bool:
     return command_name(words) in WRITERS
+
+
+def is_lasting(words: Sequence[str]) -> bool:
+    return command_name(words) in LASTING
 
 
 def is_here(words: Sequence[str]) -> bool:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Any, BinaryIO
 
 MISDIRECTED = 421
+LATER = (408, 429)
 INTERRUPTED = 130
 FAILED, REFUSED = 1, 2
 
@@ -45,7 +46,7 @@ def through(host: Host, words: Sequence[str], parameters: Mapping[str, Any], roo
     except Problem as problem:
         if problem.status == MISDIRECTED and not host.chosen:
             raise Elsewhere from problem
-        return _say(_problem_text(problem), FAILED if problem.status >= 500 else REFUSED)
+        return _say(_problem_text(problem), FAILED if problem.status in LATER or problem.status >= 500 else REFUSED)
     except (BadAnswer, Garbled, ConnectionError) as error:
         return _say(f"the daemon at {host.address} went away: {error}; what it had begun it may have finished", FAILED)
     except (OSError, ValueError) as error:

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 from reconciler.actions import Action
 from reconciler.api.listening import listen
 from reconciler.api.served import Served
+from reconciler.api.shares import Shares
 from reconciler.api.streams import route_streams
 from reconciler.apply import Outcome, Result
 from reconciler.daemon import log, notify
@@ -46,7 +47,18 @@ STATUS = "keeping the machine as declared"
 STORE_SECONDS = 0.5
 OTHERS = 12
 """Threads beside those of clients, passes and health checks."""
-FIXED = ("listen", "group", "tls_ca", "tls_certificate", "tls_key", "tls_revoked", "insecure_tcp", "probes")
+FIXED = (
+    "listen",
+    "group",
+    "tls_ca",
+    "tls_certificate",
+    "tls_key",
+    "tls_revoked",
+    "insecure_tcp",
+    "probes",
+    "followers",
+    "debounce",
+)
 """Settings that a reload leaves as they are."""
 LOG = log.logger("daemon")
 Reread = Callable[[], Settings]
@@ -81,7 +93,11 @@ class Daemon:
             settle=settings.debounce,
             steering=Steering("", settings.self_heal, settings.window, settings.rollouts),
         )
-        self._served = Served(layout, engine, self._worker, self._loop, self._roster, self._meters)
+        shares = Shares(lambda: self._worker.is_stopping, settings.followers)
+        self._served = Served(
+            *(layout, engine, self._worker, self._loop, self._roster, self._meters, shares),
+            patience=settings.patience,
+        )
         self._leave = asyncio.Event()
 
     async def live(self) -> None:
@@ -203,6 +219,7 @@ class Daemon:
             self._loop.settings = loop_settings(new)
             self._roster.refresh(followed(new), Steering("", new.self_heal, new.window, new.rollouts))
             self._settings = new
+            self._served.patience = new.patience
             LOG.info("reloaded", **({"only after a new start": kept} if kept else {}))
         notify.ready(STATUS)
 

@@ -8,33 +8,29 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import AsyncIterator, Callable
+import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import suppress
 from functools import partial
 from typing import ParamSpec, TypeVar
-
-from schemas.errors import RetryLater
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 THREADS = 64
-"""For all work at once; those that follow something wait most of the time."""
+"""For all work at once that is done in a moment; what lasts has threads of its own."""
 VISITORS = 48
-"""Of them at most for clients, so that the loop never waits for a thread."""
+"""Of them at most for clients that read, so that the loop never waits for a thread (`reconciler.api.shares`)."""
 
 
 class Worker:
     """Threads for synchronous calls. Made and used in one event loop."""
 
-    def __init__(self, threads: int = THREADS, visitors: int = VISITORS) -> None:
+    def __init__(self, threads: int = THREADS) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="worker")
         self._turn = asyncio.Lock()
-        self._visitors = visitors
         self._stopping = False
-        self.busy = 0
-        """Clients' calls under way."""
 
     async def do(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """`call` in a thread, in this context. For what changes nothing on the machine."""
@@ -52,17 +48,27 @@ class Worker:
                 await asyncio.wait({work})
                 raise
 
-    @asynccontextmanager
-    async def visit(self) -> AsyncIterator[None]:
-        """A client's call. Raises RetryLater when there are too many, or no more are taken."""
-        if self._stopping or self.busy >= self._visitors:
-            why = "the daemon is stopping" if self._stopping else f"{self.busy} calls are under way"
-            raise RetryLater(why, step="take the call", hint="try again")
-        self.busy += 1
-        try:
-            yield
-        finally:
-            self.busy -= 1
+    async def last(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """`call` in a thread that is made for it and ends with it: for what may last, and must keep nobody waiting."""
+        inside, loop = contextvars.copy_context(), asyncio.get_running_loop()
+        done: asyncio.Future[T] = loop.create_future()
+
+        def tell(outcome: Callable[[], object]) -> None:
+            if not done.cancelled():
+                outcome()
+
+        def work() -> None:
+            try:
+                result = inside.run(partial(call, *args, **kwargs))
+            except BaseException as error:
+                outcome = partial(done.set_exception, error)
+            else:
+                outcome = partial(done.set_result, result)
+            with suppress(RuntimeError):  # the event loop has ended, and the process is about to
+                loop.call_soon_threadsafe(tell, outcome)
+
+        threading.Thread(target=work, name="lasting", daemon=True).start()
+        return await done
 
     @property
     def is_stopping(self) -> bool:

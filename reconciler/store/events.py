@@ -33,6 +33,12 @@ def record_events(database: Database, events: Iterable[Event]) -> None:
         connection.execute("DELETE FROM events WHERE id <= (SELECT max(id) FROM events) - ?", (KEPT,))
 
 
+def newest_event(database: Database) -> int:
+    """The id of the newest; 0 before the first."""
+    found = database.connection.execute("SELECT seq FROM sqlite_sequence WHERE name='events'").fetchone()
+    return int(found[0]) if found is not None else 0
+
+
 def read_events(database: Database, object: str | None = None, after: int = 0, last: int = 1000) -> list[Event]:
     """The newest `last` events with an id above `after`, oldest first; of one object if named."""
     where, values = "id > ?", [after]
