@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import socket
+import subprocess
 import threading
 from dataclasses import replace
 from ipaddress import ip_address, ip_interface
@@ -346,6 +347,17 @@ def test_containers_settings_are_written_through_a_procfs_of_their_own(
     monkeypatch.setattr(sysctl, "_NET", str(tmp_path / "no-procfs"))
     ensure_endpoint(world.layout, endpoint(front, "web", 2), web.tid)
     assert web.run("cat", "/proc/sys/net/ipv6/conf/eth0/disable_ipv6").strip() == "1"
+
+
+def test_a_port_has_no_address_of_its_own(world: World) -> None:
+    """Of a thousand ports each would have routes of the host's, which the kernel walks whenever a link changes."""
+    wanted = world.network()
+    world.container("web", wanted, 2)
+    bridge = world.layout.link("b", "front")
+    told = subprocess.run(
+        ["ip", "-details", "link", "show", "master", bridge], capture_output=True, text=True, check=True
+    )
+    assert "addrgenmode none" in told.stdout
 
 
 def test_names_of_ports_never_clash(world: World) -> None:
