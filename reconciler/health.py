@@ -40,7 +40,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What one check said. `began` in seconds since the epoch."""
+    """What one check said. `began`: by time.monotonic, which nobody sets, as all moments of health are but `acted`."""
 
     ok: bool
     output: str
@@ -49,7 +49,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """`streak`: failures in a row that count. `started_at`: of the process, in seconds since the epoch."""
+    """`streak`: failures in a row that count. `started_at`: of the process, by time.monotonic."""
 
     status: HealthStatus
     started_at: float
@@ -96,8 +96,15 @@ def _first(*values: Any) -> Any:
     return next((value for value in values if value), values[-1])
 
 
+def moment_of_start(started_at: float | None, wall: float, age: float, now: float) -> float:
+    """When a process was started, by the clock of `now`. `started_at` and `wall`, the present, are the wall clock's,
+    which may have been set meanwhile: then its `age` says at most how long ago, and a start to come is now."""
+    since = wall - started_at if started_at is not None else 0.0
+    return now - max(0.0, min(since, age))
+
+
 def begin(started_at: float) -> Health:
-    """Of a process that has just been started."""
+    """Of a process that was started then."""
     return Health(HealthStatus.STARTING, started_at)
 
 

@@ -42,13 +42,15 @@ class Policy:
 class Ended:
     """How a process ended: `exit_code` None where nobody learned it, `error` where its program never began.
 
-    `started_at` and `finished_at` in seconds since the epoch.
+    `started_at` and `finished_at` in seconds since the epoch. `measured`: seconds between them by a clock that nobody
+    sets, where somebody measured them.
     """
 
     exit_code: int | None
     started_at: float | None = None
     finished_at: float | None = None
     error: str = ""
+    measured: float | None = None
 
     @property
     def failed(self) -> bool:
@@ -56,7 +58,9 @@ class Ended:
 
     @property
     def ran(self) -> float:
-        """Seconds; 0 where that is not known, or the clock was set back meanwhile."""
+        """Seconds; 0 where that is not known, or was not measured and the clock was set back meanwhile."""
+        if self.measured is not None:
+            return self.measured
         if self.started_at is None or self.finished_at is None:
             return 0.0
         return max(0.0, self.finished_at - self.started_at)

@@ -173,7 +173,8 @@ def note_written(engine: Engine, key: Key, state: Followed, failure: str) -> Non
 def is_due_to_look(state: Followed, spec: ImageSpec, now: float) -> bool:
     """Whether the registry is to be asked, unless something is on probation."""
     assert spec.follow is not None
-    return now >= state.checked_at + spec.follow.interval
+    # a look to come: the clock was set back since
+    return not 0 <= now - state.checked_at < spec.follow.interval
 
 
 def images_of(wanted: Wanted, engine: Steering) -> list[Image]:

@@ -21,7 +21,7 @@ from reconciler.loop.passes import Living
 from reconciler.loop.settings import Tell, Worker
 from reconciler.loop.timers import tell_fault
 from reconciler.observe.containers import init_word
-from reconciler.probes import probe
+from reconciler.probes import probe, start_of
 from reconciler.store.events import Event, record_events
 from reconciler.store.health import Known, write_health
 from runtime.process.records import Phase, ProcessRecord
@@ -85,7 +85,7 @@ class HealthChecks:
                     self._schedule(known)
 
     def _begin(self, each: Living, check: Check, before: Watched | None) -> None:
-        started = each.process.started_at or time.time()
+        started = start_of(each.process)
         stored = each.health
         same = stored is not None and stored.init == init_word(each.process)
         health = Health(stored.status, started, stored.streak) if stored is not None and same else begin(started)
@@ -137,7 +137,8 @@ class HealthChecks:
 
     def _schedule(self, watched: Watched) -> None:
         watched.round += 1
-        at = time.monotonic() + pause(watched.check, watched.health, time.time())
+        now = time.monotonic()
+        at = now + pause(watched.check, watched.health, now)
         heapq.heappush(self._due, (at, next(self._order), watched.key, watched.round))
         self._wake.set()
 
@@ -176,7 +177,8 @@ class HealthChecks:
                 if self._watched.get(watched.key) is watched:
                     await self._take_in(watched, after(watched.check, watched.health, result))
         except Exception as error:
-            tell_fault(f"health of {watched.key}", error, self._tell, pause(watched.check, watched.health, time.time()))
+            left = pause(watched.check, watched.health, time.monotonic())
+            tell_fault(f"health of {watched.key}", error, self._tell, left)
         finally:
             watched.busy = False
         if self._watched.get(watched.key) is watched:

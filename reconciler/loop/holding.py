@@ -54,7 +54,7 @@ class Holding:
         if process is None or process.phase is not Phase.EXITED or process.exit is None or _never_began(process.exit):
             return None
         found = process.exit
-        ended = Ended(found.exit_code, found.started_at, found.finished_at, found.error)
+        ended = Ended(found.exit_code, found.started_at, found.finished_at, found.error, found.ran)
         policy = policy_of(self._desired[key].fields["spec"])
         return decide(policy, ended, self._memory.restarts.get(key.name, Restarts()), self._now)
 

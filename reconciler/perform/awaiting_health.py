@@ -13,7 +13,7 @@ from reconciler.observe.containers import init_word
 from reconciler.observe.health import health_of
 from reconciler.perform.context import Context
 from reconciler.perform.health import health_check
-from reconciler.probes import probe
+from reconciler.probes import probe, start_of
 from reconciler.store.health import Known, write_health
 from runtime.process.client import read_process
 from runtime.process.records import Phase, ProcessRecord
@@ -43,12 +43,12 @@ def await_health(context: Context, name: str) -> HealthStatus | None:
 
 
 def _check_until_known(context: Context, process: ProcessRecord, check: Check) -> HealthStatus:
-    health = begin(process.started_at or time.time())
+    health = begin(start_of(process))
     deadline = time.monotonic() + LONGEST_SECONDS
     while health.status is HealthStatus.STARTING and time.monotonic() < deadline:
         health = after(check, health, probe(context.engine.layout, process, check))
         if health.status is HealthStatus.STARTING:
-            _rest(context, min(SOONEST_SECONDS, pause(check, health, time.time())))
+            _rest(context, min(SOONEST_SECONDS, pause(check, health, time.monotonic())))
             if read_process(context.engine.layout, process.name) is None:
                 break
     _record(context, process, health)

@@ -9,11 +9,12 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from reconciler.health import Check, Result
+from reconciler.health import Check, Result, moment_of_start
 from reconciler.probes.command import run_command
 from reconciler.probes.grpc import ask_grpc
 from reconciler.probes.http import ask_http
 from reconciler.probes.tcp import connect
+from runtime.kernel.process import age
 from runtime.layout import Layout
 from runtime.process.failure import ProcessFailed
 from runtime.process.records import ProcessRecord
@@ -23,9 +24,14 @@ OUTPUT_CHARACTERS = 4096
 """Docker's."""
 
 
+def start_of(process: ProcessRecord) -> float:
+    """When a process was started, by time.monotonic."""
+    return moment_of_start(process.started_at, time.time(), age(process.start_time), time.monotonic())
+
+
 def probe(layout: Layout, process: ProcessRecord, check: Check) -> Result:
     """Make the check once, within its timeout."""
-    began = time.time()
+    began = time.monotonic()
     try:
         ok, output = _probe(layout, process, check)
     except (OSError, ProcessFailed, TrimtabError, ValueError) as error:

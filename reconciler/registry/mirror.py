@@ -82,7 +82,7 @@ class Mirror:
         turn = self._turns.setdefault(f"{name}@{pin}", asyncio.Lock())
         async with turn:
             held = await self._held(name, pin)
-            if held is not None and (is_digest(pin) or time.time() - held.checked_at < self._settings.fresh_seconds):
+            if held is not None and (is_digest(pin) or self._is_fresh(held.checked_at)):
                 return ""
             try:
                 await self._bring(name, pin, held)
@@ -94,6 +94,10 @@ class Mirror:
             except Refused as error:
                 raise Denied(404, "MANIFEST_UNKNOWN", error.message) from error
         return ""
+
+    def _is_fresh(self, checked_at: float) -> bool:
+        """A look to come was made before the clock was set back."""
+        return 0 <= time.time() - checked_at < self._settings.fresh_seconds
 
     async def _held(self, name: str, pin: str) -> Held | None:
         held = await self._do(self._catalog.manifest, name, pin)

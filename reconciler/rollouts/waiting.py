@@ -16,7 +16,7 @@ from reconciler.health import Health, HealthStatus, after, begin, pause
 from reconciler.lock import engine_lock
 from reconciler.observe.containers import init_word
 from reconciler.perform.health import health_check
-from reconciler.probes import probe
+from reconciler.probes import probe, start_of
 from reconciler.rollouts.looking import look, read_rollouts, write_rollouts
 from reconciler.rollouts.pace import judged, turn
 from reconciler.rollouts.state import Rollout
@@ -89,11 +89,11 @@ class Watch:
         if check is None or process is None or process.phase is not Phase.RUNNING:
             return LOOK_SECONDS
         init, known = init_word(process), known_health(engine.database, name)
-        started = process.started_at or time.time()
+        started = start_of(process)
         same = known is not None and known.init == init
         before = Health(known.status, started, known.streak) if known is not None and same else begin(started)
         health = after(check, before, probe(engine.layout, process, check))
         acted = known.acted if known is not None else ()
         write_health(engine.database, {name: Known(init, health.status, health.streak, health.output, acted)})
-        rest = pause(check, health, time.time())
+        rest = pause(check, health, time.monotonic())
         return rest if health.status is not HealthStatus.STARTING else min(SOONEST_SECONDS, rest)

@@ -142,7 +142,8 @@ def is_git_busy(path: Path) -> bool:
     for parent in (path, *path.parents):
         if (parent / ".git").is_dir():
             try:
-                return time.time() - (parent / ".git/index.lock").stat().st_mtime < STALE_LOCK
+                # one of a time to come is as old as the clock that was set back since
+                return abs(time.time() - (parent / ".git/index.lock").stat().st_mtime) < STALE_LOCK
             except OSError:
                 return False
     return False

@@ -1,6 +1,8 @@
 """Who a process is: its start time, whether it lives, its descriptor, and a signal that cannot hit a stranger.
 
-A pid alone is reused; a pid with its start time (field 22 of /proc/PID/stat, in clock ticks since boot) is not.
+A pid alone is reused; a pid with its start time (field 22 of /proc/PID/stat, in clock ticks since boot) is not. The
+kernel tells it by CLOCK_BOOTTIME as the reader's time namespace has it (time_namespaces(7)); here it is the machine's,
+so that it means the same to whoever reads it later. Nobody sets that clock, and it goes on while the machine sleeps.
 """
 
 from __future__ import annotations
@@ -11,12 +13,16 @@ import fcntl
 import os
 import select
 import signal
+import time
+from functools import cache
 
 from runtime.kernel import libc
 
 PIDFD_GET_INFO = 0xC040FF0B
 PIDFD_INFO_EXIT = 1 << 3
 
+TICKS = os.sysconf("SC_CLK_TCK")
+NANOSECONDS = 1_000_000_000
 READ_BYTES = 4096
 MAX_DESCRIPTOR = 0xFFFFFFFF
 
@@ -33,7 +39,24 @@ def start_time(pid: int) -> int | None:
     fields = text[text.rindex(b")") + 2 :].split()
     if fields[0] in {b"Z", b"X"}:
         return None
-    return int(fields[19])
+    return int(fields[19]) - _offset() * TICKS // NANOSECONDS
+
+
+def age(started: int) -> float:
+    """Seconds since the start time `started`, those in which the machine slept among them."""
+    return (time.clock_gettime_ns(time.CLOCK_BOOTTIME) - _offset()) / NANOSECONDS - started / TICKS
+
+
+@cache
+def _offset() -> int:
+    """Nanoseconds by which CLOCK_BOOTTIME is ahead in the time namespace of this process; it has one for life."""
+    try:
+        text = read_of(os.getpid(), "timens_offsets").decode()
+    except FileNotFoundError:
+        # a kernel without time namespaces
+        return 0
+    seconds, nanoseconds = next(line.split()[1:] for line in text.splitlines() if line.startswith("boottime"))
+    return int(seconds) * NANOSECONDS + int(nanoseconds)
 
 
 def read_of(pid: int, name: str) -> bytes:

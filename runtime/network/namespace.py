@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from runtime.kernel.namespaces import CLONE_NEWNET, setns
+from runtime.kernel.process import is_alive
 from schemas.errors import Refused, RetryLater
 
 _CURRENT = "/proc/thread-self/ns/net"
@@ -30,7 +30,7 @@ def namespace_of(pid: int, start_time: int | None = None) -> Iterator[int]:
         raise RetryLater(f"process {pid} is gone", step="network", errno=error.errno) from error
     try:
         # after opening: what was opened belonged to the process that still lives
-        if start_time is not None and _start_time(pid) != start_time:
+        if start_time is not None and not is_alive(pid, start_time):
             raise RetryLater(f"process {pid} is gone, and another took its number", step="network")
         if os.path.samestat(os.fstat(descriptor), os.stat(_CURRENT)):  # noqa: PTH116
             raise Refused(f"process {pid} shares the host's network", step="network")
@@ -51,11 +51,3 @@ def inside(descriptor: int) -> Iterator[None]:
             setns(home, CLONE_NEWNET)
     finally:
         os.close(home)
-
-
-def _start_time(pid: int) -> int:
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except (FileNotFoundError, ProcessLookupError):
-        return -1
-    return int(stat.rpartition(")")[2].split()[19])

@@ -60,6 +60,7 @@ class Creation:
         self.terminal = -1
         self.created_at = time.time()
         self.started_at: float | None = None
+        self.began: float | None = None
         self.failure: ProcessFailed | None = None
         self.over = False
         self.loop: Loop | None = None
@@ -116,7 +117,7 @@ class Creation:
         self.over = True
         self.leave_loop()
         if self.failure is None and self.starter is not None:
-            self.started_at = time.time()
+            self.started_at, self.began = time.time(), time.monotonic()
             self._keep_state(Phase.RUNNING)
         if self.creator is None:
             with contextlib.suppress(OSError):
@@ -186,7 +187,8 @@ class Creation:
         kinds = frozenset(kind for kind, listed in (made.spec.get("hooks") or {}).items() if listed)
         failure = None if self.started_at is not None else self.why_not()
         words = (made.spec.get("annotations") or {}).get(farewell.ANNOTATION, "")
-        facts = Facts(made.paths, made.init.pid, self.init_started, made.log, kinds, self.started_at, failure, words)
+        known = (made.paths, made.init.pid, self.init_started, made.log, kinds, self.started_at, failure, words)
+        facts = Facts(*known, self.began)
         return Handover([(letter, number) for letter, number in named if number >= 0], facts.to_text())
 
     # init

@@ -36,6 +36,8 @@ class Facts:
     started_at: float | None = None
     failure: ProcessFailed | None = None
     farewell: str = ""
+    began: float | None = None
+    """When it was started, by time.monotonic."""
 
     def to_text(self) -> bytes:
         """As JSON."""
@@ -50,6 +52,7 @@ class Facts:
                 "started_at": self.started_at,
                 "failure": failure,
                 "farewell": self.farewell,
+                "began": self.began,
             }
         ).encode()
 
@@ -66,6 +69,7 @@ class Facts:
             message["started_at"],
             ProcessFailed.from_message(message["failure"]) if message["failure"] else None,
             message["farewell"],
+            message["began"],
         )
 
 

@@ -58,7 +58,8 @@ class Created:
 class ExitRecord:
     """How a container's process ended. `exit_code` is 128 + signal after a signal, None where nobody could learn it.
 
-    Times are seconds since the epoch; `started_at` is None where the process never ran.
+    Times are seconds since the epoch; `started_at` is None where the process never ran. `ran`: seconds in which it did,
+    by a clock that nobody sets and that stands still while the machine sleeps; None where nobody measured it.
     """
 
     exit_code: int | None
@@ -67,6 +68,7 @@ class ExitRecord:
     started_at: float | None = None
     finished_at: float | None = None
     error: str = ""
+    ran: float | None = None
 
     def to_message(self) -> dict[str, Any]:
         """As JSON shapes it."""

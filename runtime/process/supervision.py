@@ -135,6 +135,7 @@ def _exit_record(facts: Facts, status: int | None, inner_signal: int | None) -> 
         started_at=facts.started_at,
         finished_at=time.time(),
         error=str(facts.failure) if facts.failure else "",
+        ran=time.monotonic() - facts.began if facts.began is not None else None,
     )
 
 
