@@ -6,6 +6,7 @@ import pytest
 
 from reconciler.rollouts.state import Progress
 from reconciler.status import Health
+from runtime.process.records import Phase
 from schemas.names import Key, Kind
 from tests.loop.driving import driven
 from tests.loop.test_steering import QUICK, status
@@ -39,7 +40,18 @@ def test_the_loop_takes_back_what_fails_and_says_so(machine: Machine) -> None:
         found = status(machine, WEB)
         assert found.health is Health.DEGRADED and "exit code 3" in found.condition("Ready").message
         loop.settle()
-        print(loop.actions())
-        told = len(loop.actions())
+        told = loop.actions()
         loop.settle()
-        assert len(loop.actions()) == told
+        assert loop.actions() == told
+
+
+def test_the_loop_takes_away_those_that_ran_beside_the_others(machine: Machine) -> None:
+    machine.converge(web(machine, replicas=2))
+    before = pids(machine, 2)
+    changed = web(machine, "sleep 2147483646", replicas=2, order="start-first", parallelism=1)
+    machine.apply(changed)
+    assert pids(machine, 2) == before and machine.process("web-3").phase is Phase.RUNNING
+    with driven(machine.layout, QUICK):
+        until(lambda: state(machine).progress is Progress.DONE and "web-3" not in machine.containers())
+        assert not set(before.values()) & set(pids(machine, 2).values())
+    assert machine.diff(changed).empty

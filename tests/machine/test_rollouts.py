@@ -13,6 +13,7 @@ from reconciler.cli.steering import reconcile
 from reconciler.engine import open_engine
 from reconciler.rollouts.looking import read_rollouts
 from reconciler.rollouts.state import Progress, Rollout
+from runtime.layout import Layout
 from runtime.process.records import Phase
 from schemas.names import Key, Kind
 from tests.machine.machine import Machine, told, until
@@ -50,7 +51,11 @@ def apply(machine: Machine, text: str, **more: object) -> int:
 
 
 def state(machine: Machine) -> Rollout:
-    with open_engine(machine.layout) as engine:
+    return rollout(machine.layout)
+
+
+def rollout(layout: Layout) -> Rollout:
+    with open_engine(layout) as engine:
         return read_rollouts(engine.database)[WEB]
 
 
@@ -103,6 +108,16 @@ def test_one_that_fails_is_taken_back_and_not_tried_again(shared: Machine, capfd
     # other manifests are tried
     assert apply(shared, web(shared, "sleep 2147483645", failure_action="rollback")) == 0
     assert not set(after.values()) & set(pids(shared).values()) and not state(shared).back
+
+
+def test_an_apply_goes_on_where_one_was_killed(shared: Machine, capfd: pytest.CaptureFixture[str]) -> None:
+    assert apply(shared, web(shared)) == 0
+    shared.apply(web(shared, "sleep 2147483643"))  # one pass of it
+    first = pids(shared)
+    capfd.readouterr()
+    assert apply(shared, web(shared, "sleep 2147483643")) == 0
+    assert moves(capfd.readouterr().out) == [["web-3", "web-4"]]
+    assert [name for name, pid in pids(shared).items() if pid == first[name]] == ["web-1", "web-2"]
 
 
 def test_a_paused_rollout_goes_on_with_other_manifests(shared: Machine, capfd: pytest.CaptureFixture[str]) -> None:
