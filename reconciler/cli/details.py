@@ -6,18 +6,21 @@ Read for `describe` only. What vanishes meanwhile is left out.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 from reconciler.cli.quantities import size_text, time_text
 from reconciler.cli.seen import Seen
+from reconciler.images.report import told_of_follower
+from reconciler.store.database import Database
 from runtime.images.record import ImageRecord
 from runtime.images.store import read_image
 from runtime.kernel import cgroup
 from runtime.kernel.cgroup.usage import read_usage
 from runtime.kernel.mountinfo import read_mountinfo
 from runtime.layout import Layout
+from schemas.image import ImageSpec
 from schemas.names import Key, Kind
 
 NAMESPACES = ("user", "mnt", "pid", "net", "ipc", "uts", "cgroup", "time")
@@ -96,7 +99,21 @@ def _image_of(layout: Layout, seen: Seen) -> dict[str, Any] | None:
 
 
 def _image(layout: Layout, seen: Seen) -> dict[str, Any]:
-    return {"content": image_facts(seen.image)} if seen.image is not None else {}
+    found = {"following": _following(layout, seen)}
+    if seen.image is not None:
+        found["content"] = image_facts(seen.image)
+    return {name: value for name, value in found.items() if value}
+
+
+def _following(layout: Layout, seen: Seen) -> dict[str, Any]:
+    """What an image that follows a repository has chosen, what there is, and when it was looked for."""
+    if seen.entry is None or "follow" not in seen.entry.manifest["spec"]:
+        return {}
+    spec = ImageSpec.model_validate(seen.entry.manifest["spec"])
+    with closing(Database(layout.store)) as database:
+        told = told_of_follower(database, seen.key.name, spec)
+    looked = told.pop("checked_at")
+    return told | {"checked": time_text(looked) if looked else None}
 
 
 def image_facts(image: ImageRecord) -> dict[str, Any]:

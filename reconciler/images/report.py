@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from reconciler.images.follow import Followed, known_for, read_followed
 from reconciler.loop.wanted import Wanted
 from reconciler.store.database import Database
-from reconciler.store.standing import Topic, read_standing
+from reconciler.store.standing import Topic, read_one, read_standing
 from schemas.image import ImageSpec
+from schemas.image_follow import FollowSpec
+from schemas.windows import read_windows
 
 
 def told_of_followers(database: Database, wanted: Wanted) -> list[dict[str, Any]]:
@@ -18,23 +21,41 @@ def told_of_followers(database: Database, wanted: Wanted) -> list[dict[str, Any]
     found = []
     for key, want in sorted(wanted.desired.items()):
         spec = want.declared.spec if want.declared is not None else None
-        if not isinstance(spec, ImageSpec) or spec.follow is None or spec.ref is None:
-            continue
-        value = states.get(key.name)
-        state = known_for(read_followed(value) if value is not None else Followed(), spec.ref, spec.follow)
-        found.append({"name": key.name, "policy": spec.follow.semver or spec.follow.policy, **_told(state)})
+        if isinstance(spec, ImageSpec) and (told := _of_spec(spec, states.get(key.name))):
+            found.append({"name": key.name, **told})
     return found
 
 
-def _told(state: Followed) -> dict[str, Any]:
+def told_of_follower(database: Database, name: str, spec: ImageSpec) -> dict[str, Any]:
+    """For `describe`; empty for an image that follows nothing."""
+    return _of_spec(spec, read_one(database, Topic.FOLLOWED, name))
+
+
+def _of_spec(spec: ImageSpec, value: Any) -> dict[str, Any]:
+    if spec.follow is None or spec.ref is None:
+        return {}
+    state = known_for(read_followed(value) if value is not None else Followed(), spec.ref, spec.follow)
+    return _told(state, spec.follow, datetime.now().astimezone())
+
+
+def _told(state: Followed, spec: FollowSpec, local: datetime) -> dict[str, Any]:
     return {
+        "policy": spec.semver or spec.policy,
         "state": _state(state),
         "current": state.selected,
         "available": state.available,
         "message": state.failure or state.held or state.write_failure,
         "checked_at": state.checked_at,
+        "interval": spec.interval,
+        "window": spec.window,
+        "window_open": _is_open(spec.window, local),
         "rolled_back": dict(state.bad),
     }
+
+
+def _is_open(window: str | None, local: datetime) -> bool:
+    minute = local.hour * 60 + local.minute
+    return window is None or any(each.holds(local.weekday(), minute) for each in read_windows(window))
 
 
 def _state(state: Followed) -> str:
