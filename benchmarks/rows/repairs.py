@@ -17,6 +17,7 @@ from benchmarks.ground import Ground
 from benchmarks.looped import Looped, looped
 from benchmarks.records import OURS, Row, Series, Target
 from benchmarks.timing import tell
+from runtime.images.store import damage, read_image
 from runtime.kernel import cgroup
 from runtime.layout import Layout
 from runtime.network.dns.process import read_dns
@@ -28,6 +29,7 @@ from schemas.errors import TrimtabError
 
 NETWORK = "rn"
 COMMAND = ("sleep", "1000000")
+DIGEST_LENGTH = 64
 MANY, FEW = 1000, 10
 ON_ONE_NETWORK = 200
 """By default a network has 253 addresses to give."""
@@ -100,6 +102,7 @@ def deeds(layout: Layout) -> Iterator[tuple[str, float, Deed]]:
     yield "nft flush ruleset", 50, lambda: shell("nft flush ruleset", lambda: has_rules(layout))
     yield "memory limit edited", 1000, lambda: edit_limit(layout)
     yield "volume unmounted", 1000, lambda: unmount(layout)
+    yield "layer removed", 1000, lambda: remove_layer(layout)
     yield "DNS server killed", 1000, lambda: end_dns(layout)
 
 
@@ -166,6 +169,19 @@ def unmount(layout: Layout) -> Repaired:
     return lambda: point.is_mount() and pid(layout, "db") not in (old, None)
 
 
+def remove_layer(layout: Layout) -> Repaired:
+    """Until it is unpacked again."""
+    for number, layer in enumerate([path for path in layout.layers.iterdir() if len(path.name) == DIGEST_LENGTH]):
+        # out of its name: to delete every file takes longer
+        layer.rename(layout.root / f"removed-{number}-{time.monotonic_ns()}")
+
+    def repaired() -> bool:
+        image = read_image(layout, "busybox")
+        return image is not None and damage(layout, image) is None
+
+    return repaired
+
+
 def end_dns(layout: Layout) -> Repaired:
     old = read_dns(layout).pid
     assert old is not None
@@ -174,21 +190,25 @@ def end_dns(layout: Layout) -> Repaired:
 
 
 def idle(ours: Ours, rounds: int) -> list[Row]:
-    """What an event costs beside ten containers and beside a thousand, and what the loop uses of a core meanwhile."""
-    costs: list[Series] = []
+    """What an event costs beside ten containers and beside a thousand, and what the loop uses of a core meanwhile.
+
+    Beside ten before and after, since what else the machine does changes meanwhile.
+    """
+    costs: dict[int, list[float]] = {FEW: [], MANY: []}
     share = 0.0
-    for number in (FEW, MANY):
+    for number in (FEW, MANY, FEW):
         tell(f"  {number} containers")
         ours.apply(many(number), "many")
         with looped(ours.layout) as loop:
-            values = tuple(event(ours, loop) for _ in range(3 * rounds))
-            costs.append(Series(f"beside {number}", values))
+            event(ours, loop)
+            costs[number] += [event(ours, loop) for _ in range(3 * rounds)]
             if number == MANY:
                 share = idle_share()
         ours.delete("many")
+    series = tuple(Series(f"beside {number}", tuple(values)) for number, values in costs.items())
     return [
         Row(
-            *("repairs", "an event (a process killed): CPU time of the loop's process", "ms", tuple(costs)),
+            *("repairs", "an event (a process killed): CPU time of the loop's process", "ms", series),
             (Target(1.25, f"beside {FEW}", tool=f"beside {MANY}"),),
         ),
         Row(
@@ -212,6 +232,7 @@ def many(number: int) -> str:
 
 
 def event(ours: Ours, loop: Looped) -> float:
+    """Milliseconds of the process's CPU time until it is repaired and nothing is left to do."""
     process = client.read_process(ours.layout, "many0")
     assert process is not None
     begun = time.process_time()
