@@ -118,7 +118,10 @@ class Loop:
     async def run(self) -> None:
         """Until it is cancelled. May be run again after it failed."""
         self._begin_anew()
-        watching = Watching(self._engine, self._threads, self.mark, self.mark_all, self._killed_for_memory, self._renew)
+        watching = Watching(
+            *(self._engine, self._threads, self.mark, self.mark_all, self._killed_for_memory, self._renew),
+            tell=self._tell,
+        )
         self._health = HealthChecks(self._engine, self._worker, self.settings.probes, self._tell, self._health_changed)
         following = Following(self._engine, self._worker, lambda: self.wanted, self._renew, self._tell, self._steering)
         work = {

@@ -14,10 +14,12 @@ from pathlib import Path
 
 from reconciler.engine import Engine
 from reconciler.loop.passes import Living
+from reconciler.loop.settings import Tell, silent
 from reconciler.loop.wanted import Wanted
 from reconciler.loop.watch_contexts import ContextChanges
 from reconciler.loop.watch_files import COMING_AND_GOING, WRITING, FileChanges
 from reconciler.loop.watch_firewall import FirewallChanges, OwnThreads
+from reconciler.loop.watch_inside import InsideChanges
 from reconciler.loop.watch_links import LinkChanges
 from reconciler.loop.watch_memory import MemoryKills
 from reconciler.loop.watch_mounts import MountChanges
@@ -49,6 +51,7 @@ class Watching:
         mark_all: Callable[[str], None],
         killed: Callable[[Key, int], None],
         renew: Mark,
+        tell: Tell = silent,
     ) -> None:
         """`killed`: called with a container and how many of its processes were killed for want of memory. `renew`: as
         `mark`, and whatever failed before is tried again."""
@@ -61,12 +64,13 @@ class Watching:
         self.mounts = MountChanges()
         self.memory = MemoryKills(killed)
         self.files = FileChanges(mark_all)
+        self.inside = InsideChanges(self.files, partial(_tell_full, tell))
         self.contexts = ContextChanges(renew)
         self.links = LinkChanges(engine.layout, mark, mark_all)
         self.firewall = FirewallChanges(engine.layout, threads, self._owners_touched, self._firewall_touched)
         self._directories: dict[str, Callable[[str], None]] = {
-            str(engine.layout.layers): self._layer_changed,
-            str(engine.layout.blobs / "sha256"): self._layer_changed,
+            str(engine.layout.layers): self._layer_came_or_went,
+            str(engine.layout.blobs / "sha256"): self._tree_changed,
             str(engine.layout.images): lambda name: self._named(Kind.IMAGE, Path(name).stem),
             str(engine.layout.volumes): lambda name: self._named(Kind.VOLUME, name),
             str(engine.layout.root / "containers"): lambda name: self._named(Kind.CONTAINER, name),
@@ -93,6 +97,7 @@ class Watching:
         for path, changed in self._directories.items():
             if not self.files.is_watched(path):
                 self.files.watch(path, COMING_AND_GOING, changed)
+        self._look_inside()
         for key in self._wanted.desired:
             if key.kind is Kind.NETWORK:
                 path = str(networks_directory(self._layout) / key.name)
@@ -101,6 +106,12 @@ class Watching:
         identity = read_identity(self._layout.dns)
         if identity is not None:
             self.processes.follow("dns", *identity, self._dns_ended)
+
+    def _look_inside(self) -> None:
+        layout = self._layout
+        volumes = [key.name for key in self._wanted.desired if key.kind is Kind.VOLUME]
+        self.inside.know_volumes(layout.volumes, partial(self._named, Kind.VOLUME), volumes)
+        self.inside.know_layers(layout.layers, self._tree_changed)
 
     def follow(self, living: Iterable[Living]) -> None:
         """Each container's processes, cgroup and mounts, as they are now."""
@@ -144,7 +155,12 @@ class Watching:
         if key in self._wanted.desired:
             self._mark([key], "its files changed")
 
-    def _layer_changed(self, name: str) -> None:
+    def _layer_came_or_went(self, name: str) -> None:
+        if not name.startswith("."):
+            self.inside.renew(self._layout.layers, name, self._tree_changed)
+        self._tree_changed(name)
+
+    def _tree_changed(self, name: str) -> None:
         if not name.startswith("."):
             self._mark_kinds("a layer changed", Kind.IMAGE)
 
@@ -187,6 +203,11 @@ class Watching:
 def _builds(wanted: Wanted) -> dict[Key, BuildSpec]:
     specs = {key: want.declared.spec for key, want in wanted.desired.items() if want.declared is not None}
     return {key: spec.build for key, spec in specs.items() if isinstance(spec, ImageSpec) and spec.build is not None}
+
+
+def _tell_full(tell: Tell, count: int) -> None:
+    why = f"only {count} layers and volumes are watched; of the others the resync finds what was removed by hand"
+    tell("watch.full", {"error": why})
 
 
 def _virtual_addresses(wanted: Wanted) -> Iterator[tuple[tuple[str, Address], Key]]:

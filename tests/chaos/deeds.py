@@ -94,6 +94,14 @@ def remove_a_layer(layout: Layout, dice: random.Random) -> None:
         shutil.rmtree(dice.choice(found) / "tree", ignore_errors=True)
 
 
+def remove_the_data_of_an_empty_volume(layout: Layout, dice: random.Random) -> None:
+    found = sorted(layout.volumes.glob("*/_data"))
+    if found:
+        # one that holds anything stays
+        with contextlib.suppress(OSError):
+            dice.choice(found).rmdir()
+
+
 def unmount_the_secrets(layout: Layout, dice: random.Random) -> None:
     with contextlib.suppress(OSError):
         mount.umount2(str(layout.run / "secrets"), mount.MNT_DETACH)
@@ -112,6 +120,7 @@ DEEDS: dict[str, Deed] = {
         edit_a_limit,
         remove_a_live_directory,
         remove_a_layer,
+        remove_the_data_of_an_empty_volume,
         unmount_the_secrets,
     )
 }

@@ -45,6 +45,11 @@ metadata: {name: data}
 spec: {driver_opts: {type: tmpfs, device: tmpfs}}
 ---
 apiVersion: trimtab/v1
+kind: Volume
+metadata: {name: plain}
+spec: {}
+---
+apiVersion: trimtab/v1
 kind: Container
 metadata: {name: db}
 spec:
@@ -53,7 +58,7 @@ spec:
   restart: always
   networks: [front]
   mem_limit: 64m
-  volumes: ["data:/data"]
+  volumes: ["data:/data", "plain:/plain"]
   ports: ["18099:80"]
 """
 
@@ -86,6 +91,11 @@ def remove_layers(machine: Machine) -> None:
         shutil.rmtree(path)
 
 
+def remove_trees(machine: Machine) -> None:
+    for path in machine.layout.layers.iterdir():
+        shutil.rmtree(path / "tree")
+
+
 def unmount_inside(machine: Machine) -> None:
     machine.inside("db", "/bin/busybox", "umount", "-l", "/data")
 
@@ -111,6 +121,9 @@ DEEDS: dict[str, Callable[[Machine], None]] = {
     "unmounted volume": lambda m: run("umount", "-l", str(m.layout.volumes / "data/_data")),
     "unmounted inside": unmount_inside,
     "removed layers": remove_layers,
+    "removed trees of layers": remove_trees,
+    "removed volume": lambda m: shutil.rmtree(m.layout.volumes / "plain"),
+    "removed data of a volume": lambda m: shutil.rmtree(m.layout.volumes / "plain/_data"),
     "killed DNS": end_dns,
     "removed DNS record": lambda m: (m.layout.dns / "networks/front/db").unlink(),
     "frozen by hand": lambda m: cgroup.freeze(m.layout.cgroup("db")),
