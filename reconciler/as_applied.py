@@ -10,36 +10,61 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from reconciler.claims import declared_of
-from reconciler.sources.contents import read_contents, read_environments, read_here
+from reconciler.sources.contents import read_contents, read_environments
+from reconciler.sources.sealed import variable_of
+from reconciler.sources.unsealing import Unsealing
 from reconciler.store.inventory import Entry
 from reconciler.store.records import Record
+from reconciler.store.sealed import Sealed
 from runtime.layout import Layout
 from runtime.volumes.secrets import read_secret_content
 from schemas.container import ContainerTemplate
 from schemas.envelope import Declared
-from schemas.errors import Invalid, Problem
+from schemas.errors import Invalid, Problem, Refused
 from schemas.names import Key, Kind
 from schemas.secret import ContentSpec
 
+UNKEPT = "was encrypted with SOPS, and its encrypted form of then was not kept"
+UNKEPT_REMEDY = "have its source apply it again: `trimtab source fetch NAME --retry`"
+
 
 def contents_again(
-    layout: Layout, declared: Iterable[Declared], inventory: Mapping[Key, Entry], environment: Mapping[str, str]
+    layout: Layout,
+    declared: Iterable[Declared],
+    inventory: Mapping[Key, Entry],
+    environment: Mapping[str, str],
+    unsealing: Unsealing,
+    sealed: Mapping[Key, Sealed],
 ) -> dict[Key, bytes]:
-    """Of every Secret and Config. Raises Invalid with each that is nowhere."""
+    """Of every Secret and Config, `sealed` those that stood encrypted. Raises Invalid with each that is nowhere,
+    Refused where what was encrypted cannot be decrypted."""
     found: dict[Key, bytes] = {}
     problems: list[Problem] = []
     for item in declared:
+        if item.key in sealed:
+            found[item.key] = unsealing.content(item.key, sealed[item.key])
+            continue
+        if is_hidden(item):
+            problems.append(item.problem(("spec",), UNKEPT, UNKEPT_REMEDY))
+            continue
         try:
-            found |= read_contents([item], environment, read_here)
-        except Invalid as error:
+            found |= read_contents([item], environment, unsealing.read)
+        except Refused as error:
             kept = _kept_content(layout, item, inventory)
-            if kept is None:
+            if kept is not None:
+                found[item.key] = kept
+            elif isinstance(error, Invalid):
                 problems += error.problems
             else:
-                found[item.key] = kept
+                raise
     if problems:
         raise Invalid(problems)
     return found
+
+
+def is_hidden(item: Declared) -> bool:
+    """Whether its content stood encrypted in its manifest, and no store holds it."""
+    return isinstance(item.spec, ContentSpec) and item.spec.environment == variable_of(item.key)
 
 
 def _kept_content(layout: Layout, item: Declared, inventory: Mapping[Key, Entry]) -> bytes | None:
@@ -56,19 +81,23 @@ def environments_again(
     inventory: Mapping[Key, Entry],
     records: Mapping[Key, Record],
     environment: Mapping[str, str],
+    unsealing: Unsealing,
 ) -> dict[Key, Mapping[str, str]]:
-    """Variables of every container and service. Raises Invalid with each whose env file is nowhere."""
+    """Variables of every container and service. Raises Invalid with each whose env file is nowhere, Refused where one
+    cannot be decrypted."""
     found: dict[Key, Mapping[str, str]] = {}
     problems: list[Problem] = []
     for item in declared:
         try:
-            found |= read_environments([item], environment, read_here)
-        except Invalid as error:
+            found |= read_environments([item], environment, unsealing.read)
+        except Refused as error:
             kept = applied_environment(item, records) if _names_the_same(item, inventory) else None
-            if kept is None:
+            if kept is not None:
+                found[item.key] = kept
+            elif isinstance(error, Invalid):
                 problems += error.problems
             else:
-                found[item.key] = kept
+                raise
     if problems:
         raise Invalid(problems)
     return found

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from reconciler.as_applied import is_hidden
 from reconciler.claims import declared_of
 from reconciler.prune import Pruning
 from reconciler.reconcile import Asked
@@ -16,6 +17,7 @@ from reconciler.resolve.expand import is_implied
 from reconciler.store.database import Database
 from reconciler.store.inventory import Entry, read_inventory
 from reconciler.store.revisions import Revision, read_revision, read_revisions
+from reconciler.store.sealed import Sealed, read_sealed
 from schemas.errors import Refused
 from schemas.names import Key
 
@@ -26,7 +28,7 @@ def revision_to(database: Database, set_name: str, number: int | None) -> Revisi
     Raises Refused where there is none.
     """
     if number is None:
-        return _one_before(read_revisions(database, set_name), set_name)
+        return _one_before(database, read_revisions(database, set_name), set_name)
     found = read_revision(database, number)
     if found is None or found.set != set_name:
         whose = f"is of the set {found.set}" if found is not None else "does not exist"
@@ -34,11 +36,12 @@ def revision_to(database: Database, set_name: str, number: int | None) -> Revisi
     return found
 
 
-def _one_before(revisions: Sequence[Revision], set_name: str) -> Revision:
+def _one_before(database: Database, revisions: Sequence[Revision], set_name: str) -> Revision:
     """Without the deletions: to go back to one of these takes everything away, which nobody means unasked."""
     *earlier, newest = revisions
-    now = _asked_in(newest)
-    found = next((each for each in reversed(earlier) if holds_something(each) and _asked_in(each) != now), None)
+    now = _asked_in(database, newest)
+    others = (each for each in reversed(earlier) if holds_something(each) and _asked_in(database, each) != now)
+    found = next(others, None)
     if found is None:
         empty = next((each.id for each in reversed(earlier) if not holds_something(each)), None)
         more = f"; `--to {empty}` goes back to the deletion" if empty is not None else ""
@@ -54,8 +57,10 @@ def holds_something(revision: Revision) -> bool:
     return bool(_written(revision.entries))
 
 
-def _asked_in(revision: Revision) -> list[Mapping[str, object]]:
-    return [entry.manifest for entry in revision.entries]
+def _asked_in(database: Database, revision: Revision) -> tuple[list[Mapping[str, object]], dict[Key, Sealed]]:
+    """Its manifests, and what stood encrypted in them."""
+    keys = [entry.key for entry in revision.entries]
+    return [entry.manifest for entry in revision.entries], read_sealed(database, revision.set, revision.id, keys)
 
 
 def passed_over(revisions: Sequence[Revision], chosen: Revision) -> list[int]:
@@ -81,9 +86,10 @@ def manifest_in(entries: Iterable[Entry], key: Key) -> Mapping[str, object] | No
     return next((entry.manifest for entry in entries if entry.key == key), None)
 
 
-def going_back(revision: Revision, environment: Mapping[str, str]) -> Asked:
+def going_back(database: Database, revision: Revision, environment: Mapping[str, str]) -> Asked:
     """The whole set as it was."""
-    return _asked(revision, _written(revision.entries), environment, Pruning(enabled=True, allow_empty=True))
+    sealed = read_sealed(database, revision.set, revision.id, [entry.key for entry in revision.entries])
+    return _asked(revision, _written(revision.entries), environment, Pruning(enabled=True, allow_empty=True), sealed)
 
 
 def going_back_for(database: Database, revision: Revision, key: Key, environment: Mapping[str, str]) -> Asked:
@@ -92,7 +98,10 @@ def going_back_for(database: Database, revision: Revision, key: Key, environment
         raise Refused(f"revision {revision.id} has no {key}", hint=f"`trimtab history {revision.set}` lists revisions")
     now = {entry.key: entry for entry in read_inventory(database).values() if entry.set == revision.set}
     now |= {entry.key: entry for entry in revision.entries if entry.key == key}
-    return _asked(revision, _written(now.values()), environment, Pruning())
+    newest = max((each.id for each in read_revisions(database, revision.set)), default=revision.id)
+    sealed = read_sealed(database, revision.set, newest, now.keys() - {key})
+    sealed |= read_sealed(database, revision.set, revision.id, [key])
+    return _asked(revision, _written(now.values()), environment, Pruning(), sealed)
 
 
 def _written(entries: Iterable[Entry]) -> list[Entry]:
@@ -100,7 +109,14 @@ def _written(entries: Iterable[Entry]) -> list[Entry]:
     return [entry for entry in entries if not is_implied(entry.key, entry.manifest)]
 
 
-def _asked(revision: Revision, entries: Iterable[Entry], environment: Mapping[str, str], pruning: Pruning) -> Asked:
+def _asked(
+    revision: Revision,
+    entries: Iterable[Entry],
+    environment: Mapping[str, str],
+    pruning: Pruning,
+    sealed: Mapping[Key, Sealed],
+) -> Asked:
     cause = f"rollback to revision {revision.id}"
     declared = [declared_of(entry) for entry in entries]
-    return Asked(declared, revision.set, cause, environment, pruning, revision.commit, cause, again=True)
+    kept = {item.key: sealed[item.key] for item in declared if item.key in sealed and is_hidden(item)}
+    return Asked(declared, revision.set, cause, environment, pruning, revision.commit, cause, again=True, sealed=kept)

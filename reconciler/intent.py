@@ -28,6 +28,7 @@ from reconciler.resolve.world import Leases, Resolved
 from reconciler.rollouts.looking import read_rollouts
 from reconciler.rollouts.substitution import substituted
 from reconciler.sources.contents import read_contents, read_environments, read_here
+from reconciler.sources.unsealing import Unsealing
 from reconciler.store.inventory import Entry
 from reconciler.store.records import Record
 from runtime.images.progress import ignore
@@ -116,7 +117,8 @@ def intend(
     others = {key: item for key, item in declared.items() if inventory[key].set != set_name}
     others |= local_images(engine.layout, own, inventory.keys())
     environments = {item.key: _environment(engine, item, records) for item in own if _has_environment(item)}
-    contents = dict(_contents(own))
+    unsealing = Unsealing(engine.layout, engine.database, set_name, {})
+    contents = dict(_contents(own, unsealing))
     digests = {item.key: _digest(engine, item, records, contents) for item in own if _is_content(item)}
     surges = {key: state.surge for key, state in rollouts.items()}
     world = replace(world_of(engine, own, others, records, digests, environments), leases=leases, surges=surges)
@@ -138,12 +140,12 @@ def _is_content(item: Declared) -> bool:
     return item.key.kind in (Kind.SECRET, Kind.CONFIG)
 
 
-def _contents(own: Iterable[Declared]) -> Iterable[tuple[Key, bytes]]:
+def _contents(own: Iterable[Declared], unsealing: Unsealing) -> Iterable[tuple[Key, bytes]]:
     """Of those that can be read here."""
     for item in own:
         if isinstance(item.spec, ContentSpec):
             try:
-                yield from read_contents([item], {}, read_here).items()
+                yield from read_contents([item], {}, unsealing.read).items()
             except TrimtabError:
                 continue
 

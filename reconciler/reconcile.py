@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from reconciler.accounts import refuse_unknown_accounts
 from reconciler.actions import Action, Plan, Verb
@@ -40,12 +40,14 @@ from reconciler.rollouts.state import Rollout
 from reconciler.rollouts.substitution import as_kept, begun, digest_of, digest_of_kept, rolling_services, substituted
 from reconciler.sources.contents import read_contents, read_environments
 from reconciler.sources.host import busy_ports, can_limit_swap, read_block_devices
+from reconciler.sources.unsealing import Unsealing
 from reconciler.store.database import Database
 from reconciler.store.events import Event, record_events
 from reconciler.store.inventory import Entry, forget, hand_over, read_inventory, record_set
 from reconciler.store.leases import read_leases, record_leases
 from reconciler.store.records import Record, read_records
 from reconciler.store.revisions import BY_SOURCE, record_revision
+from reconciler.store.sealed import Sealed, is_sealed_otherwise, keep_sealed
 from reconciler.wanted.bases import bases_of
 from reconciler.wanted.manifests import manifest_of
 from runtime.images.progress import Progress, ignore
@@ -65,7 +67,8 @@ NETWORKED = (Kind.CONTAINER, Kind.NETWORK, Kind.SERVICE)
 @dataclass(frozen=True, slots=True)
 class Asked:
     """What the caller wants of a pass. `source`: where the manifests came from, `cause`: why now, for the reader.
-    `again`: the manifests are the store's own, accepted before (`reconciler.as_applied`)."""
+    `again`: the manifests are the store's own, accepted before (`reconciler.as_applied`); `sealed`: what stands
+    encrypted in them."""
 
     declared: Sequence[Declared]
     set: str
@@ -75,6 +78,7 @@ class Asked:
     commit: str = ""
     cause: str = "apply"
     again: bool = False
+    sealed: Mapping[Key, Sealed] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +131,9 @@ def _prepared(
     own = list(substituted(asked_for, states).values())
     records = read_records(engine.database)
     if asked.again:
-        contents = contents_again(engine.layout, own, inventory, asked.environment)
-        environments = environments_again(own, inventory, records, asked.environment)
+        unsealing = Unsealing(engine.layout, engine.database, asked.set, asked.environment)
+        contents = contents_again(engine.layout, own, inventory, asked.environment, unsealing, asked.sealed)
+        environments = environments_again(own, inventory, records, asked.environment, unsealing)
     else:
         contents = read_contents(own, asked.environment)
         environments = read_environments(own, asked.environment)
@@ -284,7 +289,9 @@ def _record_revision(context: Context, asked: Asked, summary: str) -> None:
     """All that the set owns now: also what this apply did not name and did not prune."""
     database = context.engine.database
     owned = [entry for _, entry in sorted(read_inventory(database).items()) if entry.set == asked.set]
-    record_revision(database, asked.set, asked.commit, owned, summary, asked.cause, context.now)
+    anew = is_sealed_otherwise(database, asked.set, asked.sealed)
+    record_revision(database, asked.set, asked.commit, owned, summary, asked.cause, context.now, anew=anew)
+    keep_sealed(database, asked.set, asked.sealed)
 
 
 def recorded(database: Database, watch: Watch) -> Watch:

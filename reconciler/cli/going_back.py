@@ -83,7 +83,7 @@ def show_difference(layout: Layout, number: int, output: str) -> int:
         revision = read_revision(engine.database, number)
         if revision is None:
             raise Refused(f"there is no revision {number}", hint="`trimtab history` lists what there is")
-        plan = prepare(engine, going_back(revision, caller().environment)).plan
+        plan = prepare(engine, going_back(engine.database, revision, caller().environment)).plan
     show_plan(plan, revision.set, output)
     return 0 if plan.empty else 1
 
@@ -91,7 +91,7 @@ def show_difference(layout: Layout, number: int, output: str) -> int:
 def _find(database: Database, what: str | None, number: int | None) -> tuple[Revision, Asked]:
     if what is None or not _is_object(what):
         revision = revision_to(database, _set_named(database, what, number), number)
-        return revision, going_back(revision, caller().environment)
+        return revision, going_back(database, revision, caller().environment)
     key, inventory = read_key(what), read_inventory(database)
     if key not in inventory:
         raise unknown(key, inventory)

@@ -45,7 +45,10 @@ def apply_offer(engine: Engine, offer: Offer, watch: Watch, parallel: int = PARA
 def asked_by(offer: Offer) -> Asked:
     """What the source asks for. Never everything away: an empty source yields no offer."""
     pruning = Pruning(enabled=offer.prune)
-    return Asked(offer.declared, offer.set, offer.where, offer.environment, pruning, offer.commit, offer.cause)
+    return Asked(
+        *(offer.declared, offer.set, offer.where, offer.environment, pruning, offer.commit, offer.cause),
+        sealed=offer.sealed,
+    )
 
 
 def _apply(engine: Engine, offer: Offer, watch: Watch, parallel: int, stop: Stop) -> Applied:

@@ -6,7 +6,6 @@ Secret or Config is handed on as a variable, so that neither the store nor a mes
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,9 +14,10 @@ from reconciler.caller import Here
 from reconciler.sources.followed import Followed
 from reconciler.sources.relative import SECCOMP, locate
 from reconciler.sources.revision import Revision
-from reconciler.sources.sealed import is_sealed
+from reconciler.sources.sealed import is_sealed, variable_of
 from reconciler.sources.sops import Keys, unseal_file, unseal_texts
 from reconciler.store.revisions import BY_SOURCE
+from reconciler.store.sealed import Sealed
 from schemas.check import check
 from schemas.container import ContainerTemplate
 from schemas.envelope import Declared
@@ -37,7 +37,8 @@ TIMEOUT = 300.0
 class Offer:
     """What is to be applied. `where`: the directory or repository; `environment`: variables, with contents that no
     manifest may hold; `caller`: reads the files that manifests name; `timeout`: seconds after which no action begins;
-    `asked`: somebody wants it now; `puts_back`: what somebody else has done to the set, in words."""
+    `asked`: somebody wants it now; `puts_back`: what somebody else has done to the set, in words; `sealed`: what stands
+    encrypted in it, as it stands."""
 
     source: str
     where: str
@@ -50,6 +51,7 @@ class Offer:
     timeout: float = TIMEOUT
     asked: bool = False
     puts_back: str = ""
+    sealed: Mapping[Key, Sealed] = field(default_factory=dict, repr=False)
 
     @property
     def commit(self) -> str:
@@ -121,7 +123,13 @@ def make_offer(
         followed.spec.timeout or TIMEOUT,
         asked,
         puts_back,
+        {key: _sealed_in(revision, item.origin.file) for key, (item, _, _) in hidden.items()},
     )
+
+
+def _sealed_in(revision: Revision, name: str) -> Sealed:
+    text = next(text.text for text in revision.texts if text.name == name)
+    return Sealed(name, text if isinstance(text, str) else text.decode())
 
 
 def _own_problems(declared: Sequence[Declared]) -> Iterable[Problem]:
@@ -153,12 +161,6 @@ def _hide(declared: Iterable[Declared], sealed: Collection[str]) -> Iterator[tup
             name = variable_of(item.key)
             spec = item.spec.model_copy(update={"content": None, "environment": name})
             yield item.key, (replace(item, spec=spec), name, item.spec.content)
-
-
-def variable_of(key: Key) -> str:
-    """The variable that stands for an encrypted content; different for every object."""
-    letters = re.sub(r"[^a-z0-9]", lambda found: f"_{ord(found[0]):x}_", key.name)
-    return f"SOPS_{key.kind.value.upper()}_{letters}"
 
 
 def pointed_at(declared: Iterable[Declared]) -> frozenset[Path]:

@@ -16,10 +16,10 @@ from pathlib import Path
 from reconciler.claims import declared_of
 from reconciler.lock import engine_lock
 from reconciler.sources.attempts import NOTHING, Memory
-from reconciler.sources.contents import read_contents
 from reconciler.sources.followed import Followed, followed_of, sort_out
 from reconciler.sources.follower import Applied, Apply, Follower
 from reconciler.sources.git.followed import FollowedRepository
+from reconciler.sources.held import held_content
 from reconciler.sources.noting import Noting
 from reconciler.sources.offer import TIMEOUT, Offer
 from reconciler.sources.revision import Source
@@ -33,10 +33,9 @@ from reconciler.store.database import Database
 from reconciler.store.inventory import Entry, read_inventory
 from reconciler.store.pins import remove_pin
 from runtime.layout import Layout
-from runtime.volumes.secrets import MAX_CONTENT, read_secret_content
 from schemas.envelope import Declared
-from schemas.errors import Refused, RetryLater, TrimtabError
-from schemas.names import Key, Kind
+from schemas.errors import RetryLater, TrimtabError
+from schemas.names import Kind
 from schemas.source import Held
 
 INTERVAL = 60.0
@@ -277,16 +276,7 @@ class Roster:
 
     def _held(self, held: Held) -> bytes:
         """The content of a Secret or file. Blocks. Raises Refused; nothing of it is told."""
-        if held.file is not None:
-            return _read_file(Path(held.file))
-        name = held.secret or ""
-        content = read_secret_content(self._layout, Kind.SECRET.value, name)
-        if content is not None:
-            return content
-        entry = read_inventory(self._database).get(Key(Kind.SECRET, name))
-        if entry is None:
-            raise Refused(f"there is no Secret {name}", step="read a secret", hint="apply it first")
-        return _declared_content(entry, self.environment)
+        return held_content(self._layout, self._database, held, self.environment)
 
 
 def _declared(entries: Iterable[Entry]) -> tuple[list[Declared], dict[str, str]]:
@@ -303,21 +293,3 @@ def _declared(entries: Iterable[Entry]) -> tuple[list[Declared], dict[str, str]]
 
 def _unfollowed(name: str, why: str) -> SourceStatus:
     return SourceStatus(name, "", "", State.STALLED, why, "Refused")
-
-
-def _declared_content(entry: Entry, environment: Mapping[str, str]) -> bytes:
-    """Where the tmpfs has lost it, as after a reboot."""
-    try:
-        return read_contents([declared_of(entry)], environment)[entry.key]
-    except TrimtabError as error:
-        raise Refused(
-            f"the content of {entry.key} is not there", step="read a secret", hint="apply it again"
-        ) from error
-
-
-def _read_file(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(MAX_CONTENT)
-    except OSError as error:
-        raise Refused(error.strerror or str(error), step="read a secret", path=str(path), errno=error.errno) from error

@@ -113,7 +113,15 @@ INSERT INTO copied VALUES (0)
 """
 """Counts the transactions of which there are copies: `store/copies.py`."""
 
-MIGRATIONS = (FIRST_FORMAT, ORIGINS_AND_PINS, ATTEMPTS, CHANGES, STANDING, ASKED, COPIED)
+SEALED = """
+CREATE TABLE sealed (
+    revision INTEGER NOT NULL, object TEXT NOT NULL, name TEXT NOT NULL, document TEXT NOT NULL,
+    PRIMARY KEY (revision, object)
+)
+"""
+"""What of a revision stood encrypted, as it stood: `store/sealed.py`."""
+
+MIGRATIONS = (FIRST_FORMAT, ORIGINS_AND_PINS, ATTEMPTS, CHANGES, STANDING, ASKED, COPIED, SEALED)
 """What leads from each format of the file to the next; one that was released is never edited, a new one is added."""
 FORMAT = len(MIGRATIONS)
 

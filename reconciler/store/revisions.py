@@ -32,16 +32,24 @@ class Revision:
 
 
 def record_revision(
-    database: Database, set_name: str, commit: str, entries: Sequence[Entry], summary: str, cause: str, now: float
+    database: Database,
+    set_name: str,
+    commit: str,
+    entries: Sequence[Entry],
+    summary: str,
+    cause: str,
+    now: float,
+    *,
+    anew: bool = False,
 ) -> None:
-    """Record what was asked unless it equals the set's newest revision."""
+    """Record what was asked unless it equals the set's newest revision; `anew`: it does, but for what was encrypted."""
     manifests = json.dumps([entry.manifest for entry in entries], sort_keys=True)
     origins = json.dumps([[entry.file, entry.line, entry.commit] for entry in entries])
     with database.begin() as connection:
         newest = connection.execute(
             "SELECT manifests FROM revisions WHERE set_name=? ORDER BY id DESC LIMIT 1", (set_name,)
         ).fetchone()
-        if newest is None or newest[0] != manifests:
+        if newest is None or newest[0] != manifests or anew:
             connection.execute(
                 "INSERT INTO revisions (at, set_name, commit_id, manifests, origins, summary, cause) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?)",
