@@ -48,6 +48,7 @@ from reconciler.store.leases import read_leases, record_leases
 from reconciler.store.records import Record, read_records
 from reconciler.store.revisions import BY_SOURCE, record_revision
 from reconciler.store.sealed import Sealed, is_sealed_otherwise, keep_sealed
+from reconciler.store.status import forget_unready
 from reconciler.wanted.bases import bases_of
 from reconciler.wanted.manifests import manifest_of
 from runtime.images.progress import Progress, ignore
@@ -257,7 +258,7 @@ def carry_out(prepared: Prepared, watch: Watch, parallel: int, stop: Stop = neve
         record_leases(database, prepared.resolved.leases)
         hand_over(database, prepared.pruned.handed)
         forget(database, *prepared.pruned.forgotten)
-        write_rollouts(database, _kept_rollouts(prepared))
+        write_rollouts(database, _kept_rollouts(prepared), context.now)
     if any(action.key.kind in NETWORKED for action in prepared.plan.effective):
         import_codecs()
     taken = notes_on_data(context.engine.layout, prepared.plan, context.desired, context.observed, asked.set)
@@ -267,6 +268,7 @@ def carry_out(prepared: Prepared, watch: Watch, parallel: int, stop: Stop = neve
     # a full disk: what is done is done, whether it can be noted or not
     with suppress(RetryLater):
         record_events(database, [*_collect(context, outcomes), *_warnings(outcomes, warnings)])
+        forget_unready(database, [str(outcome.action.key) for outcome in outcomes if outcome.ok])
         _record_revision(context, asked, _summary(outcomes))
     return outcomes
 

@@ -32,7 +32,7 @@ WORST_FIRST = (
     *(Health.DEGRADED, Health.MISSING, Health.UNKNOWN, Health.PROGRESSING, Health.SUSPENDED),
     Health.HEALTHY,
 )
-ROLLED_BACK = "RolledBack"
+ROLLED_BACK, ROLLOUT_PAUSED = "RolledBack", "RolloutPaused"
 RUNNING = ("running", "created", "paused")
 
 
@@ -49,7 +49,8 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """`observed_generation`: of the manifest that was last acted on; 0 where nobody has yet."""
+    """`observed_generation`: of the manifest that was looked at last, as Kubernetes has it; 0 where nobody has yet. All
+    the rest is said of that one."""
 
     conditions: tuple[Condition, ...]
     generation: int
@@ -183,7 +184,7 @@ def _reason(found: Situation) -> str:
         ("GivenUp", bool(found.given_up)),
         ("Waiting", bool(found.waits)),
         (ROLLED_BACK, found.halted.startswith("rolled back")),
-        ("RolloutPaused", bool(found.halted)),
+        (ROLLOUT_PAUSED, bool(found.halted)),
         ("Missing", not found.exists),
         ("RollingOut", bool(found.rolling)),
         ("OutOfSync", bool(found.differences)),

@@ -68,8 +68,10 @@ def act(layout: Layout, asked: Asked, acting: Acting) -> int:
     outcomes, waiting = together(passes), waiting | stalled_rollouts(passes[-1].prepared)
     status = _sum_up(passes, outcomes, waiting, acting)
     left = sum(1 for outcome in outcomes if outcome.result is Result.SKIPPED)
-    if not (left or is_under_way(passes[-1])) or not stop():
+    unfinished = acting.wait and is_under_way(passes[-1])
+    if not (left or unfinished) or not stop():
         return status
+    status = status or 1
     cause = "interrupted" if interrupted() else f"the {acting.limit_seconds:g} s of --timeout have passed"
     click.echo(f"trimtab: {cause}; the next apply does the rest", err=True)
     return INTERRUPTED if interrupted() else status
@@ -106,9 +108,9 @@ def _sum_up(passes: Sequence[Pass], outcomes: Sequence[Outcome], waiting: dict[s
     else:
         places = {str(key): place_text(want.place) for key, want in prepared.context.desired.items()}
         for key, amiss in waiting.items():
-            click.secho(f"! {key} {amiss}{places[key]}", fg="red", err=True)
+            click.secho(f"! {key} {amiss}{places.get(key, '')}", fg="red", err=True)
         told = prepared.rolled.notes if len(passes) > 1 or waiting else ()
-        for note in prepared.plan.notes if not prepared.plan.empty else ():
+        for note in prepared.plan.notes if not prepared.plan.empty or prepared.plan.later else ():
             if note in told:
                 continue
             click.secho(f"note: {note.describe()}", fg="cyan", err=True)
@@ -117,7 +119,7 @@ def _sum_up(passes: Sequence[Pass], outcomes: Sequence[Outcome], waiting: dict[s
         prepared = passes[-1].prepared
         if prepared.plan.orphans:
             click.secho(f"note: {orphans_told(prepared.plan.orphans, prepared.asked.set)}", fg="cyan", err=True)
-        click.echo(summary(outcomes))
+        click.echo(summary(outcomes, later=len(prepared.plan.later)))
     return 1 if failed or waiting else 0
 
 
@@ -135,8 +137,11 @@ def kept_data(prepared: Prepared, outcomes: Sequence[Outcome]) -> Iterator[Note]
             yield Note(key, f"is deleted, its data is kept in {elsewhere or volume.path}{remedy}")
 
 
-def summary(outcomes: Sequence[Outcome]) -> str:
-    """`Applied: 3 created, 2 unchanged.`, or that there was nothing to do."""
+def summary(outcomes: Sequence[Outcome], later: int = 0) -> str:
+    """`Applied: 3 created, 2 unchanged.`, or that there was nothing to do. `later`: replicas whose turn comes."""
+    if later:
+        counts = {str(result): count for result, count in counted(outcomes).items()} | {"later": later}
+        return "Applied: " + ", ".join(f"{count} {result}" for result, count in counts.items()) + "."
     if all(outcome.result is Result.UNCHANGED for outcome in outcomes):
         return f"Nothing to do: {objects_are(len(outcomes))} as declared."
     return "Applied: " + ", ".join(f"{count} {result}" for result, count in counted(outcomes).items()) + "."

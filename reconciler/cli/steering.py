@@ -157,7 +157,7 @@ def _pass_over(engine: Engine, made: _Pass, intent: Intent, keys: set[Key]) -> b
     surplus = surplus_of(engine, intent, services)
     part = prepare_part(engine, intent, {*keys, *services}, urged=urged, surplus=surplus)
     part, rolled = roll_part(engine, part, services, states, time.time())
-    write_rollouts(engine.database, rolled.states)
+    write_rollouts(engine.database, rolled.states, time.time())
     outcomes = carry_out_part(engine, part, lambda action, outcome: None, PARALLEL)
     write_rollouts(engine.database, after_actions(rolled.states, outcomes))
     made.outcomes += outcomes

@@ -139,7 +139,8 @@ def _act_on(
     surplus = surplus_of(engine, intent, services)
     part = prepare_part(engine, intent, keys, holding, {**urged, **urged_by_rollouts(engine, mine)}, surplus)
     part, rolled = roll_part(engine, part, services, states, time.time())
-    write_rollouts(engine.database, {key: state for key, state in rolled.states.items() if state != states.get(key)})
+    changed = {key: state for key, state in rolled.states.items() if state != states.get(key)}
+    write_rollouts(engine.database, changed, time.time())
     held = _held(passing, wanted, intent, part.plan.effective)
     kept = replace(part, plan=without(part.plan, held.keys())) if held else part
     passed = Passed(part, [], holding.decisions, held, rolled=rolled)

@@ -13,7 +13,9 @@ from reconciler.observe.health import health_of
 from reconciler.perform.health import health_check
 from reconciler.rollouts.pace import Replica
 from reconciler.rollouts.state import Rollout, read_rollout
+from reconciler.status import ROLLED_BACK, ROLLOUT_PAUSED
 from reconciler.store.database import Database
+from reconciler.store.events import Event, record_events
 from reconciler.store.health import known_health
 from reconciler.store.standing import Topic, read_one, read_standing, write_standing
 from runtime.process.client import read_process
@@ -32,10 +34,27 @@ def read_rollout_of(database: Database, service: Key) -> Rollout | None:
     return read_rollout(value) if value is not None else None
 
 
-def write_rollouts(database: Database, states: Mapping[Key, Rollout | None]) -> None:
-    """None forgets it."""
+def write_rollouts(database: Database, states: Mapping[Key, Rollout | None], now: float | None = None) -> None:
+    """None forgets it. What has come to its end `now` is told as an event; nothing of it for None."""
     kept = {str(key): state.fields() if state is not None else None for key, state in states.items()}
+    told: list[Event] = []
+    if now is not None and states:
+        told = events_of(read_rollouts(database), {key: state for key, state in states.items() if state}, now)
     write_standing(database, Topic.ROLLOUT, kept)
+    record_events(database, told)
+
+
+def events_of(before: Mapping[Key, Rollout], after: Mapping[Key, Rollout], now: float) -> list[Event]:
+    """What has become of rollouts, for who asks later."""
+    found = []
+    for service, state in after.items():
+        known = before.get(service, Rollout())
+        if state.stalled and state.stalled != known.stalled:
+            reason = ROLLED_BACK if state.back else ROLLOUT_PAUSED
+            found.append(Event(now, str(service), "Warning", reason, state.stalled))
+        elif known.under_way and not state.under_way and not state.stalled:
+            found.append(Event(now, str(service), "Normal", "RolledOut", state.told))
+    return found
 
 
 def started_at(engine: Engine, names: Collection[str]) -> dict[str, float]:
@@ -49,10 +68,11 @@ def look(engine: Engine, want: Desired, *, changing: bool) -> Replica:
     name = want.key.name
     process = read_process(engine.layout, name)
     if process is None:
-        return Replica(name, changing)
+        return Replica(name, changing, alive=False)
     amiss = _amiss(engine, want, process)
     ready = not amiss and _is_ready(engine, want, process, changing=changing)
-    return Replica(name, changing, init_word(process), ready, amiss, process.started_at or 0.0)
+    alive = process.phase is not Phase.EXITED
+    return Replica(name, changing, init_word(process), ready, amiss, process.started_at or 0.0, alive)
 
 
 def _amiss(engine: Engine, want: Desired, process: ProcessRecord) -> str:

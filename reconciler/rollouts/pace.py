@@ -22,7 +22,7 @@ T = TypeVar("T")
 class Replica:
     """As a look found it. `changing`: it is still to be replaced. `process`: which one it has, empty for none; `ready`:
     it runs, and is healthy if it has a check; `amiss`: how it ended, or why it is unhealthy. `started`: its process, in
-    seconds since the epoch."""
+    seconds since the epoch. `alive`: it has not ended."""
 
     name: str
     changing: bool = False
@@ -30,6 +30,7 @@ class Replica:
     ready: bool = False
     amiss: str = ""
     started: float = 0.0
+    alive: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,9 @@ def turn(state: Rollout, pace: UpdateConfig, replicas: Sequence[Replica], now: f
     waiting = [replica for replica in replicas if replica.changing]
     names = tuple(replica.name for replica in waiting)
     if not state.under_way:
-        return Turn(later=names)
+        # one that has ended loses nothing by being what is asked for
+        ended = tuple(replica.name for replica in waiting if not replica.alive)
+        return Turn(ended, tuple(name for name in names if name not in ended))
     ends = [at + pace.monitor for name, at in state.ready.items() if name not in state.settled]
     rested = max((min(at, now) for at in state.settled.values()), default=now - pace.delay) + pace.delay
     if waiting and rested > now:

@@ -13,6 +13,7 @@ from reconciler.cli.steering import reconcile
 from reconciler.engine import open_engine
 from reconciler.rollouts.looking import read_rollouts
 from reconciler.rollouts.state import Progress, Rollout
+from reconciler.store.events import read_events
 from runtime.layout import Layout
 from runtime.process.records import Phase
 from schemas.names import Key, Kind
@@ -102,6 +103,9 @@ def test_one_that_fails_is_taken_back_and_not_tried_again(shared: Machine, capfd
     after = pids(shared)
     assert [name for name in before if before[name] == after[name]] == ["web-3", "web-4"]
     assert state(shared).back and state(shared).progress is Progress.DONE
+    with open_engine(shared.layout) as engine:
+        events = read_events(engine.database, "Service/web", last=20)
+    assert state(shared).stalled in {each.message for each in events if each.reason == "RolledBack"}
     assert apply(shared, failing) == 1
     assert "tries again" in capfd.readouterr().err and pids(shared) == after
     assert told(shared.diff(failing)) == []

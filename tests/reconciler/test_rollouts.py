@@ -84,6 +84,11 @@ def test_one_that_ends_after_it_was_watched_has_not() -> None:
     assert turn(found, pace(), ended, 6.0).names == ()
 
 
+def test_one_that_has_ended_is_made_as_it_is_asked_for_though_the_rollout_is_halted() -> None:
+    halted = replace(BEGUN, progress=Progress.HALTED)
+    assert turn(halted, pace(), [old(1), old(2, ready=False, alive=False)], 0.0) == Turn(("web-2",), ("web-1",))
+
+
 def test_a_failure_brings_back_what_was_well_once() -> None:
     wanted = pace(failure_action="rollback")
     dead = [new(1, ready=False, amiss="exit code 3"), old(2)]
