@@ -57,6 +57,7 @@ def test_a_daemon_that_starts_without_its_state_adopts_what_runs(
 def test_a_state_file_that_is_taken_from_a_living_daemon_is_there_again(solo: Engine) -> None:
     before, directory = pid_of(solo), str(solo.base / "manifests")
     with daemon(solo, "--source", directory) as running:
+        running.wait_log('"Ready"')  # else it may have the file open that is taken
         remove(solo.layout.store)
         assert solo.run("diff", "--set", "manifests", directory).code == 0
         running.wait_log("was lost")
