@@ -14,6 +14,7 @@ from schemas.addresses import ExtraHosts
 from schemas.build_cache import CacheSources, CacheTargets
 from schemas.faults import Fault, refuse
 from schemas.field import Spec, part
+from schemas.image_verify import Verify
 from schemas.image_words import ImageReference, Platform
 from schemas.paths import read_file_path
 from schemas.plain_types import TEXT, Bytes, Flag, Labels, Line, Names, one_of, read_line, read_text, words
@@ -98,6 +99,7 @@ class BuildSpec(Spec):
         CacheTargets,
         part("Caches to write: type=registry,ref=REFERENCE or type=local,dest=DIRECTORY, and mode=min|max."),
     ] = ()
+    verify: Annotated[Verify | None, part("Who must have vouched for what it begins with.", default="nobody")] = None
     pull: Annotated[Flag, part("Registries are asked for newer base images at each build.")] = False
     privileged: Annotated[Flag, part("RUN --security=insecure is allowed.")] = False
     sbom: Annotated[Flag, part("A list of its packages is made and pushed with it.")] = False

@@ -9,14 +9,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from reconciler.build.graph import missing_images
+from reconciler.build.wanted import BuildWanted
 from runtime.images.blobs import BlobStore
 from runtime.images.config import ImageConfig
 from runtime.images.ensure import ensure_image
 from runtime.images.found import Found, read_found
 from runtime.images.leases import Lease
 from runtime.images.progress import Report
-from runtime.images.record import ImageRecord
+from runtime.images.record import ImageRecord, Origin
 from runtime.images.store import damage, find_image, read_image
+from runtime.images.trust.policy import Policy
 from runtime.images.wanted import ImageWanted
 from runtime.layout import Layout
 from schemas.dockerfile.evaluate import Inputs
@@ -48,7 +50,7 @@ class Bringing:
 
     layout: Layout
     lease: Lease
-    pull: bool
+    wanted: BuildWanted
     progress: Report
     offline: bool = False
     """Only what is on this machine counts."""
@@ -66,13 +68,13 @@ class Bringing:
         record = self._local(reference)
         if record is None and self.offline:
             raise Refused("is not on this machine", object=reference, step="find image")
-        if record is None or (self.pull and not self.offline and not _is_own(record, reference)):
-            from reconciler.registries import read_registries
-            from reconciler.resolve.expand import implicit_name
-
-            policy = "always" if self.pull else "missing"
-            wanted = ImageWanted(implicit_name(reference), ref=reference, pull_policy=policy)
-            record = ensure_image(self.layout, wanted, read_registries(self.layout), self.progress)
+        if record is None and reference in self.wanted.declared:
+            hint = "apply its manifest first; what a registry calls so may be another image"
+            raise Refused("is an Image of a manifest that is not here", object=reference, step="find image", hint=hint)
+        if record is None or (self.wanted.pull and not self.offline and not _is_own(record, reference)):
+            record = self._pulled(reference)
+        elif not self.offline:
+            self._require_trusted(record, reference)
         store = BlobStore(self.layout, self.lease)
         for digest in (record.digest, record.config_digest, *record.layers, *(blob.digest for blob in record.blobs)):
             self.lease.add(digest)
@@ -80,6 +82,28 @@ class Bringing:
             return Base(record, read_found(store, record.digest))
         except FileNotFoundError as error:
             raise Refused(f"the image {record.name} is damaged", object=reference, step="find image") from error
+
+    def _policy(self, reference: str) -> Policy | None:
+        return self.wanted.policies.get(reference) or self.wanted.policy
+
+    def _pulled(self, reference: str) -> ImageRecord:
+        from reconciler.registries import read_registries
+        from reconciler.resolve.expand import implicit_name
+
+        when, policy = "always" if self.wanted.pull else "missing", self._policy(reference)
+        wanted = ImageWanted(implicit_name(reference), ref=reference, pull_policy=when, policy=policy)
+        return ensure_image(self.layout, wanted, read_registries(self.layout), self.progress)
+
+    def _require_trusted(self, record: ImageRecord, reference: str) -> None:
+        """Of what is here and came from a registry; what was made here is this machine's own. Raises Refused."""
+        policy = self._policy(reference)
+        if policy is None or record.origin is not Origin.REF:
+            return
+        from reconciler.registries import read_registries
+        from runtime.images.trust.verify import require_trusted
+
+        digests, named = (record.resolved, record.digest), Reference.parse(record.reference)
+        require_trusted(policy, named, digests, read_registries(self.layout))
 
     def _local(self, reference: str) -> ImageRecord | None:
         parsed = Reference.parse(reference)

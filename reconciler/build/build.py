@@ -136,7 +136,7 @@ def _prepared(
         lease = held.enter_context(Lease(layout))
         making = Making(layout, lease, ImageWanted(wanted.name, build=wanted.contexts[""]), progress, Limits())
         fetching = Fetching(layout, making.store, held, offline)
-        bringing = Bringing(layout, lease, wanted.pull, progress, offline)
+        bringing = Bringing(layout, lease, wanted, progress, offline)
         images = {
             name: bringing.bring(_reference(text))
             for name, text in wanted.contexts.items()

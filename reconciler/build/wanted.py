@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from runtime.images.trust.policy import Policy
 from schemas.build_cache import CachePlace
 from schemas.dockerfile.evaluate import Inputs
 from schemas.errors import Place
@@ -28,6 +29,12 @@ class BuildWanted:
     """Stages whose steps are done anew; `*` is all."""
     cache_from: tuple[CachePlace, ...] = ()
     cache_to: tuple[CachePlace, ...] = ()
+    policy: Policy | None = None
+    """Who must have vouched for the images it begins with, if nothing else is said of one."""
+    policies: Mapping[str, Policy] = field(default_factory=dict)
+    """The same, of images by reference: what their own manifests say."""
+    declared: frozenset[str] = frozenset()
+    """Images that manifests speak of, by reference: not to be looked for in a registry."""
     pull: bool = False
     secrets: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     agents: Mapping[str, Path] = field(default_factory=dict)

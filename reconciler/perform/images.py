@@ -70,10 +70,10 @@ def _bring(context: Context, name: str, spec: ImageSpec) -> ImageRecord:
 def _build(context: Context, name: str, spec: BuildSpec) -> ImageRecord:
     """Output of a RUN that failed is shown with the failure: nobody watches a manifest's build. Raises Refused."""
     from reconciler.build.build import build  # it makes containers, as this package does; and few build anything
-    from reconciler.wanted.builds import build_wanted
+    from reconciler.wanted.builds import build_wanted, with_bases_of
 
     secrets = {each: content for each in spec.secrets if (content := _secret(context, each)) is not None}
-    wanted = build_wanted(name, spec, caller().environment, secrets)
+    wanted = with_bases_of(build_wanted(name, spec, caller().environment, secrets), context.declared.values())
     heard: deque[str] = deque(maxlen=SHOWN_LINES)
 
     def tell(told: Told) -> None:

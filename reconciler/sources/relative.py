@@ -67,7 +67,9 @@ def _located_build(build: BuildSpec, base: Base) -> BuildSpec:
         "cache_from": _located_caches(build.cache_from, base, is_target=False),
         "cache_to": _located_caches(build.cache_to, base, is_target=True),
     }
-    return build.model_copy(update={"context": _place(base, build.context), "additional_contexts": places, **caches})
+    trust = {"verify": _located_verify(build.verify, base)} if build.verify is not None else {}
+    located = {"context": _place(base, build.context), "additional_contexts": places}
+    return build.model_copy(update={**located, **caches, **trust})
 
 
 def _located_caches(caches: tuple[str, ...], base: Base, *, is_target: bool) -> tuple[str, ...]:

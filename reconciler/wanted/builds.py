@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from reconciler.build.wanted import BuildWanted
+from reconciler.images.trusting import read_policy
 from runtime.images.platforms import Platform, machine_platform
+from runtime.images.trust.policy import Policy
 from schemas.build import BuildSpec
 from schemas.build_cache import CachePlace
+from schemas.envelope import Declared
 from schemas.errors import Refused
+from schemas.image import ImageSpec
 
 
 def build_wanted(
@@ -33,6 +38,7 @@ def build_wanted(
         without_cache=("*",) if spec.no_cache else (),
         cache_from=tuple(CachePlace.parse(each, is_target=False) for each in sorted(spec.cache_from)),
         cache_to=tuple(CachePlace.parse(each, is_target=True) for each in sorted(spec.cache_to)),
+        policy=read_policy(spec.verify) if spec.verify is not None else None,
         pull=spec.pull,
         secrets=secrets or {},
         agents=dict(_agent(each, environment) for each in spec.ssh),
@@ -43,6 +49,22 @@ def build_wanted(
         sbom=spec.sbom,
         provenance=spec.provenance,
     )
+
+
+def with_bases_of(wanted: BuildWanted, declared: Iterable[Declared]) -> BuildWanted:
+    """What manifests say of images that it may begin with: who must have vouched for them. Raises Refused."""
+    from reconciler.build.bases import own_reference
+
+    policies: dict[str, Policy] = {}
+    names: set[str] = set()
+    for item in declared:
+        if not isinstance(item.spec, ImageSpec) or item.key.name == wanted.name:
+            continue
+        names.add(own_reference(item.key.name))
+        if item.spec.verify is not None:
+            policies[own_reference(item.key.name)] = read_policy(item.spec.verify)
+            policies.setdefault(item.spec.ref or "", policies[own_reference(item.key.name)])
+    return replace(wanted, policies=policies, declared=frozenset(names))
 
 
 def _tags(name: str, spec: BuildSpec) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from runtime.images.progress import Progress, Report, Step, ignore
 from runtime.images.record import ImageRecord, Origin
 from runtime.images.rootfs import add_rootfs, source_fingerprint
 from runtime.images.store import damage, find_image, missing_blob, read_image, write_image
+from runtime.images.trust.policy import policy_of
 from runtime.images.wanted import ImageWanted
 from runtime.layout import Layout
 from schemas.errors import Refused, TrimtabError
@@ -134,12 +135,13 @@ def _from_registry(making: Making, damaged: ImageRecord | None, settings: Regist
 def _is_usable(wanted: ImageWanted, local: ImageRecord, settings: RegistrySettings | None) -> bool:
     """Whether what is here may stand for what is wanted: nobody vouches for an image as it was built, before its layers
     were compressed to be pushed. Raises Refused where nothing else will do, RetryLater."""
-    if wanted.policy is None:
+    policy = policy_of(wanted.policy, wanted.reference(), settings)
+    if policy is None:
         return True
     from runtime.images.trust.verify import require_trusted
 
     try:
-        require_trusted(wanted.policy, wanted.reference(), (local.resolved, local.digest), settings or _plain())
+        require_trusted(policy, wanted.reference(), (local.resolved, local.digest), settings or _plain())
     except Refused:
         if wanted.pull_policy == "never":
             raise

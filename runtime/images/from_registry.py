@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from runtime.images.found import Found, read_document_of, read_found, require_platform
 from runtime.images.making import Making
 from runtime.images.oci import Descriptor, Manifest, read_manifest
-from runtime.images.trust.policy import Policy
+from runtime.images.trust.policy import Policy, policy_of
 from schemas.reference import Reference
 
 if TYPE_CHECKING:
@@ -25,8 +25,9 @@ def pull_image(making: Making, reference: Reference, settings: RegistrySettings 
     from runtime.images.registry.settings import RegistrySettings
 
     store, wanted, asked = making.store, making.wanted, reference
-    if wanted.policy is not None:
-        reference = _trusted(wanted.policy, making, reference, settings or RegistrySettings())
+    policy = policy_of(wanted.policy, reference, settings)
+    if policy is not None:
+        reference = _trusted(policy, making, reference, settings or RegistrySettings())
     diff_ids: dict[str, str] = {}
 
     def learn(manifest: Manifest) -> None:

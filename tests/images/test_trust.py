@@ -224,3 +224,66 @@ def test_no_layer_of_a_refused_image_is_asked_for(shop: Shop, keys: Path) -> Non
         assert [asked for asked in fake.seen if "/blobs/" in asked.path] == []
         assert sample.layers
     shop.machine.delete()
+
+
+def built(dockerfile: str, context: Path, name: str = "app", **more: object) -> str:
+    return document("Image", name, build={"context": str(context), "dockerfile_inline": dockerfile, **more})
+
+
+@pytest.mark.kernel
+def test_a_build_begins_only_with_what_was_vouched_for(engine: Engine, shop: Shop, keys: Path, tmp_path: Path) -> None:
+    ref, layout = shop.ref("begun"), shop.machine.layout
+    push(shop.registry, "begun", "1", image(layer_tar({"begun": b"1"})))
+    before = list_layers(layout)
+    text = built(f"FROM {ref}\nENV A=1\n", tmp_path, verify=[str(keys / "ours.pub")])
+    (failed,) = [each for each in shop.machine.apply(text) if not each.ok]
+    assert "is not trusted" in str(failed.error)
+    assert read_image(layout, "app") is None and list_layers(layout) == before
+
+    engine.ok("image", "sign", ref, "--key", str(keys / "ours.key"))
+    shop.machine.converge(text)
+    # what is here already, and came from a registry, is asked about all the same
+    other = built(f"FROM scratch\nCOPY --from={ref} / /\n", tmp_path, "other", verify=[str(keys / "theirs.pub")])
+    (failed,) = [each for each in shop.machine.apply(text + other) if not each.ok]
+    assert failed.action.key.name == "other" and "is not trusted" in str(failed.error)
+    shop.machine.delete()
+
+
+@pytest.mark.kernel
+def test_a_build_believes_whom_the_manifest_of_its_base_believes(shop: Shop, keys: Path, tmp_path: Path) -> None:
+    ref, layout = shop.ref("shared"), shop.machine.layout
+    push(shop.registry, "shared", "1", image(layer_tar({"shared": b"1"})))
+    base = document("Image", "base", ref=ref, verify=[str(keys / "ours.pub")])
+    for name in ("base", ref):
+        # by its name it waits for the manifest's; by its reference it is held against the same keys
+        outcomes = shop.machine.apply(base + built(f"FROM {name}\nENV A=1\n", tmp_path))
+        assert not any(each.ok for each in outcomes)
+        assert read_image(layout, "app") is None and read_image(layout, "base") is None
+        shop.machine.delete()
+    assert not any("shared" in path.name for tree in layout.layers.iterdir() for path in (tree / "tree").iterdir())
+
+
+@pytest.mark.kernel
+def test_a_registry_may_say_who_must_vouch_for_images_of_no_manifest(
+    engine: Engine, shop: Shop, keys: Path, tmp_path: Path
+) -> None:
+    ref, layout, host = shop.ref("implied"), shop.machine.layout, shop.registry.host
+    push(shop.registry, "implied", "1", image(layer_tar({"implied": b"1"})))
+    trust = f"registries: {{'{host}': {{insecure: true, verify: {{keys: [{keys / 'ours.pub'}]}}}}}}\n"
+    (layout.root / "registries.yaml").write_text(trust)
+    try:
+        before = list_layers(layout)
+        container = document("Container", "web", image=ref, command=["true"], network_mode="none")
+        outcomes = shop.machine.apply(container)
+        assert any("is not trusted" in str(each.error) for each in outcomes)
+        outcomes = shop.machine.apply(built(f"FROM {ref}\nENV A=1\n", tmp_path, "second"), "other")
+        assert any("is not trusted" in str(each.error) for each in outcomes)
+        assert "is not trusted" in engine.run("image", "pull", ref).err
+        assert list_layers(layout) == before
+        # its own manifest has the last word
+        engine.ok("image", "sign", ref, "--key", str(keys / "theirs.key"))
+        shop.machine.converge(manifest(ref, keys=[str(keys / "theirs.pub")]), "own")
+    finally:
+        shop.settle()
+    for name in ("own", "other", "shop"):
+        shop.machine.delete(name)

@@ -7,6 +7,7 @@ Read by `pull` and everything below it; made by the reconciler from the content 
       docker.io: {mirrors: ["mirror.example:5000", "https://harbor.example/proxy"]}
       registry.lan:5000: {insecure: true}
       registry.example: {ca: /etc/ssl/corp.pem, cert: /etc/ssl/me.pem, key: /etc/ssl/me.key}
+      trusted.example: {verify: {keys: [/etc/trimtab/release.pub]}}
 """
 
 from __future__ import annotations
@@ -33,6 +34,21 @@ _MIRROR = re.compile(rf"(?:(?P<scheme>https?)://)?(?P<host>{HOST_PATTERN.pattern
 
 
 @dataclass(frozen=True, slots=True)
+class Trust:
+    """Who must have vouched for what comes from a registry: files, as `Image.spec.verify` has them."""
+
+    __pydantic_config__: ClassVar[Mapping[str, object]] = {"extra": "forbid"}
+
+    keys: tuple[Path, ...] = ()
+    list: Path | None = None
+    list_key: Path | None = None
+
+    def __post_init__(self) -> None:
+        if bool(self.keys) == (self.list is not None) or (self.list is None) != (self.list_key is None):
+            raise ValueError("verify needs keys, or list and list_key")
+
+
+@dataclass(frozen=True, slots=True)
 class HostSettings:
     """One registry, by `host[:port]`."""
 
@@ -47,6 +63,9 @@ class HostSettings:
     """The client certificate that this registry asks for."""
     mirrors: tuple[str, ...] = ()
     """`[http[s]://]host[:port][/prefix]`, tried in this order before the registry itself."""
+
+    verify: Trust | None = None
+    """Of every image that is pulled and of which its manifest says nothing, those of no manifest too."""
 
     def __post_init__(self) -> None:
         if (self.cert is None) != (self.key is None):
