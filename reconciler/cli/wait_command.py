@@ -25,7 +25,9 @@ def command(layout: Layout, names: tuple[str, ...], wish: str, timeout: float) -
     """Wait until each stands as wished. Exit 0: they do, 1: not in time.
 
     WISH is condition=NAME (Ready, Healthy, Reconciling, Stalled), condition=NAME=False, sync=Synced,
-    health=Healthy, or delete.
+    health=Healthy, jsonpath={.process.phase}=running (into what `get -o json` tells), create, or delete.
+
+    What is not there yet is waited for; of `delete` it is done.
     """
     from reconciler.cli.awaiting import wait
 

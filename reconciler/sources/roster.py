@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from reconciler.claims import declared_of
 from reconciler.lock import engine_lock
@@ -32,10 +33,11 @@ from reconciler.store.attempts import forget_attempts, read_attempts, write_atte
 from reconciler.store.database import Database
 from reconciler.store.inventory import Entry, read_inventory
 from reconciler.store.pins import remove_pin
+from reconciler.store.standing import Topic, read_standing
 from runtime.layout import Layout
 from schemas.envelope import Declared
 from schemas.errors import RetryLater, TrimtabError
-from schemas.names import Kind
+from schemas.names import Key, Kind
 from schemas.source import Held
 
 INTERVAL = 60.0
@@ -86,6 +88,7 @@ class Roster:
         self._others: dict[str, SourceStatus] = {}
         self._memories: dict[str, Memory] = {}
         self._noting = Noting(database)
+        self._steered: Mapping[str, Any] | None = None
 
     # what the daemon calls
 
@@ -224,7 +227,17 @@ class Roster:
             if name not in self._followers:
                 self._begin(followed)
         self._noting.keep(self.statuses())
+        await self._heed_people()
         await self._see_sets()
+
+    async def _heed_people(self) -> None:
+        """`trimtab reconcile source/NAME` since the last look: its revision is tried again."""
+        before, now = self._steered, await asyncio.to_thread(read_standing, self._database, Topic.STEERING)
+        self._steered = now
+        for name in self._followers:
+            scope = str(Key(Kind.SOURCE, name))
+            if before is not None and _is_urged(before.get(scope, {}), now.get(scope, {})):
+                self.retry(name)
 
     async def _see_sets(self) -> None:
         """What somebody did to a set (a rollback, an apply, a deletion, a suspension) shows at once, and not only when
@@ -289,6 +302,12 @@ def _declared(entries: Iterable[Entry]) -> tuple[list[Declared], dict[str, str]]
         except ValueError as error:
             unreadable[entry.key.name] = f"is not valid any more: {error}"
     return declared, unreadable
+
+
+def _is_urged(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether somebody asked for it anew. To suspend and to resume says something else."""
+    asked = now.get("at", 0.0) > before.get("at", 0.0)
+    return asked and not now.get("suspended") and not before.get("suspended")
 
 
 def _unfollowed(name: str, why: str) -> SourceStatus:

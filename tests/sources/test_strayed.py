@@ -269,3 +269,28 @@ def test_what_took_too_long_is_gone_on_with_by_the_next_daemon_too_but_not_after
             await ready(stage, roster, made + 1)
 
     run(scenario)
+
+
+def test_what_failed_is_tried_again_when_somebody_reconciles_the_source(directory: Path, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        stage = Stage(tmp_path)
+        stage.outcomes["shop"] = Refused("the port is taken")
+        async with running(stage, [followed("shop", directory)]) as roster:
+            await stage.until(lambda: state_of(roster, "shop") is State.STALLED)
+        # also by a daemon that starts anew, and that tries nothing by itself
+        async with running(stage, [followed("shop", directory)]) as roster:
+            await stage.until(lambda: state_of(roster, "shop") is State.STALLED)
+            write_standing(stage.database, Topic.STEERING, {"Source/shop": {"at": time.time(), "suspended": True}})
+            roster.refresh()
+            await stage.quiet(1)
+            write_standing(stage.database, Topic.STEERING, {"Source/shop": {"at": time.time()}})
+            roster.refresh()
+            await stage.quiet(1)
+            del stage.outcomes["shop"]
+            # `trimtab reconcile source/shop`
+            write_standing(stage.database, Topic.STEERING, {"Source/shop": {"at": time.time()}})
+            roster.refresh()
+            await ready(stage, roster, 2)
+            await stage.quiet(2)
+
+    run(scenario)
