@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import click
 
@@ -16,7 +17,7 @@ from reconciler.cli.interrupt import INTERRUPTED, interruptible
 from reconciler.cli.live import Display, display
 from reconciler.cli.quantities import objects_are
 from reconciler.cli.render import note_rows, place_text
-from reconciler.cli.rolling import Pass, carry_on, is_under_way, stalled_rollouts, together
+from reconciler.cli.rolling import Pass, as_asked, carry_on, is_under_way, is_watched, stalled_rollouts, together
 from reconciler.cli.show import show_plan
 from reconciler.cli.tell import place_of, why
 from reconciler.engine import open_engine
@@ -29,7 +30,7 @@ from runtime.layout import Layout
 from runtime.volumes.volume import read_volume
 from schemas.errors import TrimtabError
 from schemas.field_path import format_path
-from schemas.names import Kind
+from schemas.names import Key, Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,28 +58,36 @@ def act(layout: Layout, asked: Asked, acting: Acting) -> int:
             prepared = prepare(engine, asked, shown.report)
             stop = _either(interrupted, passed)
             passes = [Pass(prepared, carry_out(prepared, shown.watch, acting.parallel, stop))]
+        wished = as_asked(engine, asked.set) if is_under_way(passes[0]) else {}
         if acting.wait and not stop():
             waiting = unsettled(prepared, passes[0].outcomes, STEADY_SECONDS)
     if acting.wait and is_under_way(passes[0]) and not stop():
-        waiting = {}
+        waiting = {key: why for key, why in waiting.items() if not is_watched(prepared, key)}
         with display(quiet=acting.output == "json") as shown, interruptible() as interrupted:
             stop = _either(interrupted, passed)
             _tell_of_rollouts(prepared, acting)
-            passes += carry_on(layout, passes[0], partial(_pass, layout, asked, acting, shown, stop), stop)
+            passes += carry_on(layout, passes[0], partial(_pass, layout, asked, acting, shown, stop, wished), stop)
     outcomes, waiting = together(passes), waiting | stalled_rollouts(passes[-1].prepared)
     status = _sum_up(passes, outcomes, waiting, acting)
     left = sum(1 for outcome in outcomes if outcome.result is Result.SKIPPED)
-    unfinished = acting.wait and is_under_way(passes[-1])
-    if not (left or unfinished) or not stop():
+    if acting.wait and is_under_way(passes[-1]):
+        status = status or 1
+        left += 1
+    if not left or not stop():
         return status
-    status = status or 1
     cause = "interrupted" if interrupted() else f"the {acting.limit_seconds:g} s of --timeout have passed"
     click.echo(f"trimtab: {cause}; the next apply does the rest", err=True)
     return INTERRUPTED if interrupted() else status
 
 
-def _pass(layout: Layout, asked: Asked, acting: Acting, shown: Display, stop: Stop) -> Pass:
+def _pass(
+    layout: Layout, asked: Asked, acting: Acting, shown: Display, stop: Stop, wished: Mapping[Key, Mapping[str, Any]]
+) -> Pass | None:
+    """None where somebody else has asked for something else meanwhile: that counts."""
     with engine_lock(layout.lock, acting.lock_seconds), open_engine(layout) as engine:
+        if as_asked(engine, asked.set) != wished:
+            click.echo(f"trimtab: somebody else has changed the set {asked.set} meanwhile; this apply ends", err=True)
+            return None
         prepared = prepare(engine, asked, shown.report)
         return Pass(prepared, carry_out(prepared, shown.watch, acting.parallel, stop))
 

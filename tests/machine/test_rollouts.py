@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from http.client import HTTPConnection
 from pathlib import Path
+from threading import Thread
+from typing import Any
 
 import pytest
 
@@ -24,6 +26,7 @@ pytestmark = pytest.mark.kernel
 
 WEB = Key(Kind.SERVICE, "web")
 PORT = 18191
+OF_REPLICAS = ("healthcheck", "ports", "secrets")
 QUICK = {"parallelism": 2, "monitor": "200ms"}
 
 
@@ -33,8 +36,8 @@ def shared(busybox_tree: Path) -> Iterator[Machine]:
         yield machine
 
 
-def web(machine: Machine, command: str = "", replicas: int = 4, **more: object) -> str:
-    of_replicas: dict[str, object] = {name: more.pop(name) for name in ("healthcheck", "ports") if name in more}
+def web(machine: Machine, command: str = "", replicas: int = 4, **more: Any) -> str:
+    of_replicas: dict[str, object] = {name: more.pop(name) for name in OF_REPLICAS if name in more}
     update = {**QUICK, **more}
     back = {"parallelism": 2, "monitor": "200ms"}
     deploy = {"replicas": replicas, "update_config": update, "rollback_config": back}
@@ -49,6 +52,13 @@ def web(machine: Machine, command: str = "", replicas: int = 4, **more: object) 
 def apply(machine: Machine, text: str, **more: object) -> int:
     acting = Acting(4, dry_run=False, wait=True, lock_seconds=10, output="text")
     return act(machine.layout, machine.asked(text), acting)
+
+
+def begun(machine: Machine) -> dict[str, int]:
+    """All as in `web`, whatever they were: at once, and watched no longer than that."""
+    assert apply(machine, web(machine, parallelism=0, monitor="0s")) == 0
+    assert state(machine).progress is Progress.DONE
+    return pids(machine)
 
 
 def state(machine: Machine) -> Rollout:
@@ -78,8 +88,7 @@ def moves(said: str) -> list[list[str]]:
 
 
 def test_replicas_are_replaced_a_few_at_a_time(shared: Machine, capfd: pytest.CaptureFixture[str]) -> None:
-    assert apply(shared, web(shared)) == 0
-    before = pids(shared)
+    before = begun(shared)
     assert state(shared).progress is Progress.DONE
     capfd.readouterr()
     changed = web(shared, "sleep 2147483646")
@@ -94,8 +103,7 @@ def test_replicas_are_replaced_a_few_at_a_time(shared: Machine, capfd: pytest.Ca
 
 
 def test_one_that_fails_is_taken_back_and_not_tried_again(shared: Machine, capfd: pytest.CaptureFixture[str]) -> None:
-    assert apply(shared, web(shared)) == 0
-    before = pids(shared)
+    before = begun(shared)
     failing = web(shared, "exit 3", failure_action="rollback")
     assert apply(shared, failing) == 1
     said = capfd.readouterr()
@@ -115,7 +123,7 @@ def test_one_that_fails_is_taken_back_and_not_tried_again(shared: Machine, capfd
 
 
 def test_an_apply_goes_on_where_one_was_killed(shared: Machine, capfd: pytest.CaptureFixture[str]) -> None:
-    assert apply(shared, web(shared)) == 0
+    begun(shared)
     shared.apply(web(shared, "sleep 2147483643"))  # one pass of it
     first = pids(shared)
     capfd.readouterr()
@@ -124,19 +132,45 @@ def test_an_apply_goes_on_where_one_was_killed(shared: Machine, capfd: pytest.Ca
     assert [name for name, pid in pids(shared).items() if pid == first[name]] == ["web-1", "web-2"]
 
 
-def test_a_paused_rollout_goes_on_with_other_manifests(shared: Machine, capfd: pytest.CaptureFixture[str]) -> None:
-    assert apply(shared, web(shared)) == 0
+def test_another_content_of_a_secret_comes_to_all_in_turns(shared: Machine, capfd: pytest.CaptureFixture[str]) -> None:
+    def text(content: str, **more: Any) -> str:
+        return web(shared, secrets=["word"], **more) + document("Secret", "word", content=content)
+
+    assert apply(shared, text("old", parallelism=0, monitor="0s")) == 0
     before = pids(shared)
+    capfd.readouterr()
+    assert apply(shared, text("new")) == 0
+    assert moves(capfd.readouterr().out) == [["web-1", "web-2"], ["web-3", "web-4"]]
+    assert not set(before.values()) & set(pids(shared).values())
+    assert {shared.inside(name, "cat", "/run/secrets/word") for name in before} == {"new"}
+    assert shared.diff(text("new")).empty
+
+
+def test_an_apply_ends_when_somebody_else_asks_for_something_else(shared: Machine) -> None:
+    before = begun(shared)
+    codes: list[int] = []
+    slow = web(shared, "sleep 2147483642", monitor="1h")
+    applying = Thread(target=lambda: codes.append(apply(shared, slow)))
+    applying.start()
+    until(lambda: state(shared).under_way and shared.process("web-1").pid != before["web-1"])
+    assert apply(shared, web(shared, "sleep 2147483641")) == 0
+    applying.join(60)
+    assert codes == [1]
+    assert state(shared).progress is Progress.DONE and shared.diff(web(shared, "sleep 2147483641")).empty
+
+
+def test_a_paused_rollout_goes_on_with_other_manifests(shared: Machine, capfd: pytest.CaptureFixture[str]) -> None:
+    before = begun(shared)
     assert apply(shared, web(shared, "exit 3")) == 1
     assert "rollout paused: Container/web-1: exit code 3" in capfd.readouterr().err
     assert [shared.process(name).pid for name in ("web-3", "web-4")] == [before["web-3"], before["web-4"]]
     assert state(shared).progress is Progress.HALTED
-    assert apply(shared, web(shared)) == 0
+    begun(shared)
     assert [name for name, pid in pids(shared).items() if pid == before[name]] == ["web-3", "web-4"]
 
 
 def test_reconcile_tries_again(shared: Machine, capfd: pytest.CaptureFixture[str]) -> None:
-    assert apply(shared, web(shared)) == 0
+    begun(shared)
     assert apply(shared, web(shared, "exit 3", failure_action="rollback")) == 1
     capfd.readouterr()
     assert reconcile(shared.layout, ["service/web"], 10) == 1
@@ -145,8 +179,7 @@ def test_reconcile_tries_again(shared: Machine, capfd: pytest.CaptureFixture[str
 
 
 def test_others_run_before_the_first_one_goes(shared: Machine, capfd: pytest.CaptureFixture[str]) -> None:
-    assert apply(shared, web(shared)) == 0
-    before = pids(shared)
+    before = begun(shared)
     capfd.readouterr()
     changed = web(shared, "sleep 2147483644", order="start-first")
     assert apply(shared, changed) == 0
@@ -162,7 +195,7 @@ def test_unhealthy_ones_are_no_rollout_and_the_old_ones_answer(
     shared: Machine, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """The new ones serve and are not healthy; what answers at the Service's address meanwhile are the old ones."""
-    assert apply(shared, site(shared, "v1", "true")) == 0
+    assert apply(shared, site(shared, "v1", "true", parallelism=0, monitor="0s")) == 0
     before = pids(shared, 2)
     assert apply(shared, site(shared, "v2", "test ! -e /www")) == 1
     assert "is unhealthy" in capfd.readouterr().err
@@ -176,11 +209,11 @@ def test_unhealthy_ones_are_no_rollout_and_the_old_ones_answer(
     assert {answer() for _ in range(6)} == {"v3"}
 
 
-def site(machine: Machine, text: str, test: str) -> str:
+def site(machine: Machine, text: str, test: str, **pace: object) -> str:
     serve = f"mkdir -p /www; echo {text} > /www/index.html; exec httpd -f -p 80 -h /www"
     check = {"test": ["CMD-SHELL", test], "interval": "200ms", "retries": 2}
     more = {"healthcheck": check, "ports": [f"127.0.0.1:{PORT}:80"], "parallelism": 1, "failure_action": "rollback"}
-    return web(machine, serve, 2, **more)
+    return web(machine, serve, 2, **{**more, **pace})
 
 
 def answer() -> str:
