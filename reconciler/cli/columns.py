@@ -18,12 +18,14 @@ IMAGE_ORIGINS = ("ref", "archive", "rootfs", "build", "commit")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One object to be told of; `replicas` are its containers' standings by name."""
+    """One object to be told of; `replicas` are its containers' standings by name; `stray`: who changed it by hand,
+    where a source feeds its set."""
 
     seen: Seen
     standing: Standing
     replicas: Mapping[str, Standing]
     now: float
+    stray: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,8 @@ def _policy(row: Row) -> str:
 
 
 def _status(row: Row) -> str:
-    return "; ".join(filter(None, (row.standing.status, row.standing.next)))
+    stray = f"OutOfSync: {shortened(row.stray, 80)}" if row.stray else ""
+    return "; ".join(filter(None, (row.standing.status, row.standing.next, stray)))
 
 
 STATUS = Column("STATUS", _status)

@@ -7,7 +7,7 @@ mounts, image: what the facts leave out, "events": the last ones}, documented in
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import click
@@ -22,12 +22,13 @@ from reconciler.cli.report import item_of
 from reconciler.cli.seen import read_known
 from reconciler.cli.selection import Selection, read_key
 from reconciler.cli.standings import PATIENT, status_seen
+from reconciler.cli.table import printable
 from reconciler.engine import Engine, open_engine
 from reconciler.store.events import Event, read_events
 from reconciler.store.standing import Topic, read_one
 from runtime.layout import Layout
 from schemas.errors import Refused
-from schemas.names import API_VERSION, Key
+from schemas.names import API_VERSION, Key, Kind
 from schemas.write_yaml import write_documents
 
 EVENTS = 10
@@ -39,7 +40,7 @@ def describe(layout: Layout, name: str, output: str) -> None:
         key = find_key(engine, name)
         (row,) = look_at(engine, Selection(keys=(key,)))
         events = read_events(engine.database, str(key), last=EVENTS)
-        status = status_seen(engine, row.seen, read_one(engine.database, Topic.STATUS, str(key))).fields()
+        status = status_seen(engine, row.seen, read_one(engine.database, Topic.STATUS, str(key)), row.stray).fields()
     document = {
         "apiVersion": API_VERSION,
         "kind": "ObjectDescription",
@@ -76,7 +77,8 @@ def _lines(document: Mapping[str, Any], row: Row, events: Sequence[Event]) -> It
     item = document["item"]
     yield str(item["object"])
     yield from outline(_head(item, origin_text(row.seen), row.standing.next), 2)
-    yield from _conditions(document["standing"], row.now)
+    of_source = ("Ready", "Stalled") if row.seen.key.kind is Kind.SOURCE else ()
+    yield from _conditions(document["standing"], row.stray, row.now, of_source)
     yield from _spec((item["manifest"] or {}).get("spec", row.seen.spec))
     for title, value in (
         ("Process", item["process"]),
@@ -90,11 +92,13 @@ def _lines(document: Mapping[str, Any], row: Row, events: Sequence[Event]) -> It
     yield from _events(events, row.now)
 
 
-def _conditions(standing: Mapping[str, Any], now: float) -> Iterator[str]:
-    yield f"  Sync: {standing['sync']}"
+def _conditions(standing: Mapping[str, Any], stray: str, now: float, told_of: Collection[str] = ()) -> Iterator[str]:
+    """`told_of`: those whose message is told, whatever their reason."""
+    yield f"  Sync: {standing['sync']}" + (f": {stray}" if stray else "")
     yield "Conditions:"
     for each in standing["conditions"]:
-        why = f": {each['message']}" if each["reason"] in PATIENT else ""
+        told = each["message"] and (each["reason"] in PATIENT or each["type"] in told_of)
+        why = f": {printable(each['message'])}" if told else ""
         since = f", for {age_text(now - each['since'])}" if each["since"] else ""
         yield f"  {each['type']} {each['status']}, {each['reason']}{since}{why}"
 

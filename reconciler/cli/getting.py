@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -13,8 +13,10 @@ from reconciler.cli.columns import Row, cells, titles
 from reconciler.cli.manifests import manifests_text
 from reconciler.cli.report import report_text
 from reconciler.cli.seen import Seen, look, read_known
+from reconciler.cli.seen_source import source_standing
 from reconciler.cli.selection import ANY_LABELS, Labels, Selection, read_selection, select
 from reconciler.cli.standing import Standing, standing
+from reconciler.cli.standings import strays_of
 from reconciler.cli.table import table_lines
 from reconciler.engine import Engine, open_engine
 from runtime.layout import Layout
@@ -64,7 +66,14 @@ def look_at(
         item.key.name: standing(item, {}, now) for item in seen.values() if item.key.kind is Kind.CONTAINER
     }
     chosen = [seen[key] for key in keys if _is_asked(seen[key], labels, set_name)]
-    return [Row(item, standing(item, standings, now), standings, now) for item in chosen]
+    astray = strays_of(engine, chosen)
+    return [
+        Row(item, _standing(engine, item, standings, now), standings, now, astray.get(item.key, "")) for item in chosen
+    ]
+
+
+def _standing(engine: Engine, item: Seen, replicas: Mapping[str, Standing], now: float) -> Standing:
+    return source_standing(engine, item) if item.key.kind is Kind.SOURCE else standing(item, replicas, now)
 
 
 def _is_asked(seen: Seen, labels: Labels, set_name: str | None) -> bool:

@@ -124,6 +124,8 @@ def _lines(found: Why) -> Iterator[str]:
         yield "  asked for by no manifest"
     if found.pinned:
         yield f"  {found.pinned}"
+    if found.row.stray:
+        yield f"  not as its source has it: {printable(found.row.stray)}"
     if found.chain:
         yield "What led to it:"
     for reason in found.chain:
@@ -161,6 +163,7 @@ def _document(found: Why) -> dict[str, Any]:
         "set": seen.set or None,
         "generation": entry.generation if entry else None,
         "pinned": found.pinned or None,
+        "changedByHand": found.row.stray or None,
         "chain": [{"time": time_text(r.at), "revision": r.revision, "text": r.text} for r in found.chain],
         "differences": [change.describe() for change in seen.differences],
         "pending": [action.describe() for action in found.left.actions],

@@ -7,8 +7,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from reconciler.cli.seen import Known, Seen, look, read_known
+from reconciler.cli.seen_source import seen_source
 from reconciler.engine import Engine
 from reconciler.observe.health import health_of
+from reconciler.sources.strayed import strays
 from reconciler.status import Situation, Status, read_status, status_of
 from reconciler.store.standing import Topic, read_standing
 from schemas.names import Key, Kind
@@ -29,7 +31,23 @@ def statuses(engine: Engine, keys: Iterable[Key] = (), of_set: str | None = None
         wanted = set(keys)
         chosen = [key for key in chosen if key in wanted]
     told = read_standing(engine.database, Topic.STATUS)
-    return {seen.key: status_seen(engine, seen, told.get(str(seen.key))) for seen in look(engine, known, chosen)}
+    seen = look(engine, known, chosen)
+    astray = strays_of(engine, seen)
+    return {each.key: status_seen(engine, each, told.get(str(each.key)), astray.get(each.key, "")) for each in seen}
+
+
+def strays_of(engine: Engine, seen: Iterable[Seen]) -> dict[Key, str]:
+    """Of these objects, those that somebody else than the source of their set has changed, and how. A replica is
+    changed with its Service."""
+    found = list(seen)
+    by_set = {name: strays(engine.database, name) for name in {each.set for each in found if each.set}}
+    owners = {each.key: each.record.owner if each.record is not None else None for each in found}
+    told = {each.key: _stray(by_set.get(each.set, {}), each.key, owners[each.key]) for each in found}
+    return {key: text for key, text in told.items() if text}
+
+
+def _stray(changed: Mapping[Key, str], key: Key, owner: Key | None) -> str:
+    return changed.get(key) or (changed.get(owner, "") if owner is not None else "")
 
 
 def _set_of(known: Known, key: Key) -> str:
@@ -37,13 +55,16 @@ def _set_of(known: Known, key: Key) -> str:
     return entry.set if entry is not None else record.set if record is not None else ""
 
 
-def status_seen(engine: Engine, seen: Seen, told: Mapping[str, Any] | None) -> Status:
-    """`told`: what the loop wrote last. It counts for what cannot be seen, as long as nothing contradicts it."""
+def status_seen(engine: Engine, seen: Seen, told: Mapping[str, Any] | None, stray: str = "") -> Status:
+    """`told`: what the loop wrote last. It counts for what cannot be seen, as long as nothing contradicts it.
+    `stray`: as of `strays_of`."""
+    if seen.key.kind is Kind.SOURCE:
+        return seen_source(engine, seen)
     before = read_status(told) if told is not None else None
     ready = before.condition("Ready") if before is not None else None
     if before is not None and ready is not None and ready.status == "False" and ready.reason in PATIENT:
         return before
-    found = _situation(engine, seen, _held(before))
+    found = _situation(engine, seen, _held(before), stray)
     return status_of(found, time.time() if before is not None else NOBODY_WATCHED, before)
 
 
@@ -53,7 +74,7 @@ def _held(before: Status | None) -> str:
     return told.message if told is not None and told.reason == "Held" else ""
 
 
-def _situation(engine: Engine, seen: Seen, held: str) -> Situation:
+def _situation(engine: Engine, seen: Seen, held: str, stray: str) -> Situation:
     is_container = seen.key.kind is Kind.CONTAINER
     probed = health_of(engine, seen.key.name) if is_container else None
     generation = seen.entry.generation if seen.entry is not None else 1
@@ -66,6 +87,7 @@ def _situation(engine: Engine, seen: Seen, held: str) -> Situation:
         process=seen.facts.get("process"),
         wanted_process=str(seen.spec.get("state", "running")) if is_container else None,
         probed=probed.value if probed is not None else "",
+        stray=stray,
         held=held,
         rolling=rollout.told if rollout is not None and rollout.under_way else "",
         halted=rollout.stalled if rollout is not None else "",

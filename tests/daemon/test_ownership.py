@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+from tests.api.conftest import Asking
 from tests.cli.engine import Engine
 from tests.daemon.running import daemon
 from tests.daemon.test_following import phase, shop, source
@@ -133,3 +135,46 @@ def test_a_rollback_that_is_refused_pins_nothing(shop: Engine, tmp_path: Path) -
         assert said.code == 2
         assert "stays at" not in shop.ok("history").out
         source(served, "Ready")
+
+
+def test_an_object_changed_by_hand_reads_out_of_sync_itself_and_says_who_changed_what(shop: Engine) -> None:
+    with daemon(shop) as served:
+        shop.ok("apply", "--set", "boot", declared(shop, '"self_heal": off'))
+        source(served, "Ready")
+        shop.ok("wait", "container/solo", "--for", "sync=Synced", "--timeout", "30s")
+        shop.ok("apply", "--set", "shop", by_hand(shop))
+        shop.ok("wait", "container/solo", "--for", "sync=OutOfSync", "--timeout", "30s")
+        deed = "(apply by root) changed spec.labels.whose: (none) → mine"
+        assert deed in shop.ok("get", "container/solo").out
+        (item,) = json.loads(shop.ok("get", "container/solo", "-o", "json").out)["items"]
+        assert item["health"] == "Healthy"
+        assert deed in item["changedByHand"]
+        assert f"Sync: OutOfSync: revision 3 {deed}" in shop.ok("describe", "container/solo").out
+        assert f"not as its source has it: revision 3 {deed}" in shop.ok("why", "container/solo").out
+        asking = Asking(served)
+        listed = {each["object"]: each for each in asking.ask("GET", "/v1/objects?kind=container")["items"]}
+        assert deed in listed["Container/solo"]["changedByHand"]
+        described = asking.ask("GET", "/v1/objects/container/solo")
+        assert deed in described["item"]["changedByHand"]
+        status = shop.run("status")
+        assert status.code == 1 and "(apply by root) changed Container/solo" in status.out
+        shop.ok("source", "fetch", "shop", "--retry")
+        shop.ok("wait", "container/solo", "--for", "sync=Synced", "--timeout", "30s")
+        assert "changed by hand" not in shop.ok("describe", "container/solo").out
+
+
+def test_a_source_object_shows_how_the_daemon_stands_with_it(shop: Engine) -> None:
+    shop.write("sources.yaml", FOLLOWED.replace("DIRECTORY", str(shop.base / "shop")).replace(", SELF_HEAL", ""))
+    shop.ok("-H", "none", "apply", "--no-wait", "--set", "boot", "sources.yaml")
+    assert "no daemon runs that would follow it" in shop.ok("get", "source/shop").out
+    with daemon(shop):
+        shop.ok("wait", "source/shop", "--timeout", "30s")
+        shop.ok("wait", "source/shop", "--for", "health=Healthy", "--timeout", "30s")
+        assert "Ready: " in shop.ok("get", "source/shop").out
+        (shop.base / "shop" / "solo.yaml").write_text(SOLO.replace("restart:", "restrt:"))
+        shop.ok("wait", "source/shop", "--for", "condition=Stalled", "--timeout", "30s")
+        described = shop.ok("describe", "source/shop").out
+        assert "Stalled True, Invalid" in described and "solo.yaml:5" in described
+        (item,) = json.loads(shop.ok("get", "source/shop", "-o", "json").out)["items"]
+        assert item["health"] == "Degraded"
+        shop.ok("wait", "source/shop", "--for", "sync=OutOfSync", "--timeout", "30s")
