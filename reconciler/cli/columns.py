@@ -10,6 +10,7 @@ from reconciler.cli.quantities import age_text, size_text
 from reconciler.cli.seen import Seen
 from reconciler.cli.standing import Standing, readiness
 from reconciler.cli.table import shortened
+from reconciler.status import Status
 from schemas.names import Key, Kind
 
 IMAGE_ORIGINS = ("ref", "archive", "rootfs", "build", "commit")
@@ -18,11 +19,12 @@ IMAGE_ORIGINS = ("ref", "archive", "rootfs", "build", "commit")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One object to be told of; `replicas` are its containers' standings by name; `stray`: who changed it by hand,
-    where a source feeds its set."""
+    """One object to be told of; `replicas` are its containers' standings by name, `status` what programs are told,
+    `stray` who changed it by hand, where a source feeds its set."""
 
     seen: Seen
     standing: Standing
+    status: Status
     replicas: Mapping[str, Standing]
     now: float
     stray: str = ""
@@ -116,7 +118,7 @@ def _policy(row: Row) -> str:
 
 def _status(row: Row) -> str:
     stray = f"OutOfSync: {shortened(row.stray, 80)}" if row.stray else ""
-    return "; ".join(filter(None, (row.standing.status, row.standing.next, stray)))
+    return "; ".join(filter(None, (row.standing.status, shortened(row.standing.next, 100), stray)))
 
 
 STATUS = Column("STATUS", _status)

@@ -21,11 +21,10 @@ from reconciler.cli.quantities import age_text
 from reconciler.cli.report import item_of
 from reconciler.cli.seen import read_known
 from reconciler.cli.selection import Selection, read_key
-from reconciler.cli.standings import PATIENT, status_seen
+from reconciler.cli.standings import PATIENT
 from reconciler.cli.table import printable
 from reconciler.engine import Engine, open_engine
 from reconciler.store.events import Event, read_events
-from reconciler.store.standing import Topic, read_one
 from runtime.layout import Layout
 from schemas.errors import Refused
 from schemas.names import API_VERSION, Key, Kind
@@ -40,12 +39,10 @@ def describe(layout: Layout, name: str, output: str) -> None:
         key = find_key(engine, name)
         (row,) = look_at(engine, Selection(keys=(key,)))
         events = read_events(engine.database, str(key), last=EVENTS)
-        status = status_seen(engine, row.seen, read_one(engine.database, Topic.STATUS, str(key)), row.stray).fields()
     document = {
         "apiVersion": API_VERSION,
         "kind": "ObjectDescription",
         "item": item_of(row, secrets=False),
-        "standing": status,
         "details": details(layout, row.seen),
         "events": [event_document(event) for event in events],
     }
@@ -78,7 +75,7 @@ def _lines(document: Mapping[str, Any], row: Row, events: Sequence[Event]) -> It
     yield str(item["object"])
     yield from outline(_head(item, origin_text(row.seen), row.standing.next), 2)
     of_source = ("Ready", "Stalled") if row.seen.key.kind is Kind.SOURCE else ()
-    yield from _conditions(document["standing"], row.stray, row.now, of_source)
+    yield from _conditions(item["standing"], row.stray, row.now, of_source)
     yield from _spec((item["manifest"] or {}).get("spec", row.seen.spec))
     for title, value in (
         ("Process", item["process"]),

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -12,15 +11,12 @@ import click
 from reconciler.cli.columns import Row, cells, titles
 from reconciler.cli.manifests import manifests_text
 from reconciler.cli.report import report_text
-from reconciler.cli.seen import Seen, look, read_known
-from reconciler.cli.seen_source import source_standing
+from reconciler.cli.seen import Seen, read_known
 from reconciler.cli.selection import ANY_LABELS, Labels, Selection, read_selection, select
-from reconciler.cli.standing import Standing, standing
-from reconciler.cli.standings import strays_of
+from reconciler.cli.standings import rows_of
 from reconciler.cli.table import table_lines
 from reconciler.engine import Engine, open_engine
 from runtime.layout import Layout
-from schemas.names import Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,24 +52,10 @@ def get(layout: Layout, asking: Asking) -> None:
 def look_at(
     engine: Engine, selection: Selection, labels: Labels = ANY_LABELS, set_name: str | None = None
 ) -> list[Row]:
-    """The selected objects as rows. Replicas are looked at too where their Service is shown."""
+    """The selected objects as rows."""
     known = read_known(engine)
-    keys = select(selection, known.keys)
-    replicas = {key for service in keys if service.kind is Kind.SERVICE for key in known.replicas(service)}
-    seen = {item.key: item for item in look(engine, known, [*keys, *(replicas - set(keys))])}
-    now = time.time()
-    standings: dict[str, Standing] = {
-        item.key.name: standing(item, {}, now) for item in seen.values() if item.key.kind is Kind.CONTAINER
-    }
-    chosen = [seen[key] for key in keys if _is_asked(seen[key], labels, set_name)]
-    astray = strays_of(engine, chosen)
-    return [
-        Row(item, _standing(engine, item, standings, now), standings, now, astray.get(item.key, "")) for item in chosen
-    ]
-
-
-def _standing(engine: Engine, item: Seen, replicas: Mapping[str, Standing], now: float) -> Standing:
-    return source_standing(engine, item) if item.key.kind is Kind.SOURCE else standing(item, replicas, now)
+    rows = rows_of(engine, known, select(selection, known.keys))
+    return [row for row in rows if _is_asked(row.seen, labels, set_name)]
 
 
 def _is_asked(seen: Seen, labels: Labels, set_name: str | None) -> bool:

@@ -1,7 +1,7 @@
 """Objects as JSON for programs: `trimtab/v1` `ObjectList`, the same for `get` and `describe`. Pure.
 
 {"apiVersion", "kind": "ObjectList", "items": [{"object", "kind", "name", "set", "owner", "origin": {"file", "line",
-"commit"}, "generation", "created", "health", "status", "changedByHand", "manifest", "needs", "usedBy",
+"commit"}, "generation", "created", "health", "status", "standing", "changedByHand", "manifest", "needs", "usedBy",
 "facts", "process", "differences": [{"field", "wanted", "found"}]}]}. What is not known is null. Documented in
 docs/objects.md.
 """
@@ -42,6 +42,7 @@ def item_of(row: Row, *, secrets: bool) -> dict[str, Any]:
         "created": time_text(seen.made_at) if seen.made_at else None,
         "health": row.standing.health.value,
         "status": row.standing.status,
+        "standing": row.status.fields(),
         "changedByHand": row.stray or None,
         "manifest": manifest_of(seen, secrets=secrets) if seen.entry is not None else None,
         "needs": [str(key) for key in seen.needs],

@@ -18,6 +18,7 @@ from runtime.layout import Layout
 from schemas.errors import Refused
 
 TITLES = ("SOURCE", "STATE", "SET", "OFFERS", "APPLIED", "AGE", "FROM")
+SET_TITLES = ("SET", "SYNC", "HEALTH", "READY")
 IMAGE_TITLES = ("IMAGE", "STATE", "CURRENT", "AVAILABLE", "CHECKED", "FOLLOWS")
 WELL = ("Ready", "Suspended", "Pinned")
 
@@ -51,11 +52,19 @@ def _lines(document: Mapping[str, Any]) -> Iterator[str]:
     doing = "stopping" if daemon["stopping"] else "working" if daemon["writing"] else "watching"
     yield f"daemon {daemon['version']}, process {daemon['pid']}, is {doing} {daemon['objects']} objects."
     yield from _source_lines(document["sources"])
+    if sets := document["sets"]:
+        yield ""
+        whole = {"set": "(all)", **document["engine"]}
+        yield from table_lines(SET_TITLES, [_set_row(each) for each in (*sets, *([whole] if len(sets) > 1 else []))])
     images = document.get("images", [])
     if images:
         yield ""
         yield from table_lines(IMAGE_TITLES, [_image_row(image) for image in images])
         yield from (f"{image['name']}: {printable(image['message'])}" for image in images if image["message"])
+
+
+def _set_row(found: Mapping[str, Any]) -> list[str]:
+    return [found["set"], found["sync"], found["health"], f"{found['ready']}/{found['objects']}"]
 
 
 def _image_row(image: Mapping[str, Any]) -> list[str]:

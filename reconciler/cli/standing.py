@@ -15,6 +15,7 @@ from schemas.names import Kind
 
 if TYPE_CHECKING:
     from reconciler.cli.seen import Seen
+    from reconciler.status import Status
     from runtime.process.records import ExitRecord, ProcessRecord
 
 
@@ -53,6 +54,13 @@ def standing(seen: Seen, replicas: Mapping[str, Standing], now: float) -> Standi
     if seen.differences:
         return Standing(Health.DEGRADED, _first_difference(seen))
     return Standing(Health.HEALTHY, _well(seen))
+
+
+def as_told(seen: Standing, told: Status) -> Standing:
+    """What only the loop knows, before what can be seen: why an object is left alone, waited for or given up."""
+    if told.health is Health.SUSPENDED and (held := told.condition("Stalled").message):
+        return Standing(told.health, seen.status, f"left alone: {held}")
+    return Standing(told.health, seen.status, told.condition("Ready").message)
 
 
 def _well(seen: Seen) -> str:

@@ -44,7 +44,8 @@ class Standings:
             done = action.verb is Verb.UNCHANGED or (outcome is not None and outcome.ok)
             found = self._situation(key, action, passed, wanted, probed.get(key), done=done)
             status = status_of(found, now, self._known.get(key))
-            if status != self._known.get(key):
+            # what is not ready, an apply beside the loop may have forgotten meanwhile
+            if status != self._known.get(key) or status.condition("Ready").status == "False":
                 self._known[key] = status
                 changed[str(key)] = status.fields()
         write_standing(self._engine.database, Topic.STATUS, changed)

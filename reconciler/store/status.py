@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from reconciler.status import Health, Status, Sync, read_status, together
 from reconciler.store.database import Database
-from reconciler.store.standing import Topic, read_standing
+from reconciler.store.standing import Topic, read_standing, write_standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,3 +41,10 @@ def read_together(database: Database, set_name: str | None = None) -> Together:
     sync, health = together(found.values())
     ready = sum(1 for status in found.values() if status.condition("Ready").status == "True")
     return Together(len(found), ready, sync, health)
+
+
+def forget_unready(database: Database, names: Collection[str]) -> None:
+    """What was said of objects that were not ready is over, since somebody has brought them in line meanwhile."""
+    query = """SELECT object FROM standing WHERE topic=? AND value LIKE '%"type": "Ready", "status": "False"%'"""
+    unready = {name for (name,) in database.connection.execute(query, (Topic.STATUS.value,))}
+    write_standing(database, Topic.STATUS, dict.fromkeys(unready.intersection(names)))

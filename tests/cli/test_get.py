@@ -11,6 +11,7 @@ import pytest
 from reconciler.cli.columns import Row, cells, titles
 from reconciler.cli.seen import Seen
 from reconciler.cli.standing import Health, Standing
+from reconciler.status import Situation, status_of
 from reconciler.store.inventory import Entry
 from runtime.process import client
 from schemas.names import Key, Kind
@@ -210,7 +211,7 @@ def test_who_starts_again_what_exited_is_told(shop: Engine, restart: str, ends: 
 def test_an_image_that_is_not_made_yet_shows_what_it_is_made_of(spec: dict[str, object], source: str) -> None:
     key = Key(Kind.IMAGE, "app")
     seen = Seen(key, entry=Entry(key, "shop", "shop.yaml", 1, "", {"metadata": {"name": "app"}, "spec": spec}))
-    made = Row(seen, Standing(Health.MISSING, "not made"), {}, 0.0)
+    made = Row(seen, Standing(Health.MISSING, "not made"), status_of(Situation(exists=False), 0.0), {}, 0.0)
     told = cells(made, wide=False, origin=False, qualified=False)
     shown = dict(zip(titles(Kind.IMAGE, wide=False, origin=False), told, strict=True))
     assert shown["SOURCE"] == source

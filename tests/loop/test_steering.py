@@ -10,6 +10,8 @@ import time
 import pytest
 
 from reconciler.cli.awaiting import wait
+from reconciler.cli.getting import look_at
+from reconciler.cli.selection import Selection
 from reconciler.cli.standings import statuses
 from reconciler.cli.steering import reconcile, resume, suspend
 from reconciler.engine import open_engine
@@ -35,6 +37,14 @@ def status(machine: Machine, key: Key = DB) -> Status:
         return statuses(engine, [key])[key]
 
 
+def shown(machine: Machine, key: Key = DB) -> tuple[Health, str]:
+    """What `get` tells; its health must be that of `describe` and `wait`."""
+    with open_engine(machine.layout) as engine:
+        (row,) = look_at(engine, Selection(keys=(key,)))
+        assert row.standing.health is row.status.health, row
+    return row.standing.health, f"{row.standing.status}; {row.standing.next}"
+
+
 def kill(machine: Machine, name: str) -> None:
     os.kill(machine.process(name).pid, signal.SIGKILL)
     client.wait(machine.layout, name, 10)
@@ -56,9 +66,35 @@ def test_a_suspended_container_is_left_alone_until_it_is_resumed(machine: Machin
         until(lambda: status(machine).health is Health.SUSPENDED)
         assert not is_running(machine, "db") and loop.actions() == []
         assert status(machine).condition("Stalled").reason == "Suspended"
+        health, words = shown(machine)
+        assert health is Health.SUSPENDED
+        assert words.startswith("exited 137") and words.endswith("; left alone: suspended")
         resume(machine.layout, ["container/db"])
         until(lambda: is_running(machine, "db"))
         until(lambda: status(machine).health is Health.HEALTHY)
+    suspend(machine.layout, ["set/shop"])
+    # nobody watches, and it is known all the same
+    assert shown(machine)[0] is status(machine).health is Health.SUSPENDED
+    resume(machine.layout, ["set/shop"])
+    assert shown(machine)[0] is status(machine).health is Health.HEALTHY
+
+
+def test_what_failed_is_told_by_all_until_somebody_mends_it(machine: Machine) -> None:
+    text = machine.image + container("db", command=["/none-of-ours"])
+    machine.apply(text)
+    with driven(machine.layout, QUICK):
+        until(lambda: status(machine).condition("Ready").reason in ("Failed", "Refused"))
+        health, words = shown(machine)
+        assert health in (Health.DEGRADED, Health.MISSING) and "/none-of-ours" in words
+        found = status(machine)
+        assert (found.generation, found.observed_generation) == (1, 1)
+    # nobody watches: a newer manifest was not looked at, until somebody acts
+    machine.apply(machine.image + container("db", command=["/none-of-ours"], labels={"a": "b"}))
+    found = status(machine)
+    assert (found.generation, found.observed_generation) == (2, 1)
+    machine.converge(machine.image + container("db"))
+    assert shown(machine)[0] is status(machine).health is Health.HEALTHY
+    assert (status(machine).generation, status(machine).observed_generation) == (3, 3)
 
 
 def test_reconcile_starts_what_its_policy_does_not(machine: Machine) -> None:
@@ -131,6 +167,7 @@ def test_status_tells_that_a_policy_waits_and_that_it_has_given_up(machine: Mach
         found = status(machine)
         assert found.health is Health.DEGRADED
         assert found.condition("Ready").message == "gave up after 1 restarts in a row"
+        assert shown(machine)[0] is Health.DEGRADED and "gave up after 1 restarts" in shown(machine)[1]
     with driven(machine.layout, QUICK) as again:
         assert again.actions() == []
 
