@@ -9,9 +9,9 @@ from functools import partial
 from aiohttp import web
 from pydantic import ValidationError
 
-from reconciler.api.commands import run_command, stop_command
 from reconciler.api.declared import MOST_BODY, Route, document
 from reconciler.api.openapi import openapi
+from reconciler.api.pages import refuse_pages
 from reconciler.api.problems import problem_of, problem_response
 from reconciler.api.routes import ROUTES
 from reconciler.api.served import Served
@@ -24,8 +24,6 @@ Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 def application(served: Served) -> web.Application:
     app = web.Application(middlewares=[_problems], client_max_size=MOST_BODY)
-    app.router.add_post("/v1/commands", partial(run_command, served))
-    app.router.add_delete("/v1/commands/{id}", partial(stop_command, served))
     app.router.add_get("/v1/openapi.json", _describe)
     for route in ROUTES:
         app.router.add_route(route.method, route.path, partial(_answer, route, served))
@@ -43,6 +41,7 @@ async def _describe(request: web.Request) -> web.Response:
 @web.middleware
 async def _problems(request: web.Request, handler: Answer) -> web.StreamResponse:
     try:
+        refuse_pages(request)
         return await handler(request)
     except web.HTTPException as error:
         if error.status < 400:

@@ -15,6 +15,7 @@ import time
 from aiohttp import web
 
 from reconciler.api.carry import carry, command_named
+from reconciler.api.declared import Asked
 from reconciler.api.following import watch_for_leaving
 from reconciler.api.incoming import STALL_SECONDS, StandardInput
 from reconciler.api.outgoing import Outgoing
@@ -32,7 +33,8 @@ LENGTH = "Command-Length"
 LOG = logger("api")
 
 
-async def run_command(served: Served, request: web.Request) -> web.StreamResponse:
+async def run_command(call: Asked) -> web.StreamResponse:
+    served, request = call.served, call.request
     asked = CommandRequest.model_validate_json(await _json(request))
     command_named(asked.words)
     if asked.root is not None and asked.root != str(served.layout.root):
@@ -96,8 +98,8 @@ async def _json(request: web.Request) -> bytes:
     return bytes(data)
 
 
-async def stop_command(served: Served, request: web.Request) -> web.Response:
-    visitor = served.commands.get(request.match_info["id"])
+async def stop_command(call: Asked) -> web.Response:
+    visitor = call.served.commands.get(call.path["id"])
     if visitor is None:
         raise Missing("there is no such command under way", step="stop it")
     visitor.stop()

@@ -45,7 +45,8 @@ Run = Callable[[Asked], Awaitable[web.StreamResponse]]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """`answer`: the model of the document, or None for `media` that is no JSON document. `raw`: the body is bytes."""
+    """`answer`: the model of the document, or None for `media` that is no JSON document. `raw`: the body is bytes.
+    `by_itself`: `run` reads the body and takes its share."""
 
     method: str
     path: str
@@ -53,16 +54,19 @@ class Route:
     run: Run
     answer: type[BaseModel] | None = None
     query: type[Taken] = Nothing
-    body: type[Taken] | None = None
+    body: type[BaseModel] | None = None
     status: int = 200
     media: str = JSON
     raw: bool = False
     tag: str = "objects"
     use: Use = Use.READ
+    by_itself: bool = False
 
     async def handle(self, served: Served, request: web.Request) -> web.StreamResponse:
         """Raises ValidationError, HTTP errors, and whatever the work raises."""
         query = self.query.model_validate(_query(self.query, request))
+        if self.by_itself:
+            return await self.run(Asked(served, request, dict(request.match_info), query, None))
         body = self.body.model_validate_json(await _body(request)) if self.body is not None else None
         with served.shares.taken(self.use, served.person(request)):
             return await self.run(Asked(served, request, dict(request.match_info), query, body))

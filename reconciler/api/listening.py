@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 import ssl
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -15,7 +17,7 @@ from reconciler.daemon.settings import Settings
 from schemas.errors import Refused
 
 IDLE_SECONDS = 15.0
-"""A connection that sends no whole request for so long is closed."""
+"""A connection that sends no whole request, or does not end its TLS handshake, for so long is closed."""
 LINE_BYTES = 8190
 DEFAULT_PORT = 8443
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -24,10 +26,11 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 async def listen(stack: AsyncExitStack, served: Served, settings: Settings) -> list[str]:
     """The addresses. Raises Refused for one that cannot be had."""
     addresses = list(settings.listen) or [f"unix://{served.layout.api_socket}"]
+    idle = min(IDLE_SECONDS, settings.patience)
     runner = web.AppRunner(
         application(served),
         access_log=None,
-        keepalive_timeout=IDLE_SECONDS,
+        keepalive_timeout=idle,
         max_line_size=LINE_BYTES,
         max_field_size=LINE_BYTES,
         shutdown_timeout=1.0,
@@ -35,21 +38,30 @@ async def listen(stack: AsyncExitStack, served: Served, settings: Settings) -> l
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     for address in addresses:
-        await _site(stack, runner, settings, address).start()
+        listener, context = _heard(stack, settings, address)
+        assert runner.server is not None
+        server = await asyncio.get_running_loop().create_server(
+            runner.server,
+            sock=listener,
+            ssl=context,
+            backlog=BACKLOG,
+            ssl_handshake_timeout=idle if context is not None else None,
+        )
+        stack.callback(server.close)
     return addresses
 
 
-def _site(stack: AsyncExitStack, runner: web.AppRunner, settings: Settings, address: str) -> web.SockSite:
+def _heard(stack: AsyncExitStack, settings: Settings, address: str) -> tuple[socket.socket, ssl.SSLContext | None]:
     scheme, separator, rest = address.partition("://")
     if separator and scheme == "unix":
         path = Path(rest).absolute()
         listener = unix_listener(path, settings.group)
         stack.callback(path.unlink, missing_ok=True)
-        return web.SockSite(runner, listener, backlog=BACKLOG)
+        return listener, None
     if separator and scheme == "tcp":
         host, port = read_address(rest, address)
         context = _tls(settings, host, address)
-        return web.SockSite(runner, tcp_listener(host, port), ssl_context=context, backlog=BACKLOG)
+        return tcp_listener(host, port), context
     raise Refused("write unix://PATH or tcp://HOST:PORT", step="listen", path=address)
 
 

@@ -28,7 +28,12 @@ HTTP/1.1 on the daemon's socket (see [daemon.md](daemon.md)). The same in full, 
   `101` both sides send frames: a byte for the kind (0, 1, 2: the standard streams, 3: control), four for the length,
   the bytes. Control is JSON: `{"resize": [rows, columns]}`, `{"eof": true}`, and last `{"exit": code}` from the
   daemon.
-- `POST /v1/commands` carries out a command line; it is what `trimtab` itself uses, and changes with it.
+- `POST /v1/commands` carries out a command line; it is what `trimtab` itself uses, and changes with it. Its frames
+  are as above: `{"id": …}` first, then what it says, last `{"exit": code}`, or `{"want": [path, …]}`: ask again with
+  those `files`.
+- Who follows has places of its own (`followers` of the settings): one client half of them, more are 429, and 503 where
+  all are taken, both with `Retry-After`. Who takes nothing for `patience` is cut off.
+- Web pages are refused (403): requests with another site's `Origin`, on plain TCP with another `Host` than loopback's.
 """
 
 

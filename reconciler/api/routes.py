@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from reconciler.api import exec_stream, following, images, metrics, objects, sets, sources
+from reconciler.api import commands, exec_stream, following, images, metrics, objects, sets, sources
 from reconciler.api.declared import LINES, Route
 from reconciler.api.models import (
     ApplyBody,
@@ -32,6 +32,8 @@ from reconciler.api.models import (
     WatchQuery,
 )
 from reconciler.api.shares import Use
+from reconciler.api.visitor import CommandRequest
+from reconciler.client.frames import MEDIA_TYPE as FRAMES
 
 Get = partial(Route, "GET")
 Post = partial(Route, "POST")
@@ -82,9 +84,26 @@ ROUTES: tuple[Route, ...] = (
         "Start a prepared process; `Upgrade: tcp` makes the connection its streams.",
         exec_stream.start,
         status=101,
-        media="application/vnd.trimtab.stream",
+        media=FRAMES,
         tag="containers",
         use=Use.FOLLOW,
+    ),
+    Post(
+        "/v1/commands",
+        "Carry out a command line; the answer is what it says, in frames, and its exit code.",
+        commands.run_command,
+        body=CommandRequest,
+        media=FRAMES,
+        tag="commands",
+        by_itself=True,
+    ),
+    Delete(
+        "/v1/commands/{id}",
+        "Let a command under way begin nothing more.",
+        commands.stop_command,
+        status=204,
+        tag="commands",
+        use=Use.ALWAYS,
     ),
     Get("/v1/images", "Images on this machine.", images.list_images, Document, tag="images"),
     Post("/v1/images/pull", "Pull an image.", images.pull, Made, body=PullBody, tag="images", use=Use.FOLLOW),

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
@@ -22,6 +23,9 @@ from runtime.process.logs import LogLine, read_logs
 
 Told = tuple[str, LogLine]
 """A container's name and one of its lines."""
+Lines = queue.Queue[Told | BaseException | None]
+"""Of containers that are followed together; an error, or None, is the last of one of them."""
+MOST_WAITING = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +89,17 @@ def _following(layout: Layout, names: Sequence[str], wanted: Wanted) -> Iterator
     if len(names) == 1:
         yield from ((names[0], line) for line in _followed(layout, names[0], wanted))
         return
-    lines: queue.SimpleQueue[Told | BaseException | None] = queue.SimpleQueue()
+    lines: Lines = queue.Queue(MOST_WAITING)
     for name in names:
         threading.Thread(target=_feed, args=(layout, name, wanted, lines), daemon=True).start()
     left = len(names)
     while left:
-        told = lines.get()
+        try:
+            told = lines.get(timeout=1.0)
+        except queue.Empty:
+            if wanted.has_left():
+                return
+            continue
         if isinstance(told, BaseException):
             raise told
         if told is None:
@@ -99,13 +108,23 @@ def _following(layout: Layout, names: Sequence[str], wanted: Wanted) -> Iterator
             yield told
 
 
-def _feed(layout: Layout, name: str, wanted: Wanted, lines: queue.SimpleQueue[Told | BaseException | None]) -> None:
+def _feed(layout: Layout, name: str, wanted: Wanted, lines: Lines) -> None:
     try:
         for line in _followed(layout, name, wanted):
-            lines.put((name, line))
-        lines.put(None)
+            if not _put(lines, (name, line), wanted):
+                return
+        _put(lines, None, wanted)
     except BaseException as error:
-        lines.put(error)
+        _put(lines, error, wanted)
+
+
+def _put(lines: Lines, told: Told | BaseException | None, wanted: Wanted) -> bool:
+    """False where nobody takes any more: who reads slowly holds up the reading, not the memory."""
+    while not wanted.has_left():
+        with suppress(queue.Full):
+            lines.put(told, timeout=0.25)
+            return True
+    return False
 
 
 def _followed(layout: Layout, name: str, wanted: Wanted) -> Iterator[LogLine]:

@@ -41,6 +41,10 @@ class Meters:
         Gauge("trimtab_queue", "Objects that are to be looked at.", registry=made).set_function(waiting)
         Gauge("trimtab_objects", "Objects that are kept as declared.", registry=made).set_function(following)
 
+    def show(self, name: str, meaning: str, value: Callable[[], float]) -> None:
+        """One more that is asked when it is read."""
+        Gauge(name, meaning, registry=self._registry).set_function(value)
+
     def hear(self, event: str, values: Mapping[str, Any]) -> None:
         """An event as the log gets it; one that means nothing here is left alone."""
         match event:

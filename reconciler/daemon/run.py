@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 from reconciler.actions import Action
 from reconciler.api.listening import listen
 from reconciler.api.served import Served
-from reconciler.api.shares import Shares
+from reconciler.api.shares import Shares, Use
 from reconciler.api.streams import route_streams
 from reconciler.apply import Outcome, Result
 from reconciler.daemon import log, notify
@@ -98,6 +98,7 @@ class Daemon:
             *(layout, engine, self._worker, self._loop, self._roster, self._meters, shares),
             patience=settings.patience,
         )
+        self._meters.show("trimtab_followers", "Streams that clients follow.", lambda: shares[Use.FOLLOW])
         self._leave = asyncio.Event()
 
     async def live(self) -> None:

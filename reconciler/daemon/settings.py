@@ -39,7 +39,7 @@ class Settings(BaseSettings):
     passes: int = Field(4, ge=1, le=64, description="Passes at once, over different objects.")
     probes: int = Field(16, ge=1, le=1024, description="Health checks at once; after a new start.")
     followers: int = Field(512, ge=2, le=8192, description="Streams followed at once; by one client half of them.")
-    patience: float = Field(30.0, ge=0.1, description="Who follows and takes nothing for so long has left.")
+    patience: float = Field(30.0, ge=1, description="A client that takes nothing for so long has left.")
     self_heal: Literal["on", "off", "window"] = Field("on", description="Whether drift is repaired, or in `window`.")
     rollouts: Literal["on", "window"] = Field("on", description="Whether what sources offer comes, or in `window`.")
     window: str = Field("", description="When, as `Mon-Fri 02:00-04:30`, at local time.")

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
@@ -22,6 +21,7 @@ from reconciler.images.following import Following
 from reconciler.intent import Declarations
 from reconciler.loop.claims import Claims
 from reconciler.loop.dirty import Dirty
+from reconciler.loop.drifting import Drifting
 from reconciler.loop.health_checks import HealthChecks
 from reconciler.loop.memory import Memory
 from reconciler.loop.passes import Passed, Passing, pass_over
@@ -82,6 +82,7 @@ class Loop:
         self._recording: set[asyncio.Task[None]] = set()
         self._stop = stop
         self._standings = Standings(engine, self.memory)
+        self._drifting = Drifting()
 
     def mark(self, keys: Iterable[Key], why: str) -> None:
         """Look at these as soon as possible. In the loop's own thread."""
@@ -275,7 +276,7 @@ class Loop:
             self._failed_to_look(due, error)
             return
         self._take_in(passed, due)
-        self._tell("passed", {"set": name, "seconds": time.monotonic() - begun, **_drifted(passed)})
+        self._tell("passed", {"set": name, "seconds": time.monotonic() - begun, **self._drifting.counted(passed)})
         watching.follow(passed.living)
         self._followed |= {each.key: init_word(each.process) for each in passed.living}
         self._health.follow(passed.living)
@@ -383,16 +384,6 @@ class Loop:
         self.memory.failures[key] = failure
         if failure.at is not None:
             self._dirty.mark([key], f"failed: {failure.message}", failure.at)
-
-
-def _drifted(passed: Passed) -> dict[str, dict[str, int]]:
-    """By kind: objects that the machine had changed by itself, and those of them that were brought in line."""
-    found = [action for action in passed.part.plan.effective if any(change.drift for change in action.changes)]
-    mended = {outcome.action.key for outcome in passed.outcomes if outcome.ok}
-    return {
-        "drift": dict(Counter(action.key.kind.value for action in found)),
-        "repaired": dict(Counter(action.key.kind.value for action in found if action.key in mended)),
-    }
 
 
 def _unwatched(action: Action, outcome: Outcome | None) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,6 +24,8 @@ from runtime.process.paths import is_locked
 
 IN_MODIFY = 0x00000002
 
+MOST = 16
+POLL_SECONDS = 0.25
 LOOK_SECONDS = 1.0
 """How often a follower looks whether the monitor still lives; what it writes is seen at once."""
 
@@ -190,24 +194,47 @@ class _Files:
 
 
 class _Watch:
-    """Waits until something in a directory is written, or `LOOK_SECONDS` have passed."""
+    """Waits until something in a directory is written, or `LOOK_SECONDS` have passed.
+
+    A user has 128 inotify instances (fs.inotify.max_user_instances), and others need some: whoever comes after `MOST`
+    in this process looks every `POLL_SECONDS`.
+    """
+
+    free = threading.Semaphore(MOST)
 
     def __init__(self, directory: str) -> None:
         from runtime.kernel import inotify
 
-        self.descriptor = inotify.inotify_init1()
         self.read_events = inotify.read_events
+        self.descriptor = self._instance(inotify.inotify_init1)
         with contextlib.suppress(FileNotFoundError):
             mask = IN_MODIFY | inotify.IN_CREATE | inotify.IN_CLOSE_WRITE
-            inotify.inotify_add_watch(self.descriptor, directory, mask)
+            if self.descriptor is not None:
+                inotify.inotify_add_watch(self.descriptor, directory, mask)
+
+    def _instance(self, init: Callable[[], int]) -> int | None:
+        if not self.free.acquire(blocking=False):
+            return None
+        try:
+            return init()
+        except OSError:
+            self.free.release()
+            return None
 
     def __enter__(self) -> _Watch:
         return self
 
     def __exit__(self, *_: object) -> None:
-        os.close(self.descriptor)
+        if self.descriptor is not None:
+            os.close(self.descriptor)
+            self.free.release()
 
     def wait(self) -> None:
-        select.select([self.descriptor], [], [], LOOK_SECONDS)
+        if self.descriptor is None:
+            time.sleep(POLL_SECONDS)
+            return
+        waiting = select.poll()
+        waiting.register(self.descriptor, select.POLLIN)
+        waiting.poll(LOOK_SECONDS * 1000)
         for _ in self.read_events(self.descriptor):
             pass
