@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import stat
 import subprocess
 from collections.abc import Callable
@@ -206,3 +207,36 @@ def test_a_failure_is_told_no_more_once_somebody_else_has_mended_it(machine: Mac
             machine.apply(text)
         quiet(loop)
         until(lambda: condition(machine, "Container/late", "Ready")[0] == "True")
+
+
+def test_conditions_of_depends_on_and_unless_stopped_hold_at_a_boot(machine: Machine, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    gate.mkdir()
+    (gate / "open").touch()
+    front = {"networks": ["front"], "volumes": [f"{gate}:/gate:ro"]}
+    check = {"test": ["CMD-SHELL", "[ -e /gate/open ]"], "interval": "50ms", "retries": 1, "start_period": "1h"}
+    command = ["test", "-e", "/gate/open"]
+    needs = {"db": {"condition": "service_healthy"}, "job": {"condition": "service_completed_successfully"}}
+    text = (
+        machine.image
+        + document("Network", "front")
+        + container("db", restart="unless-stopped", healthcheck={**check, "start_interval": "50ms"}, **front)
+        + container("job", restart="on-failure", command=command, **front)
+        + container("web", restart="unless-stopped", depends_on=needs)
+        + container("down", restart="unless-stopped", state="stopped")
+    )
+    machine.converge(text)
+    power_off(machine)
+    (gate / "open").unlink()
+    with driven(machine.layout, QUICK) as loop:
+        until(lambda: is_running(machine, "db"))
+        until(lambda: "depends_on" in condition(machine, "Container/web", "Ready")[2])
+        assert not is_running(machine, "web")
+        (gate / "open").touch()
+        until(lambda: is_running(machine, "web"))
+        before = machine.process("db").pid
+        os.kill(before, signal.SIGKILL)
+        until(lambda: is_running(machine, "db") and machine.process("db").pid != before)
+        loop.settle()
+        assert not is_running(machine, "down") and not is_running(machine, "job")
+        assert condition(machine, "Container/web", "Stalled")[0] == "False"
