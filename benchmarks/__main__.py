@@ -31,6 +31,7 @@ ROWS = {
     "pull": "pull_image",
     "push": "push_image",
     "build": "build_image",
+    "debian": "build_debian",
     "logs": "log_output",
     "commands": "command_line",
     "repairs": "repairs",

@@ -78,8 +78,18 @@ def _candidates(version: int, seed: str) -> Iterator[Subnet]:
     if version == 4:
         yield from AUTOMATIC_V4.subnets(new_prefix=AUTOMATIC_V4_PREFIX)
         return
-    prefix = ipaddress.IPv6Network((int(f"fd74{seed}00", 16) << 80, 48))
-    yield from prefix.subnets(new_prefix=AUTOMATIC_V6_PREFIX)
+    yield from _prefix_v6(seed).subnets(new_prefix=AUTOMATIC_V6_PREFIX)
+
+
+def _prefix_v6(seed: str) -> ipaddress.IPv6Network:
+    return ipaddress.IPv6Network((int(f"fd74{seed}00", 16) << 80, 48))
+
+
+def last_v6(seed: str) -> Iterator[ipaddress.IPv6Network]:
+    """The automatic subnets from the last on: for what is no Network, and in no Network's way."""
+    first = int(_prefix_v6(seed).network_address)
+    for number in reversed(range(2 ** (AUTOMATIC_V6_PREFIX - 48))):
+        yield ipaddress.IPv6Network((first + (number << (128 - AUTOMATIC_V6_PREFIX)), AUTOMATIC_V6_PREFIX))
 
 
 def choose_address(pool: Pool, leased: str | None, fixed: str | None, taken: Collection[Address]) -> Address:

@@ -11,6 +11,7 @@ import os
 import random
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from benchmarks.peers.docker import docker, import_busybox
 from benchmarks.peers.docker import why_not as why_no_docker
 from benchmarks.records import ABSENT, OURS, Row, Series, Target, absent
 from benchmarks.timing import Sample, milliseconds, take_turns, tell
+from reconciler.build.contexts import open_context
+from runtime.layout import Layout
 
 FILES, DIRECTORIES, MEGABYTES = 20_000, 200, 480
 DOCKERFILE = """\
@@ -52,6 +55,7 @@ def measure(ground: Ground, rounds: int) -> list[Row]:
         full = take_turns({tool: whole(build) for tool, build in builders.items()}, rounds)
         same = take_turns({tool: whole(build, ()) for tool, build in builders.items()}, rounds)
         one = take_turns(changed(builders, context), rounds)
+        scan = take_turns({OURS: lambda: scanned(ours.layout, context)}, rounds)
     missing = absent(
         [*([] if buildah else [(BUILDAH, ABSENT)]), *([] if found is not None else [("docker", why_no_docker())])]
     )
@@ -59,9 +63,16 @@ def measure(ground: Ground, rounds: int) -> list[Row]:
     return [
         row("build-full", f"Build of a context of {size}, nothing cached", full, missing, Target(1.0, "docker")),
         row(
-            "build-same", f"Build again, nothing changed of {size}", same, missing, Target(0.5, "docker"), Target(1000)
+            "build-same",
+            f"Build again, nothing changed of {size}",
+            same,
+            missing,
+            Target(0.5, "docker"),
+            Target(0.5, BUILDAH),
+            Target(1000),
         ),
         row("build-one", f"Build again, one small file changed of {size}", one, missing, Target(0.5, "docker")),
+        row("build-scan", f"Scan of a context, one file changed of {size}", scan, [], Target(300)),
     ]
 
 
@@ -100,6 +111,18 @@ def changed(builders: Mapping[str, Build], context: Path) -> dict[str, Sample]:
         return once
 
     return {tool: sample(build) for tool, build in builders.items()}
+
+
+def scanned(layout: Layout, context: Path) -> float:
+    """Walked, and the file that changed digested, as a build does it: what was digested before is remembered."""
+    (context / "small/one").write_text(str(time.monotonic()))
+
+    def scan() -> None:
+        with open_context(layout, "", context, None) as opened:
+            opened.digest((".",), (), parents=False)
+            opened.remember()
+
+    return milliseconds(scan)
 
 
 def with_buildah(ground: Ground, program: str, context: Path) -> Build:

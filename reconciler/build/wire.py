@@ -2,7 +2,7 @@
 
 Made when the first RUN needs it, taken away when the last one has ended. No manifest names it and no store remembers
 it: its subnet is the last automatic one that the host routes nowhere, so that it is in no Network's way; an address is
-whose holds the lock of its number. IPv4 alone.
+whose holds the lock of its number. IPv6 beside IPv4 where the host has a way out by it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from reconciler.addresses import AUTOMATIC_V4, AUTOMATIC_V4_PREFIX, NARROWEST_ROUTE
+from reconciler.addresses import AUTOMATIC_V4, AUTOMATIC_V4_PREFIX, NARROWEST_ROUTE, last_v6
 from runtime.images.locks import lock
 from runtime.layout import Layout
 from runtime.network.dns.process import ensure_dns
@@ -38,13 +38,13 @@ class Wire:
     """One RUN's place in the network, and the servers that it asks for names."""
 
     network: NetworkWanted
-    address: ipaddress.IPv4Interface
+    addresses: tuple[ipaddress.IPv4Interface | ipaddress.IPv6Interface, ...]
     resolvers: tuple[str, ...]
 
     def plug(self, layout: Layout, container: str, pid: int, start_time: int) -> None:
         """Before its program starts. Raises Refused, RetryLater."""
         gateways = tuple(Gateway(pool.gateway) for pool in self.network.pools if pool.gateway is not None)
-        wanted = EndpointWanted(self.network, container, addresses=(self.address,), gateways=gateways)
+        wanted = EndpointWanted(self.network, container, addresses=self.addresses, gateways=gateways)
         ensure_endpoint(layout, wanted, pid, start_time)
 
 
@@ -61,9 +61,9 @@ def wire(layout: Layout, resolvers: Sequence[str]) -> Iterator[Wire]:
             network = _ensure(layout)
             slot, number = _slot(directory / "slots")
             servers = tuple(resolvers) or _own_server(layout, network)
-        subnet = network.pools[0].subnet
-        address = ipaddress.IPv4Interface(f"{subnet.network_address + number}/{subnet.prefixlen}")
-        yield Wire(network, address, servers)
+        subnets = [pool.subnet for pool in network.pools]
+        addresses = [ipaddress.ip_interface(f"{each.network_address + number}/{each.prefixlen}") for each in subnets]
+        yield Wire(network, tuple(addresses), servers)
     finally:
         if slot >= 0:
             os.close(slot)
@@ -101,9 +101,14 @@ def _alone(directory: Path) -> Iterator[None]:
 
 def _ensure(layout: Layout) -> NetworkWanted:
     have = read_network(layout, NAME)
-    there = next((each for each in have.addresses if each.version == 4), None) if have is not None else None
-    subnet = there.network if there is not None else _free_subnet()
-    network = NetworkWanted(NAME, icc=False, pools=(Pool(subnet, subnet.network_address + 1),))
+    subnets: list[ipaddress.IPv4Network | ipaddress.IPv6Network] = []
+    if have is not None:
+        subnets = sorted(
+            (each.network for each in have.addresses if not each.is_link_local), key=lambda net: net.version
+        )
+    if not any(each.version == 4 for each in subnets):
+        subnets = [_free_subnet(), *_free_subnet_v6(layout)]
+    network = NetworkWanted(NAME, icc=False, pools=tuple(Pool(each, each.network_address + 1) for each in subnets))
     (layout.run / "build" / MARK).touch()
     ensure_network(layout, network)
     return network
@@ -115,6 +120,17 @@ def _free_subnet() -> ipaddress.IPv4Network:
         if not any(subnet.version == 4 and candidate.overlaps(subnet) for subnet in routed):
             return candidate
     raise RetryLater(f"no subnet of {AUTOMATIC_V4} is free", step="network of the build")
+
+
+def _free_subnet_v6(layout: Layout) -> Iterator[ipaddress.IPv6Network]:
+    """One, where the host has a default route; none where what it has of its own is used up."""
+    routed = [route.subnet for route in read_host_routes() if route.subnet.version == 6]
+    if not any(subnet.prefixlen < NARROWEST_ROUTE for subnet in routed):
+        return
+    for candidate in last_v6(layout.engine_id):
+        if not any(candidate.overlaps(subnet) for subnet in routed if subnet.prefixlen >= NARROWEST_ROUTE):
+            yield candidate
+            return
 
 
 def _slot(directory: Path) -> tuple[int, int]:

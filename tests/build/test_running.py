@@ -20,8 +20,10 @@ from reconciler.build.cache import kept, trim
 from reconciler.build.run_mounts import agent
 from reconciler.build.steps import PREFIX, BoundMount
 from runtime.images.collect import collect
+from runtime.images.platforms import machine_platform
 from runtime.images.store import damage, read_image
 from runtime.network.network import read_network
+from schemas.dockerfile.platform import Platform
 from schemas.dockerfile.run_mount import Mount
 from schemas.errors import Invalid
 from tests.build.conftest import Builder
@@ -104,6 +106,31 @@ def test_by_default_it_has_a_network_of_its_own_and_not_the_hosts(running: Build
     running.build(text.replace("RUN", "RUN --network=host"))
     assert running.output()[-1] == here
     assert read_network(running.layout, wire.NAME) is None, "the last RUN takes it away"
+
+
+def test_ipv6_is_there_within_a_run_and_leads_out_where_the_hosts_does(running: Builder) -> None:
+    run = "ping -6 -c 1 ::1 >/dev/null && echo itself; ip -6 addr show eth0 | grep -c 'inet6 fd'"
+    running.build(f"FROM busybox\nRUN {run}; true\n")
+    assert running.output() == ["itself", "0"]
+    for words in ("link add out type veth peer name in", "link set in up", "link set out up"):
+        subprocess.run(["ip", *words.split()], check=True)
+    subprocess.run(["ip", "-6", "route", "add", "default", "dev", "out"], check=True)
+    run += "; ip -6 route | grep default; set $(ip -6 route | grep default); ping -6 -c 1 $3 >/dev/null && echo out"
+    running.build(f"FROM busybox\nRUN {run}\n")
+    said = running.output()
+    assert said[:2] == ["itself", "1"]
+    assert said[2].startswith("default via fd74")
+    assert said[3] == "out"
+    running.build("FROM busybox\nRUN --network=none ping -6 -c 1 ::1 >/dev/null && echo itself\n")
+    assert running.output() == ["itself"]
+    assert read_network(running.layout, wire.NAME) is None
+
+
+def test_arguments_tell_the_platform_that_is_built_for(running: Builder) -> None:
+    told = "TARGETPLATFORM BUILDPLATFORM TARGETOS"
+    running.build(f"FROM busybox\nARG {told}\nRUN echo ${told.replace(' ', ' $')}\n")
+    here = Platform.parse(str(machine_platform()))
+    assert running.output() == [f"{here} {here} linux"]
 
 
 def test_two_runs_at_once_have_addresses_of_their_own(running: Builder) -> None:
