@@ -17,7 +17,7 @@ from graphlib import TopologicalSorter
 
 from reconciler.actions import Action, Plan, Step, Verb
 from schemas.errors import TrimtabError
-from schemas.names import Key
+from schemas.names import Key, Kind
 
 
 class Result(StrEnum):
@@ -158,6 +158,9 @@ def _run(plan: Plan, pool: ThreadPoolExecutor, perform: Perform, watch: Watch, s
             if failed is not None or (step not in due and stop()):
                 yield finish(_skipped(actions[step], failed))
                 continue
+            if _is_idle(actions[step], done):
+                yield finish(Outcome(actions[step], Result.UNCHANGED))
+                continue
             if step.verb is Verb.DELETE and actions[step].replaces:
                 due |= _needed(Step(Verb.CREATE, step.key), actions)
             watch(actions[step], None)
@@ -201,6 +204,16 @@ def _failed_need(action: Action, done: Mapping[Step, Outcome]) -> Outcome | None
     """Of what had to succeed before and did not; the failed before the skipped."""
     amiss = [done[step] for step in action.after if step in done and not done[step].ok]
     return min(amiss, key=lambda each: each.result is Result.SKIPPED and each.waits_for is None, default=None)
+
+
+def _is_idle(action: Action, done: Mapping[Step, Outcome]) -> bool:
+    """Whether it would only take in replicas that have not come about: then it changes nothing."""
+    if action.key.kind is not Kind.SERVICE or action.verb is not Verb.UPDATE:
+        return False
+    from reconciler.kinds.service import only_takes_in
+
+    missing = {step.key.name for step, each in done.items() if step.key.kind is Kind.CONTAINER and not each.ok}
+    return only_takes_in(action, missing)
 
 
 def _skipped(action: Action, failed: Outcome | None) -> Outcome:

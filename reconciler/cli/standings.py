@@ -95,7 +95,7 @@ def _both(
     now: float,
     stray: str = "",
 ) -> tuple[Standing, Status]:
-    """For people and for programs. The loop's word counts for what cannot be seen, as long as nothing contradicts it."""
+    """For people and for programs. The loop's word counts for what cannot be seen, while nothing contradicts it."""
     if seen.key.kind is Kind.SOURCE:
         return source_standing(engine, seen), seen_source(engine, seen)
     found = standing(seen, replicas, now)

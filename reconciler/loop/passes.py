@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from reconciler.actions import Action, Plan
-from reconciler.apply import Outcome, Result, Stop, Watch, never
+from reconciler.actions import Action, Plan, Verb
+from reconciler.apply import Outcome, Stop, Watch, never
 from reconciler.engine import Engine
 from reconciler.health import Check
 from reconciler.intent import Intent
@@ -163,7 +163,7 @@ def _act_on(
 def _carry_out(passing: Passing, part: Part, busy: frozenset[Key]) -> list[Outcome]:
     free = replace(part, plan=without(part.plan, busy)) if busy else part
     outcomes = carry_out_part(passing.engine, free, passing.watch, passing.parallel, passing.stop, passing.threads.note)
-    return [each for each in outcomes if each.result is not Result.UNCHANGED]
+    return [each for each in outcomes if each.action.verb is not Verb.UNCHANGED]
 
 
 def _is_strange(passing: Passing, wanted: Wanted, part: Part, key: Key) -> bool:

@@ -19,6 +19,7 @@ from reconciler.lock import engine_lock
 from reconciler.loop.settings import LoopSettings
 from reconciler.sources.members import with_members
 from reconciler.sources.status import SourceStatus, State
+from reconciler.store.events import read_events
 from reconciler.store.health import known_health
 from reconciler.store.status import read_statuses
 from runtime.kernel import cgroup
@@ -301,10 +302,30 @@ def test_a_service_is_repaired_while_one_replica_cannot_start(machine: Machine) 
         until(lambda: backends(machine, "api") == {"api-2"})
         until(lambda: healths(machine).get("Service/api") == "Degraded")
         assert any(each.startswith("Service/api: ") for each in told_failed(machine))
+        wait_for_a_try(loop)
+        noted = updates(machine, "Service/api")
+        wait_for_a_try(loop)
+        assert updates(machine, "Service/api") == noted
         machine.inside("db", "rm", "/ill")
         until(lambda: backends(machine, "api") == {"api-1", "api-2"})
         until(lambda: healths(machine).get("Service/api") == "Healthy")
         until(lambda: told_failed(machine) == [])
+
+
+def wait_for_a_try(loop: Driven) -> None:
+    """One more of the one that cannot start."""
+    before = tries(loop)
+    until(lambda: tries(loop) > before)
+
+
+def tries(loop: Driven) -> int:
+    return sum(1 for values in told_actions(loop) if values["object"] == "Container/api-1" and values["error"])
+
+
+def updates(machine: Machine, name: str) -> int:
+    """Events that say the object was updated."""
+    with open_engine(machine.layout) as engine:
+        return sum(1 for event in read_events(engine.database, name) if event.reason == "Updated")
 
 
 def told_actions(loop: Driven) -> list[Mapping[str, Any]]:
