@@ -252,10 +252,10 @@ def test_a_full_disk_and_a_clock_that_jumps_are_outlived(busybox_tree: Path) -> 
     machine = type("Storms", (Storms,), {"tree": busybox_tree})()
     try:
         machine.begin()
-        machine.write_to_the_volume("one", b"precious")
-        machine.storm_on_a_full_disk("bee", Wanted(word=1, uses_volume=True), "kill_an_init", 1)
+        machine.write_to_the_volume(name="one", content=b"precious")
+        machine.storm_on_a_full_disk(name="bee", wanted=Wanted(word=1, uses_volume=True), deed="kill_an_init", seed=1)
         for seconds in (400 * DAY, -400 * DAY, 0.0):
-            machine.let_the_clock_jump(seconds, "kill_every_init")
-        machine.storm_while_the_daemon_is_dead(["flush_the_firewall"], Wanted(), 1)
+            machine.let_the_clock_jump(seconds=seconds, deed="kill_every_init")
+        machine.storm_while_the_daemon_is_dead(names=["flush_the_firewall"], wanted=Wanted(), seed=1)
     finally:
         machine.teardown()
