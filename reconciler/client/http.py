@@ -101,7 +101,7 @@ class Answer:
 
 def request(method: str, path: str, headers: Mapping[str, str]) -> bytes:
     """The head of a request."""
-    lines = [f"{method} {path} HTTP/1.1", "Host: trimtab", *(f"{name}: {value}" for name, value in headers.items())]
+    lines = [f"{method} {path} HTTP/1.1", "Host: localhost", *(f"{name}: {value}" for name, value in headers.items())]
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
 
