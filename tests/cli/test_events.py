@@ -67,6 +67,24 @@ def test_following_tells_what_happens_then_and_ends_on_ctrl_c(told: Engine) -> N
     assert said.lines[1].endswith("Volume/new  Created: does not exist")
 
 
+def test_following_tells_only_of_what_was_asked_for(told: Engine) -> None:
+    following = told.start("events", "-f", "container/web", "--type", "warning", "--last", "0", "-o", "json")
+    add(told, Event(time.time(), "Container/db", "Warning", "Failed", "another object"))
+    # nothing says when it follows: what it is to tell is done again until it is told
+    until(lambda: _again(told) and bool(following.so_far().lines))
+    following.interrupt()
+    said = following.wait(10)
+    assert said.code == 130
+    found = [json.loads(line) for line in said.lines]
+    assert {(each["object"], each["type"], each["message"]) for each in found} == {("Container/web", "Warning", "this")}
+
+
+def _again(told: Engine) -> bool:
+    add(told, Event(time.time(), "Container/web", "Normal", "Updated", "another type"))
+    add(told, Event(time.time(), "Container/web", "Warning", "Failed", "this"))
+    return True
+
+
 def test_what_is_no_time_is_refused(told: Engine) -> None:
     said = told.run("events", "--since", "tomorrow")
     assert said.code == 2

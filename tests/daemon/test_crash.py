@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 import subprocess
@@ -107,6 +108,11 @@ def test_a_git_branch_is_followed_and_its_commits_are_in_history(shop: Engine, b
         found = source(served, "Ready", subject="second")
         assert found["commit"].startswith(commit)
         wait_until(lambda: commit in shop.ok("history").out)
+        why = json.loads(shop.ok("why", "container/duo", "-o", "json").out)
+        assert why["origin"]["commit"].startswith(commit)
+        assert (why["origin"]["file"], why["set"]) == ("deploy/shop.yaml", "repo")
+        at = f"asked for it at deploy/shop.yaml:{why['origin']['line']}"
+        assert any(commit in each["text"] and at in each["text"] for each in why["chain"])
         (deploy / "shop.yaml").write_text("kind: nonsense\n")
         git("commit", "-qam", "third", cwd=repository)
         assert source(served, "Stalled", subject="third")["problems"]

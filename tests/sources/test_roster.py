@@ -102,6 +102,22 @@ def test_a_refused_revision_is_tried_once_until_another_or_a_retry(directory: Pa
     run(scenario)
 
 
+def test_what_is_not_valid_is_told_with_its_line_by_the_next_daemon_too(directory: Path, tmp_path: Path) -> None:
+    (directory / "b.yaml").write_text(config("b").replace("content", "contend"))
+
+    async def scenario() -> None:
+        stage = Stage(tmp_path)
+        for _ in range(2):
+            async with running(stage, [followed("shop", directory)]) as roster:
+                await stage.until(lambda: state_of(roster, "shop") is State.STALLED)
+                status = roster.statuses()["shop"]
+                assert (status.reason, status.temporary) == ("Invalid", False)
+                assert str(status.problems[0].place).startswith(f"{directory}/b.yaml:4:")
+                await stage.quiet(0)
+
+    run(scenario)
+
+
 def test_a_file_that_a_refused_revision_points_at_makes_it_another(directory: Path, tmp_path: Path) -> None:
     (directory / "web.yaml").write_text(
         "apiVersion: trimtab/v1\nkind: Container\nmetadata: {name: web}\nspec: {image: a, env_file: app.env}\n"
