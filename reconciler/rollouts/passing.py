@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from reconciler.actions import Action, Change, Note, Plan
-from reconciler.apply import Outcome, Result, reason_of
+from reconciler.apply import Outcome, reason_of
 from reconciler.desired import Desired, Observed
 from reconciler.engine import Engine
 from reconciler.kinds.image import makes_another
@@ -32,6 +32,7 @@ from reconciler.rollouts.turns import (
 )
 from runtime.images.store import read_image
 from schemas.deploy import UpdateConfig
+from schemas.errors import RetryLater
 from schemas.names import Key, Kind
 
 TURN = "waits for its turn"
@@ -200,14 +201,10 @@ def target_of(engine: Engine, plan: Plan, service: Key, desired: Mapping[Key, De
 
 
 def after_actions(states: Mapping[Key, Rollout], outcomes: Iterable[Outcome]) -> dict[Key, Rollout]:
-    """With replicas that could not be made, so that the next pass counts them."""
+    """With replicas that could not be made, so that the next pass counts them. What may heal is tried again instead."""
     found = dict(states)
     for outcome in outcomes:
-        if (
-            outcome.result is not Result.FAILED
-            or outcome.error is None
-            or outcome.action.key.kind is not Kind.CONTAINER
-        ):
+        if outcome.error is None or isinstance(outcome.error, RetryLater):
             continue
         for service, state in found.items():
             name = outcome.action.key.name

@@ -18,7 +18,7 @@ from reconciler.observe.containers import init_word
 from reconciler.perform.health import health_check
 from reconciler.probes import probe, start_of
 from reconciler.rollouts.looking import look, read_rollouts, write_rollouts
-from reconciler.rollouts.pace import judged, turn
+from reconciler.rollouts.pace import Replica, judged, turn
 from reconciler.rollouts.state import Rollout
 from reconciler.rollouts.turns import pace_of, replicas_of
 from reconciler.store.health import Known, known_health, write_health
@@ -30,6 +30,9 @@ from schemas.names import Key
 LOOK_SECONDS = 0.1
 SOONEST_SECONDS = 1.0
 """Between two checks of a replica that is starting, at most: somebody waits for it."""
+
+AGAIN_SECONDS = 1.0
+"""Between two tries to make what could not be made."""
 
 Desires = Mapping[Key, Desired]
 
@@ -43,6 +46,7 @@ class Watch:
         self._later = frozenset(later)
         self._checks = checks
         self._due: dict[str, float] = {}
+        self._made_at = time.monotonic()
 
     def until_work(self, states: Mapping[Key, Rollout], stop: Callable[[], bool]) -> None:
         """Until a pass has something to do for one of the Services under way, or one of them has ended."""
@@ -74,7 +78,17 @@ class Watch:
             return True
         if seen != known:
             write_rollouts(self._engine.database, {service: seen})
-        return bool(turn(seen, pace, looked, now).names)
+        return bool(turn(seen, pace, looked, now).names) or self._is_missed(seen, looked)
+
+    def _is_missed(self, state: Rollout, looked: Collection[Replica]) -> bool:
+        """Whether one that has not failed has no process: not yet, or not any more. Not too often."""
+        missed = [
+            each for each in looked if not (each.changing or each.alive or each.ready or each.name in state.failed)
+        ]
+        if not missed or time.monotonic() < self._made_at + AGAIN_SECONDS:
+            return False
+        self._made_at = time.monotonic()
+        return True
 
     def _check(self, services: Collection[Key]) -> None:
         for service in services:
