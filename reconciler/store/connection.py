@@ -18,6 +18,10 @@ class Connection(sqlite3.Connection):
     watched = False
     damaged = False
 
+    def __del__(self) -> None:
+        """One that was replaced, as its file was found damaged, is closed when its last reader is done with it."""
+        self.close()
+
     def cursor(self, factory: Any = None) -> Any:
         """As sqlite3's, of the class below."""
         return super().cursor(factory or Cursor)
