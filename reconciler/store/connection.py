@@ -20,7 +20,8 @@ class Connection(sqlite3.Connection):
 
     def __del__(self) -> None:
         """One that was replaced, as its file was found damaged, is closed when its last reader is done with it."""
-        self.close()
+        with suppress(sqlite3.Error):  # it was never opened
+            self.close()
 
     def cursor(self, factory: Any = None) -> Any:
         """As sqlite3's, of the class below."""
