@@ -14,7 +14,8 @@ import posixpath
 import tarfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import IO, BinaryIO
+from pathlib import Path
+from typing import IO, Any, BinaryIO
 
 from reconciler.build.layer import Owner, Part, Plan, write_stream
 from reconciler.build.modes import changed_mode
@@ -153,3 +154,26 @@ def _file(
         return file  # type: ignore[return-value]
 
     return Part(header, lambda sink: write_stream(header, opened, sink))
+
+
+def pack(directory: Path, seconds: int, sink: Callable[[bytes], object]) -> None:
+    """The directory as a tar, by names, everything of root and of that time: equal trees give equal bytes."""
+
+    def plain(member: tarfile.TarInfo) -> tarfile.TarInfo:
+        member.uid = member.gid = 0
+        member.uname = member.gname = ""
+        member.mtime = seconds
+        member.mode = 0o755 if member.isdir() or member.mode & 0o100 else 0o644
+        return member
+
+    class Out(io.RawIOBase):
+        def writable(self) -> bool:
+            return True
+
+        def write(self, piece: Any) -> int:
+            sink(bytes(piece))
+            return len(piece)
+
+    with tarfile.open(fileobj=Out(), mode="w|", format=tarfile.PAX_FORMAT) as archive:
+        for path in sorted(directory.rglob("*")):
+            archive.add(path, str(path.relative_to(directory)), recursive=False, filter=plain)

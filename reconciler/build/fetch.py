@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import IO, BinaryIO
 from urllib.parse import unquote, urlsplit
 
-from reconciler.build.archives import add_archive, is_archive
+from reconciler.build.archives import add_archive, is_archive, pack
 from reconciler.build.layer import Plan
 from reconciler.build.steps import FromRemote, Transfer
 from runtime.images.blobs import BlobStore
@@ -39,11 +39,13 @@ _PIECE = 1 << 20
 _GIT_ENVIRONMENT = {
     "GIT_TERMINAL_PROMPT": "0",
     "GIT_CONFIG_NOSYSTEM": "1",
-    "GIT_CONFIG_COUNT": "2",
+    "GIT_CONFIG_COUNT": "3",
     "GIT_CONFIG_KEY_0": "core.hooksPath",
     "GIT_CONFIG_VALUE_0": "/dev/null",
     "GIT_CONFIG_KEY_1": "protocol.ext.allow",
     "GIT_CONFIG_VALUE_1": "never",
+    "GIT_CONFIG_KEY_2": "core.logAllRefUpdates",
+    "GIT_CONFIG_VALUE_2": "false",
 }
 
 
@@ -149,16 +151,55 @@ class Fetching:
     # repositories
 
     def _repository(self, url: str, checksum: str, keep_git_dir: bool) -> Fetched:
-        blob, commit = self.git_tar(url, checksum)
-        if keep_git_dir:
-            raise Refused("--keep-git-dir=true is not there yet", step="fetch", hint="leave it out")
+        blob, commit = self.git_checkout(url, checksum) if keep_git_dir else self.git_tar(url, checksum)
         size = self.store.size(blob) or 0
-        named = f"git {commit} {url.partition('#')[2]}"
+        named = f"git {commit} {url.partition('#')[2]}{' and .git' if keep_git_dir else ''}"
         identity = f"sha256:{hashlib.sha256(named.encode()).hexdigest()}"
         return Fetched(identity, blob, size, "", 0, True)
 
     def git_tar(self, url: str, checksum: str = "") -> tuple[str, str]:
         """`URL#REF:DIRECTORY` -> the blob of a tar of that directory at that commit, and the commit."""
+        repository, commit, directory = self._commit(url, checksum)
+        tree = f"{commit}:{directory}" if directory else commit
+        with self.store.write() as writer, self._piped(repository, "archive", "--format=tar", tree) as output:
+            while piece := output.read(_PIECE):
+                writer.write(piece)
+            return writer.commit(), commit
+
+    def git_checkout(self, url: str, checksum: str = "") -> tuple[str, str]:
+        """The same with `.git` beside the files, of that one commit: equal commits give equal bytes."""
+        repository, commit, directory = self._commit(url, checksum)
+        if directory:
+            hint = "leave the directory out, or --keep-git-dir"
+            raise Refused("only a whole repository has its .git", step="fetch", hint=hint)
+        (self.layout.root / "build").mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self.layout.root / "build", prefix="git-") as name:
+            made = Path(name)
+            self._git(made, "init", "--quiet", "--template=", "--initial-branch=main")
+            self._git(repository, "update-ref", "refs/heads/kept", commit)
+            self._git(
+                made,
+                "-c",
+                "pack.threads=1",
+                "fetch",
+                "--quiet",
+                "--depth=1",
+                "--no-tags",
+                repository.as_uri(),
+                "refs/heads/kept",
+            )
+            self._git(made, "update-ref", "--no-deref", "HEAD", commit)
+            self._git(made, "remote", "add", "origin", _without_user(url.partition("#")[0]))
+            self._git(made, "read-tree", "HEAD")
+            self._git(made, "checkout-index", "--all")
+            (made / ".git/FETCH_HEAD").unlink(missing_ok=True)
+            seconds = int(self._git(made, "log", "-1", "--format=%ct").strip())
+            with self.store.write() as writer:
+                pack(made, seconds, writer.write)
+                return writer.commit(), commit
+
+    def _commit(self, url: str, checksum: str) -> tuple[Path, str, str]:
+        """The repository on this machine, the commit that is in it then, and the directory that is meant."""
         remote, _, fragment = url.partition("#")
         ref, _, directory = fragment.partition(":")
         if remote.startswith("-") or ref.startswith("-") or ".." in directory.split("/"):
@@ -175,11 +216,7 @@ class Fetching:
             commit = self._git(repository, "rev-parse", "FETCH_HEAD^{commit}").strip()
         if checksum and not commit.startswith(checksum):
             raise Refused(f"{url} is at {commit}, not {checksum}", step="fetch")
-        tree = f"{commit}:{directory.strip('/')}" if directory.strip("/") else commit
-        with self.store.write() as writer, self._piped(repository, "archive", "--format=tar", tree) as output:
-            while piece := output.read(_PIECE):
-                writer.write(piece)
-            return writer.commit(), commit
+        return repository, commit, directory.strip("/")
 
     def _has(self, repository: Path, commit: str) -> bool:
         with suppress(Refused, RetryLater):
@@ -217,6 +254,11 @@ class Fetching:
             yield child.stdout  # type: ignore[misc]
         if child.returncode:
             raise RetryLater(f"git {words[0]} ended with {child.returncode}", step="fetch")
+
+
+def _without_user(remote: str) -> str:
+    """A password in the address is nobody's business who gets the image."""
+    return re.sub(r"^([a-z+]+://)[^/@]*@", r"\1", remote) if remote.startswith("http") else remote
 
 
 def _name(disposition: str, url: str) -> str:

@@ -333,6 +333,21 @@ def test_a_repository_is_added_and_is_a_context(builder: Builder, tmp_path: Path
         assert builder.read(made, "src/a") == "a"
         assert builder.build(f"FROM scratch\nADD {url}#main:web /src\n").done == 0
         assert builder.read(builder.build(f"FROM scratch\nADD {url}#{commit} /all/\n"), "all/top") == "t"
+        text = f"FROM scratch\nADD --keep-git-dir=true {url} /kept\n"
+        epoch = {"SOURCE_DATE_EPOCH": "2000000000"}
+        kept = builder.build(text, arguments=epoch)
+        assert builder.read(kept, "kept/top") == "t"
+        place = builder.find(kept, "kept")
+        assert place is not None
+        safe = ("-c", f"safe.directory={place}")
+        assert git(place, *safe, "rev-parse", "HEAD").strip() == commit
+        assert git(place, *safe, "--no-optional-locks", "status", "--porcelain") == ""
+        assert git(place, *safe, "remote", "get-url", "origin").strip() == url
+        assert builder.build(text, arguments=epoch).done == 0
+        again = builder.build(text, without_cache=("*",), arguments=epoch)
+        assert again.record.layers == kept.record.layers, "the same commit is the same bytes"
+        with pytest.raises(Invalid, match=r"only a whole repository"):
+            builder.build(f"FROM scratch\nADD --keep-git-dir=true {url}#main:web /x\n")
         with pytest.raises(Invalid, match=r"not 0123"):
             builder.build(f"FROM scratch\nADD --checksum={'0123' * 10} {url} /x\n")
         assert builder.read(builder.build(contexts={"": f"{url}#main:web"}), "b") == "a"

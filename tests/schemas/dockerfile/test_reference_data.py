@@ -1,7 +1,8 @@
 """Our reader against the data by which BuildKit's own is tested, where a copy of it is at hand.
 
-`TRIMTAB_DOCKERFILE_DATA` names the directory: `testfiles/*/{Dockerfile,result}`, `testfiles-negative`, `shell`,
-`shell_lex.json`, `patternmatcher.json`. The forms it holds have cases of our own in the other files here.
+`TRIMTAB_DOCKERFILE_DATA` names the directory, else it is `../shared/dockerfile` beside the project:
+`testfiles/*/{Dockerfile,result}`, `testfiles-negative`, `shell`, `shell_lex.json`, `patternmatcher.json`. The forms it
+holds have cases of our own in the other files here.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from schemas.dockerfile.shell_words import Unexpandable, expand
 from schemas.dockerfile.statement import Statement, divide
 from schemas.errors import Invalid
 
-DATA = Path(os.environ.get("TRIMTAB_DOCKERFILE_DATA", "/nonexistent"))
+BESIDE = Path(__file__).resolve().parents[3].parent / "shared" / "dockerfile"
+DATA = Path(os.environ.get("TRIMTAB_DOCKERFILE_DATA", BESIDE))
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="TRIMTAB_DOCKERFILE_DATA names no directory")
 
 ENVIRONMENT = {"PWD": "/home", "SHELL": "bash", "KOREAN": "한국어", "NULL": ""}
