@@ -251,6 +251,7 @@ def import_(
     metavar="type=registry,ref=REFERENCE|type=local,dest=DIR",
     help="Write the steps to this cache; with mode=max those of all stages.",
 )
+@click.option("--platform", "platforms", multiple=True, metavar="OS/ARCHITECTURE", help="Only this machine's can be.")
 @click.option("--pull", is_flag=True, help="Ask registries for newer base images.")
 @click.option("--allow", multiple=True, metavar="security.insecure", help="What RUN may ask for.")
 @click.option("--sbom", is_flag=True, help="Keep a list of its packages beside it.")

@@ -21,10 +21,7 @@ def build_wanted(
     name: str, spec: BuildSpec, environment: Mapping[str, str], secrets: Mapping[str, bytes] | None = None
 ) -> BuildWanted:
     """An argument without a value takes that of the environment. Raises Refused for another machine's platform."""
-    here = machine_platform().canonical()
-    for text in spec.platforms:
-        if Platform.parse(text) != here:
-            raise Refused(f"cannot build for {text} on this machine, which is {here}", hint="leave platforms out")
+    refuse_other_platforms(spec.platforms)
     given = {key: environment.get(key) if value is None else value for key, value in spec.args.items()}
     return BuildWanted(
         name=name,
@@ -49,6 +46,18 @@ def build_wanted(
         sbom=spec.sbom,
         provenance=spec.provenance,
     )
+
+
+def refuse_other_platforms(platforms: Iterable[str]) -> None:
+    """Raises Refused for one that this machine is not."""
+    here = machine_platform().canonical()
+    for text in platforms:
+        if Platform.parse(text) != here:
+            raise Refused(
+                f"cannot build for {text} on this machine, which is {here}",
+                step="build",
+                hint="build there, push both, and put them under one name with `trimtab image manifest create`",
+            )
 
 
 def with_bases_of(wanted: BuildWanted, declared: Iterable[Declared]) -> BuildWanted:

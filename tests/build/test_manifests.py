@@ -8,7 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.wanted.builds import build_wanted
+from runtime.images.platforms import machine_platform
 from runtime.images.store import read_image
+from schemas.build import BuildSpec
+from schemas.errors import Refused
 from tests.cli.engine import Engine, making_engine
 
 pytestmark = pytest.mark.kernel
@@ -120,6 +124,8 @@ def test_the_command_line_builds_what_a_container_uses(shop: Engine) -> None:
         "id=key,src=compose.yaml",
         "--progress",
         "json",
+        "--platform",
+        str(machine_platform()),
         "--cache-from",
         "type=local,src=kept",
         "--cache-to",
@@ -207,6 +213,17 @@ def test_a_base_that_cannot_be_built_keeps_what_is_built_from_it_from_being_buil
     assert said.code == 1
     assert "nothing" in said.out + said.err
     assert read_image(based.layout, "a-child") is None
+
+
+def test_another_machines_platform_is_refused_and_this_ones_is_built(based: Engine) -> None:
+    other = "linux/s390x" if machine_platform().architecture != "s390x" else "linux/amd64"
+    said = based.run("image", "build", "-t", "tool", "--platform", other, "web")
+    assert said.code != 0
+    assert f"cannot build for {other}" in said.err
+    assert "image manifest create" in said.err
+    with pytest.raises(Refused, match="cannot build for"):
+        build_wanted("app", BuildSpec(context=".", platforms=(other,)), {})
+    assert build_wanted("app", BuildSpec(context=".", platforms=(str(machine_platform()),)), {}).name == "app"
 
 
 def test_images_that_are_built_from_each_other_are_refused(based: Engine) -> None:

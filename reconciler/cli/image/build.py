@@ -19,6 +19,7 @@ from reconciler.build.build import Made, build
 from reconciler.build.wanted import BuildWanted, Tell, Told
 from reconciler.cli.image.names import reference_of, refuse_declared
 from reconciler.cli.live import display
+from reconciler.wanted.builds import refuse_other_platforms
 from runtime.layout import Layout
 from schemas.build_cache import LOCAL, CachePlace
 from schemas.dockerfile.checks import check
@@ -54,6 +55,7 @@ class Typed:
     cache_to: tuple[str, ...] = ()
     sbom: bool = False
     provenance: bool = True
+    platforms: tuple[str, ...] = ()
     pull: bool = False
     allow: tuple[str, ...] = ()
     progress: str = "auto"
@@ -87,6 +89,7 @@ def check_typed(layout: Layout, typed: Typed) -> tuple[Finding, ...]:
 
 def wanted_of(typed: Typed, environment: Mapping[str, str]) -> BuildWanted:
     """Raises Refused for what cannot be read."""
+    refuse_other_platforms(each for text in typed.platforms for each in text.split(","))
     names = typed.tags or (_name_of_directory(typed.context),)
     text, file = None, typed.file or "Dockerfile"
     if typed.file == "-":
