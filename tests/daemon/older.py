@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from reconciler.store.database import MIGRATIONS
 from reconciler.store.recovery import copies_of
 from runtime.layout import Layout
 from tests.cli.engine import CODE
@@ -38,9 +40,12 @@ def _substitute(file: Path, old: str, new: str) -> None:
 
 
 def leave_older_state(layout: Layout) -> None:
-    """The store as it was before its last migration: one table less, and no copies beside it."""
+    """The store as it was before its later migrations: without the tables they made, and no copies beside it."""
+    later = "".join(MIGRATIONS[WITHOUT_COPIES:])
+    assert "ALTER" not in later, "undo that too"
     with closing(sqlite3.connect(layout.store)) as connection:
-        connection.execute("DROP TABLE copied")
+        for table in re.findall(r"CREATE TABLE (\w+)", later):
+            connection.execute(f"DROP TABLE {table}")
         connection.execute(f"PRAGMA user_version={WITHOUT_COPIES}")
         connection.commit()
     shutil.rmtree(copies_of(layout.store))

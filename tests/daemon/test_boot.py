@@ -52,7 +52,7 @@ def test_a_device_that_comes_after_the_daemon_is_waited_for_and_told_by_every_co
     with daemon(site, "--source", str(site.base / "site")) as served:
         wait_until(lambda: phase(site, "solo") == "running", 30)
         assert source(served, "Stalled", message="there is no device")["temporary"] is True
-        wait_until(lambda: "Missing" in site.run("get", "container/late").out, 30)
+        wait_until(lambda: "Retrying" in site.run("describe", "container/late").out, 30)
         described = site.run("describe", "container/late").out
         assert "Retrying" in described and str(node) in described, described
         why = site.run("why", "container/late").out
