@@ -169,6 +169,14 @@ def test_a_paused_rollout_goes_on_with_other_manifests(shared: Machine, capfd: p
     assert [name for name, pid in pids(shared).items() if pid == before[name]] == ["web-3", "web-4"]
 
 
+def test_what_cannot_be_started_at_all_goes_no_further(shared: Machine, capfd: pytest.CaptureFixture[str]) -> None:
+    before = begun(shared)
+    assert apply(shared, web(shared).replace('"sh", "-c"', '"/nowhere", "-c"')) == 1
+    assert "rollout paused: Container/web-1: " in capfd.readouterr().err
+    assert state(shared).progress is Progress.HALTED
+    assert [shared.process(name).pid for name in ("web-3", "web-4")] == [before["web-3"], before["web-4"]]
+
+
 def test_reconcile_tries_again(shared: Machine, capfd: pytest.CaptureFixture[str]) -> None:
     begun(shared)
     assert apply(shared, web(shared, "exit 3", failure_action="rollback")) == 1
