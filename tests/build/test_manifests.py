@@ -226,6 +226,41 @@ def test_another_machines_platform_is_refused_and_this_ones_is_built(based: Engi
     assert build_wanted("app", BuildSpec(context=".", platforms=(str(machine_platform()),)), {}).name == "app"
 
 
+def test_every_field_of_a_build_is_asked_of_the_builder() -> None:
+    spec = BuildSpec(
+        context="/c",
+        dockerfile="web.Dockerfile",
+        target="prod",
+        args={"A": "1", "B": None, "C": None},
+        additional_contexts={"assets": "/a"},
+        labels={"l": "1"},
+        tags=("shop/web:1",),
+        ssh=("default=/agent",),
+        shm_size="1m",
+        network="host",
+        extra_hosts={"db": ["10.0.0.1"]},
+        no_cache=True,
+        pull=True,
+        privileged=True,
+        cache_from=("r.lan/c",),
+        cache_to=("type=local,dest=/k",),
+    )
+    wanted = build_wanted("app", spec, {"B": "2"}, {"key": b"s"})
+    assert wanted.contexts == {"": "/c", "assets": "/a"}
+    assert (wanted.dockerfile, wanted.target, wanted.network) == ("web.Dockerfile", "prod", "host")
+    assert wanted.arguments == {"A": "1", "B": "2"}
+    assert wanted.labels == {"l": "1"}
+    assert wanted.tags == ("docker.io/library/app:latest", "docker.io/shop/web:1")
+    assert wanted.agents == {"default": Path("/agent")}
+    assert (wanted.shm_size, dict(wanted.extra_hosts)) == (1 << 20, {"db": ("10.0.0.1",)})
+    assert (wanted.without_cache, wanted.pull, wanted.allow_insecure) == (("*",), True, True)
+    assert wanted.secrets == {"key": b"s"}
+    assert [str(each) for each in (*wanted.cache_from, *wanted.cache_to)] == [
+        "type=registry,ref=r.lan/c:latest",
+        "type=local,dest=/k",
+    ]
+
+
 def test_images_that_are_built_from_each_other_are_refused(based: Engine) -> None:
     (based.base / "round.yaml").write_text(
         "apiVersion: trimtab/v1\nkind: Image\nmetadata: {name: one}\n"

@@ -133,6 +133,38 @@ def test_arguments_tell_the_platform_that_is_built_for(running: Builder) -> None
     assert running.output() == [f"{here} {here} linux"]
 
 
+def test_what_the_build_says_of_every_run_reaches_it(running: Builder) -> None:
+    text = "FROM busybox\nRUN grep -w db /etc/hosts; df -k /dev/shm | tail -1; ls /sys/class/net; echo $http_proxy\n"
+    proxy = {"http_proxy": "http://proxy.example:3128"}
+    hosts = {"db": ("10.9.8.7",)}
+    made = running.build(text, extra_hosts=hosts, shm_size=3 << 20, network="none", arguments=proxy)
+    said = running.output()
+    assert said[0].split() == ["10.9.8.7", "db"]
+    assert said[1].split()[1] == "3072"
+    assert said[2:] == ["lo", proxy["http_proxy"]]
+    assert not any("proxy" in line for line in made.record.config.env)
+
+
+def test_what_instructions_say_of_containers_stands_in_the_config(running: Builder) -> None:
+    made = running.build(
+        "# syntax=docker/dockerfile:1\n# escape=`\nFROM busybox\nENV A=1 `\n  B=2\nLABEL team=shop\nEXPOSE 80 53/udp\n"
+        "VOLUME /data\nSTOPSIGNAL SIGQUIT\nUSER 33:44\nWORKDIR /srv\n"
+        'HEALTHCHECK --interval=5s --retries=2 CMD ["true"]\nENTRYPOINT ["/bin/echo"]\nCMD ["hello"]\n',
+        labels={"made": "here"},
+        tags=("registry.lan/team/app:1",),
+    )
+    config = made.record.config
+    assert {"A=1", "B=2"} <= set(config.env)
+    assert config.labels == {"team": "shop", "made": "here"}
+    assert set(config.exposed_ports) == {"80/tcp", "53/udp"}
+    assert tuple(config.volumes) == ("/data",)
+    assert (config.stop_signal, config.user, config.working_dir) == ("SIGQUIT", "33:44", "/srv")
+    assert config.healthcheck is not None
+    assert (config.healthcheck.test, config.healthcheck.retries) == (("CMD", "true"), 2)
+    assert (config.entrypoint, config.cmd) == (("/bin/echo",), ("hello",))
+    assert made.record.tags == ("registry.lan/team/app:1",)
+
+
 def test_two_runs_at_once_have_addresses_of_their_own(running: Builder) -> None:
     address = "ip -4 addr show eth0 | grep -o 'inet [0-9.]*'; sleep 1"
     running.build(

@@ -228,6 +228,16 @@ def test_a_hostile_cache_decides_over_no_build_that_does_not_name_it(
     assert two.read(honest, "srv/b.txt") == "b\n"
 
 
+def test_a_newer_base_is_taken_only_where_that_is_asked_for(one: Builder, two: Builder, registry: str) -> None:
+    name, settings = Reference.parse(f"{registry}/team/base:1"), read_registries(one.layout)
+    text = f"FROM {name}\nWORKDIR /more\n"
+    for content in ("first", "second"):
+        one.write({"f": content})
+        push_image(one.layout, one.build("FROM scratch\nCOPY f /f\n").record, name, settings, ignore)
+        assert two.read(two.build(text), "f") == "first"
+    assert two.read(two.build(text, pull=True), "f") == "second"
+
+
 def test_an_image_is_no_cache(one: Builder, registry: str) -> None:
     name = f"{registry}/team/app:1"
     push_image(one.layout, one.build(STAGES).record, Reference.parse(name), read_registries(one.layout), ignore)
