@@ -37,12 +37,15 @@ class Wanted:
 def print_events(layout: Layout, wanted: Wanted, output: str, *, follow: bool) -> None:
     """With `follow`, until somebody interrupts it."""
     with open_engine(layout) as engine:
+        # before the list: what happens in between would be in neither
+        newest = read_events(engine.database, last=1)
+        after = newest[-1].id if newest else 0
         seen = [event for event in read_events(engine.database, wanted.object, last=KEPT) if wanted.match(event)]
         for event in seen[len(seen) - min(len(seen), wanted.last) :]:
             _tell(event, output)
         if follow:
-            newest = read_events(engine.database, last=1)
-            for event in _following(engine.database, wanted, newest[-1].id if newest else 0):
+            after = max([after, *(event.id for event in seen)])
+            for event in _following(engine.database, wanted, after):
                 _tell(event, output)
 
 

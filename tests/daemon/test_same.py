@@ -181,7 +181,7 @@ def test_images_move_and_containers_rest_the_same_way(served: Daemon, tmp_path: 
         for words in MOVING:
             alone, through = (
                 told_of_place(engine, place, options, [word.replace("REGISTRY", registry.host) for word in words])
-                for place, options in (("alone", ("-H", "none")), ("through", ()))
+                for place, options in (("zz-1", ("-H", "none")), ("zz-2", ()))
             )
             assert through == alone, words
             refused = words[-1] == "REGISTRY/PLACE/nothing:1" or "other.pub" in words
