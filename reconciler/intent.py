@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from reconciler.apply import Stop
 from reconciler.as_applied import applied_environment, bearers
@@ -51,6 +51,8 @@ class Intent:
     environments: Mapping[Key, Mapping[str, str]]
     registries: RegistrySettings
     users: Mapping[Key, tuple[Key, ...]]
+    rollouts: Mapping[Key, tuple[bool, int]] = field(default_factory=dict)
+    """Of Services, whether they were resolved as they were before, and with how many replicas more."""
 
     @property
     def desired(self) -> Mapping[Key, Desired]:
@@ -124,7 +126,8 @@ def intend(
     world = replace(world_of(engine, own, others, records, digests, environments), leases=leases, surges=surges)
     resolved = resolve({item.key: item for item in own}, world)
     registries = read_registries(engine.layout)
-    return Intent(set_name, others, resolved, contents, environments, registries, users_of(resolved.desired))
+    rolled = {key: (state.back, state.surge) for key, state in rollouts.items()}
+    return Intent(set_name, others, resolved, contents, environments, registries, users_of(resolved.desired), rolled)
 
 
 def users_of(desired: Mapping[Key, Desired]) -> dict[Key, tuple[Key, ...]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -102,6 +103,8 @@ def _act(passing: Passing, wanted: Wanted, intent: Intent, keys: Collection[Key]
                 return Passed(_nothing(intent), postponed=True)
             mine = services - taken
             states = read_rollouts(passing.engine.database)
+            if any(_is_otherwise(intent, key, states) for key in mine):
+                return Passed(_nothing(intent), postponed=True)
             passed = _act_on(passing, wanted, intent, {*keys, *mine}, urged, mine, states)
             return replace(passed, busy=passed.busy | taken)
     except RetryLater:
@@ -111,6 +114,12 @@ def _act(passing: Passing, wanted: Wanted, intent: Intent, keys: Collection[Key]
 def _may_roll(intent: Intent, key: Key) -> bool:
     want = intent.desired.get(key)
     return want is not None and (rolls(want) or (want.owner is not None and rolls(intent.desired.get(want.owner))))
+
+
+def _is_otherwise(intent: Intent, service: Key, states: Mapping[Key, Rollout]) -> bool:
+    """Whether the Service was resolved for another state of its rollout: our own writes make nothing stale."""
+    state = states.get(service, Rollout())
+    return intent.rollouts.get(service, (False, 0)) != (state.back, state.surge)
 
 
 def _nothing(intent: Intent) -> Part:
@@ -154,7 +163,8 @@ def _act_on(
             if wanted.leases is not None:
                 record_leases(engine.database, wanted.leases)
             outcomes = _carry_out(passing, kept, busy)
-            write_rollouts(engine.database, after_actions(rolled.states, outcomes))
+            with suppress(RetryLater):  # what is done is done, whether it can be noted or not
+                write_rollouts(engine.database, after_actions(rolled.states, outcomes))
             return replace(passed, outcomes=outcomes, busy=busy)
     except RetryLater:
         return replace(passed, postponed=True)

@@ -11,7 +11,7 @@ from schemas.names import Key, Kind
 from tests.loop.driving import driven
 from tests.loop.test_steering import QUICK, status
 from tests.machine.machine import Machine, until
-from tests.machine.test_rollouts import pids, state, web
+from tests.machine.test_rollouts import apply, pids, state, web
 
 pytestmark = pytest.mark.kernel
 
@@ -33,7 +33,7 @@ def test_the_loop_takes_back_what_fails_and_says_so(machine: Machine) -> None:
     machine.converge(web(machine))
     before = pids(machine)
     with driven(machine.layout, QUICK) as loop:
-        machine.apply(web(machine, "exit 3", failure_action="rollback"))
+        assert apply(machine, web(machine, "exit 3", failure_action="rollback"), wait=False) == 0
         until(lambda: (found := state(machine)).back and found.progress is Progress.DONE)
         assert len(set(before.values()) & set(pids(machine).values())) == 2
         until(lambda: status(machine, WEB).condition("Stalled").reason == "RolledBack")
