@@ -48,6 +48,8 @@ class Feed(Generic[T]):
         reading = self._readings.get(seen)
         if reading is None:
             reading = self._readings[seen] = asyncio.ensure_future(self._worker.do(self._read, seen))
+            # what has failed is tried again, and rows are kept by nobody but followers
+            reading.add_done_callback(lambda _: self._readings.pop(seen, None))
         # one that leaves must not take it from the others
         rows = await asyncio.shield(reading)
         if not rows:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import select
 import socket
@@ -13,9 +14,10 @@ from typing import Any
 
 import pytest
 
+from reconciler.api.feed import Feed
 from reconciler.api.problems import TooMany
 from reconciler.api.shares import Shares, Use
-from reconciler.daemon.worker import VISITORS
+from reconciler.daemon.worker import VISITORS, Worker
 from reconciler.engine import open_engine
 from schemas.errors import RetryLater
 from tests.api.conftest import Asking, Connection
@@ -202,6 +204,24 @@ def test_what_is_no_longer_kept_or_not_yet_there_cannot_be_watched(narrow: Askin
     status, connection = follow(narrow, f"/v1/watch?resourceVersion={newest}")
     connection.close()
     assert status == 200
+
+
+def test_a_look_at_the_store_that_failed_is_no_answer_to_the_next() -> None:
+    answers: list[list[int] | Exception] = [RetryLater("the store is locked", step="read"), [8]]
+
+    def read(after: int) -> list[int]:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def work() -> None:
+        feed = Feed(Worker(2), lambda: 8, read)
+        with pytest.raises(RetryLater):
+            await feed.after(7, 10)
+        assert await feed.after(7, 10) == [8]
+
+    asyncio.run(work())
 
 
 def test_each_use_has_its_share() -> None:
