@@ -193,6 +193,20 @@ class _Files:
         return -1
 
 
+def _watching(directory: str) -> int:
+    """An inotify instance; one that tells of nothing where the directory is gone. Raises OSError."""
+    from runtime.kernel import inotify
+
+    descriptor = inotify.inotify_init1()
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            inotify.inotify_add_watch(descriptor, directory, IN_MODIFY | inotify.IN_CREATE | inotify.IN_CLOSE_WRITE)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
 class _Watch:
     """Waits until something in a directory is written, or `LOOK_SECONDS` have passed.
 
@@ -206,20 +220,13 @@ class _Watch:
         from runtime.kernel import inotify
 
         self.read_events = inotify.read_events
-        self.descriptor = self._instance(inotify.inotify_init1)
-        with contextlib.suppress(FileNotFoundError):
-            mask = IN_MODIFY | inotify.IN_CREATE | inotify.IN_CLOSE_WRITE
-            if self.descriptor is not None:
-                inotify.inotify_add_watch(self.descriptor, directory, mask)
-
-    def _instance(self, init: Callable[[], int]) -> int | None:
+        self.descriptor: int | None = None
         if not self.free.acquire(blocking=False):
-            return None
+            return
         try:
-            return init()
+            self.descriptor = _watching(directory)
         except OSError:
             self.free.release()
-            return None
 
     def __enter__(self) -> _Watch:
         return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import threading
@@ -12,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from runtime.process import client, log_format
+from runtime.kernel import inotify
+from runtime.process import client, log_format, logs
 from runtime.process.log_write import JsonLog, LocalLog, Log, lock_log, log_settings, open_log
 from runtime.process.logs import LogLine, read_logs
 from tests.conftest import EMULATED, SLOWER
@@ -146,6 +148,24 @@ def test_following_wakes_at_once(log: Log, tmp_path: Path) -> None:
     assert next(lines).text == "second"
     assert time.monotonic() - started < 0.9
     timer.join()
+
+
+@pytest.mark.parametrize("call", ["inotify_init1", "inotify_add_watch"])
+def test_following_goes_on_where_the_kernel_gives_no_watch(
+    call: str, log: Log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "no more watches")
+
+    monkeypatch.setattr(inotify, call, refuse)
+    places = threading.Semaphore(1)
+    monkeypatch.setattr(logs._Watch, "free", places)
+    log.write(1, b"first\n")
+    lines = read_logs(tmp_path, follow=True)
+    assert next(lines).text == "first"
+    log.write(1, b"second\n")
+    assert next(lines).text == "second"
+    assert places.acquire(blocking=False), "its place is given back"
 
 
 def test_nothing_is_read_where_nothing_was_written(tmp_path: Path) -> None:
