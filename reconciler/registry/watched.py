@@ -22,19 +22,23 @@ class Watched(Generic[T]):
         """Raises Refused: a file that is wrong from the beginning."""
         self._file, self._step, self._read, self._nothing = file, step, read, nothing
         self._stamp = stamp(file)
+        self._told: Stamp | None = None
         self._value = self._taken()
 
     def now(self) -> T:
-        """Looks at the file's times, and reads it where they changed."""
+        """Looks at the file's times, and reads it where they changed; one that could not be read, again each time."""
         seen = stamp(self._file)
         if seen != self._stamp:
             try:
-                self._value = self._taken()
+                self._value, self._stamp = self._taken(), seen
             except Refused as error:
-                LOG.warning("nobody is let in", error=str(error))
-                self._value = self._nothing
-            self._stamp = seen
+                self._fail(seen, error)
         return self._value
+
+    def _fail(self, seen: Stamp | None, error: Refused) -> None:
+        if self._stamp is not None or seen != self._told:
+            LOG.warning("nobody is let in", error=str(error))
+        self._value, self._stamp, self._told = self._nothing, None, seen
 
     def _taken(self) -> T:
         try:

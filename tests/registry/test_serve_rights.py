@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import json
 import shutil
 import signal
@@ -18,8 +19,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.registry.rights import ANYBODY, Visitor, read_rules, rights_of
+from reconciler.registry.rights import ANYBODY, Rule, Visitor, read_rules, rights_of
 from reconciler.registry.tokens import LIFE_SECONDS, Tokens, granted
+from reconciler.registry.watched import Watched
 from runtime.images.blobs import BlobStore
 from runtime.images.platforms import Platform
 from runtime.images.progress import ignore
@@ -236,6 +238,25 @@ def test_rights_that_change_count_at_once_for_tokens_too(tmp_path: Path, files: 
         passwords.write_text("# nobody\n")
         assert bob.ask("POST", path, Authorization=f"Bearer {token}").status == 401
         bob.connection.close()
+
+
+def test_a_file_that_could_not_be_read_for_a_moment_counts_again(tmp_path: Path) -> None:
+    file, broken = tmp_path / "rules", False
+    file.write_text("bob a pull\n")
+
+    def read(text: str) -> tuple[Rule, ...]:
+        if broken:
+            raise OSError(errno.EMFILE, "too many open files")
+        return read_rules(text)
+
+    watched: Watched[tuple[Rule, ...]] = Watched(file, "read rights", read, ())
+    file.write_text("bob a pull,push\n")
+    broken = True
+    assert watched.now() == watched.now() == ()
+    broken = False
+    assert rights_of(watched.now(), "bob", "a") == {"pull", "push"}
+    file.unlink()
+    assert watched.now() == ()
 
 
 def test_a_token_is_asked_for_by_the_address_the_client_uses_and_for_what_it_lacks(
