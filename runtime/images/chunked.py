@@ -3,7 +3,7 @@
 Called by `compress`. Each file's content is a frame of its own; headers are frames between them. Behind them, in frames
 that readers of zstd pass over: a table of contents, what tar-split needs to put the same tar together again, and a
 footer. The layer's annotations tell where they are. A layer that the table cannot describe (names that are not UTF-8 or
-stand there twice, sparse files, times of access) is refused with `Unfit`, and pushed as zstd.
+stand there twice, sparse files, times of access, much behind its end) is refused with `Unfit`, and pushed as zstd.
 
 Source: containers/storage, pkg/chunked; vbatts/tar-split, tar/storage.
 """
@@ -33,6 +33,8 @@ from runtime.images.untar import Entry, read_entries
 LEVEL = 3
 MOST_ENTRIES = 500_000
 """The table is held in memory; readers of it take no more than 150 MiB."""
+MOST_BEHIND = 1 << 20
+"""Bytes behind the last entry: the end of an archive, filled up to what its writer calls a record."""
 PREFIX = "io.github.containers.zstd-chunked"
 """Of annotations. Another, of containers/storage before 1.45, is left out: that one forgets device nodes."""
 _SKIPPED = b"\x50\x2a\x4d\x18"
@@ -146,7 +148,9 @@ def write_chunked(layer: BinaryIO, sink: Sink, report: Callable[[int], None]) ->
         layer.seek(padding(size), os.SEEK_CUR)
         report(begun)
     layer.seek(begun)
-    rest = layer.read()
+    rest = layer.read(MOST_BEHIND + 1)
+    if len(rest) > MOST_BEHIND:
+        raise Unfit(f"more than {MOST_BEHIND} bytes behind the archive's end")
     output.write(rest)
     split.segment(rest)
     output.end()

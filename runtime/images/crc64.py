@@ -29,8 +29,8 @@ def _remainder(value: int, bits: int) -> int:
         while 2 * factor * WIDTH < bits:
             factor *= 2
         span = factor * WIDTH
+        # bits of the part that is folded: the lowest
         high = bits - span
-        """Bits of the part that is folded: the lowest."""
         new = max(span, high + POWERS[-1] * factor)
         head = value & ((1 << high) - 1)
         folded = (value >> high) << (new - span)

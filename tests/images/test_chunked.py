@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.images.blobs import BlobStore
-from runtime.images.chunked import PREFIX, Unfit, write_chunked
+from runtime.images.chunked import MOST_BEHIND, PREFIX, Unfit, write_chunked
 from runtime.images.compress import CHUNKED, compressed
 from runtime.images.config import ImageConfig
 from runtime.images.crc64 import crc64
@@ -163,6 +163,14 @@ def test_the_footer_says_what_the_annotations_say(tmp_path: Path) -> None:
 def test_what_the_table_cannot_say_is_not_written_so(members: Any, tmp_path: Path) -> None:
     with pytest.raises(Unfit):
         chunked(tar_of(*members), tmp_path)
+
+
+def test_what_is_behind_an_archives_end_is_not_all_held_in_memory(tmp_path: Path) -> None:
+    tar = tar_of(*MEMBERS)
+    padded = tar + bytes(10_240)
+    assert inflated(chunked(padded, tmp_path)[0]) == padded
+    with pytest.raises(Unfit, match="behind the archive's end"):
+        chunked(tar + bytes(MOST_BEHIND), tmp_path)
 
 
 @pytest.fixture
