@@ -258,7 +258,7 @@ class Fetching:
 
 def _without_user(remote: str) -> str:
     """A password in the address is nobody's business who gets the image."""
-    return re.sub(r"^([a-z+]+://)[^/@]*@", r"\1", remote) if remote.startswith("http") else remote
+    return re.sub(r"^([a-z+]+://)[^/]*@", r"\1", remote) if remote.startswith("http") else remote
 
 
 def _name(disposition: str, url: str) -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.build.fetch import _without_user
 from runtime.images.store import read_image
 from schemas.errors import Invalid
 from tests.build.conftest import Builder
@@ -351,3 +352,8 @@ def test_a_repository_is_added_and_is_a_context(builder: Builder, tmp_path: Path
         with pytest.raises(Invalid, match=r"not 0123"):
             builder.build(f"FROM scratch\nADD --checksum={'0123' * 10} {url} /x\n")
         assert builder.read(builder.build(contexts={"": f"{url}#main:web"}), "b") == "a"
+
+
+@pytest.mark.parametrize("user", ["", "me@", "me:secret@", "me:se@cret@", "me:se:cr@et@"])
+def test_a_password_in_an_address_is_not_kept(user: str) -> None:
+    assert _without_user(f"https://{user}example.com/x@y.git") == "https://example.com/x@y.git"
