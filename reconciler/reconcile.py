@@ -12,11 +12,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from reconciler.accounts import refuse_unknown_accounts
-from reconciler.actions import Action, Plan, Verb
+from reconciler.actions import Action, Note, Plan, Verb
 from reconciler.apply import NOT_MADE_ANEW, Outcome, Result, Stop, Watch, apply, counted, never, waited_for
 from reconciler.as_applied import contents_again, environments_again
 from reconciler.claims import claimed, declared_elsewhere
-from reconciler.desired import Desired
+from reconciler.desired import Desired, Observed
 from reconciler.engine import Engine
 from reconciler.external import exists_on_disk, own_objects
 from reconciler.fitness import notes_on_host_paths, refuse_unfit
@@ -131,13 +131,7 @@ def _prepared(
     asked_for, others = {item.key: item for item in declared[0]}, declared[1]
     own = list(substituted(asked_for, states).values())
     records = read_records(engine.database)
-    if asked.again:
-        unsealing = Unsealing(engine.layout, engine.database, asked.set, asked.environment)
-        contents = contents_again(engine.layout, own, inventory, asked.environment, unsealing, asked.sealed)
-        environments = environments_again(own, inventory, records, asked.environment, unsealing)
-    else:
-        contents = read_contents(own, asked.environment)
-        environments = read_environments(own, asked.environment)
+    contents, environments = _read_files(engine, asked, own, inventory, records)
     digests = {key: content_digest(engine.layout, content) for key, content in contents.items()}
     world = world_of(engine, own, others, records, digests, environments)
     world = replace(world, surges={key: state.surge for key, state in states.items()})
@@ -154,9 +148,7 @@ def _prepared(
     refuse_unfit(made, resolved.desired)
     refuse_unknown_accounts(engine.layout, made, resolved.desired, {**others, **resolved.declared})
     notes = (
-        *notes_on_losses(engine.database, made),
-        *notes_on_data(engine.layout, made, resolved.desired, observed, asked.set),
-        *notes_on_host_paths(made, resolved.desired),
+        *_notes_on_effects(engine, asked, made, resolved.desired, observed),
         *kept_notes(pruned, records, asked.set),
         *notes_on_registries(observed),
     )
@@ -178,6 +170,32 @@ def _prepared(
     standing = {key: state for key, state in asked_for.items() if resolved.declared.get(key) is not state}
     rolled = replace(rolled, plan=made, states={**states, **rolled.states})
     return Prepared(asked, made, context, resolved, pruned, standing, rolled)
+
+
+def _read_files(
+    engine: Engine,
+    asked: Asked,
+    own: Sequence[Declared],
+    inventory: Mapping[Key, Entry],
+    records: Mapping[Key, Record],
+) -> tuple[Mapping[Key, bytes], Mapping[Key, Mapping[str, str]]]:
+    """Contents of Secrets and Configs, and variables of env files. Raises Invalid, Refused."""
+    if not asked.again:
+        return read_contents(own, asked.environment), read_environments(own, asked.environment)
+    unsealing = Unsealing(engine.layout, engine.database, asked.set, asked.environment)
+    contents = contents_again(engine.layout, own, inventory, asked.environment, unsealing, asked.sealed)
+    return contents, environments_again(own, inventory, records, asked.environment, unsealing)
+
+
+def _notes_on_effects(
+    engine: Engine, asked: Asked, made: Plan, desired: Mapping[Key, Desired], observed: Mapping[Key, Observed]
+) -> tuple[Note, ...]:
+    """What the reader of the plan should know of its effects."""
+    return (
+        *notes_on_losses(engine.database, made),
+        *notes_on_data(engine.layout, made, desired, observed, asked.set),
+        *notes_on_host_paths(made, desired),
+    )
 
 
 def _declared(
@@ -264,9 +282,9 @@ def carry_out(prepared: Prepared, watch: Watch, parallel: int, stop: Stop = neve
     taken = notes_on_data(context.engine.layout, prepared.plan, context.desired, context.observed, asked.set)
     warnings = {note.key: note.text for note in taken}
     outcomes = apply(prepared.plan, lambda action: perform(context, action), recorded(database, watch), parallel, stop)
-    write_rollouts(database, after_actions(prepared.rolled.states, outcomes))
     # a full disk: what is done is done, whether it can be noted or not
     with suppress(RetryLater):
+        write_rollouts(database, after_actions(prepared.rolled.states, outcomes))
         record_events(database, [*_collect(context, outcomes), *_warnings(outcomes, warnings)])
         forget_unready(database, [str(outcome.action.key) for outcome in outcomes if outcome.ok])
         _record_revision(context, asked, _summary(outcomes))
@@ -292,8 +310,9 @@ def _record_revision(context: Context, asked: Asked, summary: str) -> None:
     database = context.engine.database
     owned = [entry for _, entry in sorted(read_inventory(database).items()) if entry.set == asked.set]
     anew = is_sealed_otherwise(database, asked.set, asked.sealed)
-    record_revision(database, asked.set, asked.commit, owned, summary, asked.cause, context.now, anew=anew)
-    keep_sealed(database, asked.set, asked.sealed)
+    with database.begin():
+        record_revision(database, asked.set, asked.commit, owned, summary, asked.cause, context.now, anew=anew)
+        keep_sealed(database, asked.set, asked.sealed)
 
 
 def recorded(database: Database, watch: Watch) -> Watch:
