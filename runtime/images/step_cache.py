@@ -9,6 +9,7 @@ Source: OCI image-spec 1.1, manifest.md "Guidelines for Artifact Usage", image-l
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from runtime.images.archive import REF_NAME
-from runtime.images.blobs import BlobStore, full_disk_is_retried, new_hash_of, replace_durably
+from runtime.images.blobs import BlobStore, full_disk_is_retried, new_hash_of, replace_durably, sync_directory
 from runtime.images.digests import digest_of, is_digest, split_digest
 from runtime.images.documents import Document, canonical_json, read_document, without_empty
 from runtime.images.limits import Limits
@@ -267,11 +268,11 @@ def write_directory(store: BlobStore, directory: Path, tag: str, steps: Sequence
 
 
 def _copy_out(store: BlobStore, blob: Descriptor, path: Path) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
+    temporary = path.with_name(f"{path.stem}.{secrets.token_hex(4)}.new")
     with full_disk_is_retried(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with store.open(blob.digest) as source, temporary.open("wb") as target:
+            with store.open(blob.digest) as source, temporary.open("xb") as target:
                 while piece := source.read(1 << 20):
                     target.write(piece)
                 target.flush()
@@ -279,6 +280,7 @@ def _copy_out(store: BlobStore, blob: Descriptor, path: Path) -> None:
             temporary.rename(path)
         finally:
             temporary.unlink(missing_ok=True)
+        sync_directory(path.parent)
 
 
 def _entries(top: int) -> tuple[Descriptor, ...]:
@@ -288,9 +290,7 @@ def _entries(top: int) -> tuple[Descriptor, ...]:
             content = file.read(MAX_MANIFEST + 1)
     except Refused:
         return ()
-    return tuple(
-        read_descriptor(each) for each in read_document(content[: MAX_MANIFEST + 1], "index").children("manifests")
-    )
+    return tuple(read_descriptor(each) for each in read_document(content, "index").children("manifests"))
 
 
 def _content(top: int, wanted: Descriptor) -> bytes:
