@@ -85,11 +85,11 @@ def test_a_directory_is_read_only_after_it_was_quiet_for_as_long_as_is_set(shop:
         source(served, "Ready")
         before = len(Asking(served).ask("GET", "/v1/history?set=shop")["revisions"])
         for number in range(5):
+            written = time.monotonic()
             (shop.base / "shop/solo.yaml").write_text(
                 f"apiVersion: trimtab/v1\nkind: Config\nmetadata: {{name: solo}}\nspec: {{content: 'no {number}'}}\n"
             )
             time.sleep(0.1)
-        written = time.monotonic()
         wait_until(lambda: len(Asking(served).ask("GET", "/v1/history?set=shop")["revisions"]) > before, 60)
         assert time.monotonic() - written > 2, "it was not waited"
         assert len(Asking(served).ask("GET", "/v1/history?set=shop")["revisions"]) == before + 1

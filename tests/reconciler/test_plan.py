@@ -268,7 +268,7 @@ def test_a_service_is_made_with_the_replicas_that_do_not_fail(fresh: bool) -> No
     outcomes = apply(plan(want, found, {}), perform, lambda action, outcome: None, 2)
     results = {each.action.key: each.result for each in outcomes}
     assert results[container("web-1")] is Result.FAILED
-    assert results[WEB] is (Result.CREATED if fresh else Result.UPDATED)
+    assert results[WEB] is (Result.CREATED if fresh else Result.UNCHANGED)
     assert results[container("worker")] is Result.SKIPPED
 
 
