@@ -15,6 +15,9 @@ from reconciler.store.standing import Topic, read_standing, write_standing
 from schemas.errors import TrimtabError
 from schemas.names import Key, Kind
 
+AGAIN_SECONDS = 1.0
+"""Before what could not be written is written again: the last word of each source."""
+
 
 class Noting:
     """Made and run once, in one event loop."""
@@ -39,14 +42,19 @@ class Noting:
         self._wake.set()
 
     async def run(self) -> None:
-        """Until cancelled. A store that cannot be written keeps no source from being followed."""
-        self._known |= set(await asyncio.to_thread(read_standing, self._database, Topic.SOURCE))
+        """Until cancelled. A store that cannot be written is tried again, and keeps no source from being followed."""
+        with suppress(TrimtabError):
+            self._known |= set(await asyncio.to_thread(read_standing, self._database, Topic.SOURCE))
         while True:
             await self._wake.wait()
             self._wake.clear()
             new, self._new = self._new, {}
-            with suppress(TrimtabError):
+            try:
                 await asyncio.to_thread(write, self._database, new)
+            except TrimtabError:
+                self._new = {name: each[-1:] if each else None for name, each in new.items()} | self._new
+                self._wake.set()
+                await asyncio.sleep(AGAIN_SECONDS)
 
 
 def write(database: Database, new: Mapping[str, list[SourceStatus] | None]) -> None:
