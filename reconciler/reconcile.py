@@ -7,7 +7,7 @@ refused in `prepare`, before the first effect.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
@@ -133,8 +133,8 @@ def _prepared(
     records = read_records(engine.database)
     contents, environments = _read_files(engine, asked, own, inventory, records)
     digests = {key: content_digest(engine.layout, content) for key, content in contents.items()}
-    world = world_of(engine, own, others, records, digests, environments)
-    world = replace(world, surges={key: state.surge for key, state in states.items()})
+    surges = {key: state.surge for key, state in states.items()}
+    world = replace(world_of(engine, own, others, records, digests, environments), surges=surges)
     resolved = resolve({item.key: item for item in own}, world)
 
     concerned = _concerned(records, resolved.desired, asked.set)
@@ -143,17 +143,12 @@ def _prepared(
     pruned = prune(resolved.desired, records, inventory, asked.set, asked.pruning)
     made = plan(resolved.desired, observed, pruned.delete, urged_by_rollouts(engine, states))
     rolled = roll(engine, made, resolved.desired, observed, states, time.time())
-    made = rolled.plan
-    made = tell_of_data(engine.layout, made, observed, asked.set)
+    made = tell_of_data(engine.layout, rolled.plan, observed, asked.set)
     refuse_unfit(made, resolved.desired)
     refuse_unknown_accounts(engine.layout, made, resolved.desired, {**others, **resolved.declared})
-    notes = (
-        *_notes_on_effects(engine, asked, made, resolved.desired, observed),
-        *kept_notes(pruned, records, asked.set),
-        *notes_on_registries(observed),
-    )
     left = orphans(resolved.desired, records, inventory, asked.set, asked.pruning)
-    made = replace(made, notes=(*made.notes, *notes), orphans=left)
+    told = _notes(engine, asked, made, resolved.desired, observed, kept_notes(pruned, records, asked.set))
+    made = replace(made, notes=(*made.notes, *told), orphans=left)
     context = Context(
         engine=engine,
         set=asked.set,
@@ -187,14 +182,21 @@ def _read_files(
     return contents, environments_again(own, inventory, records, asked.environment, unsealing)
 
 
-def _notes_on_effects(
-    engine: Engine, asked: Asked, made: Plan, desired: Mapping[Key, Desired], observed: Mapping[Key, Observed]
+def _notes(
+    engine: Engine,
+    asked: Asked,
+    made: Plan,
+    desired: Mapping[Key, Desired],
+    observed: Mapping[Key, Observed],
+    kept: Iterable[Note],
 ) -> tuple[Note, ...]:
-    """What the reader of the plan should know of its effects."""
+    """What the reader of the plan should know beside it. `kept`: of what is not pruned."""
     return (
         *notes_on_losses(engine.database, made),
         *notes_on_data(engine.layout, made, desired, observed, asked.set),
         *notes_on_host_paths(made, desired),
+        *kept,
+        *notes_on_registries(observed),
     )
 
 
