@@ -29,7 +29,7 @@ def test_when_a_place_is_free_the_largest_that_waits_gets_it() -> None:
 
 
 def test_there_are_no_more_than_the_places() -> None:
-    places, inside, most, lock = Places(2), 0, 0, threading.Lock()
+    places, inside, most, lock, two = Places(2), 0, 0, threading.Lock(), threading.Barrier(2, timeout=SECONDS)
 
     def work() -> None:
         nonlocal inside, most
@@ -37,7 +37,7 @@ def test_there_are_no_more_than_the_places() -> None:
             with lock:
                 inside += 1
                 most = max(most, inside)
-            time.sleep(0.01)
+            two.wait()
             with lock:
                 inside -= 1
 
