@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from reconciler.build.wanted import Told
+from reconciler.cli.image.build import Typed, _shown
 from reconciler.registries import read_registries
 from runtime.images.digests import digest_of
 from runtime.images.ensure import ensure_image
@@ -257,3 +259,8 @@ def _rewritten(blobs: Path, spoil: Callable[[dict[str, Any]], object]) -> None:
         held.update(digest=digest_of(content), size=len(content))
         (blobs / held["digest"].partition(":")[2]).write_bytes(content)
     index_path.write_text(json.dumps(index))
+
+
+def test_what_a_cache_says_of_itself_moves_no_cursor(capsys: pytest.CaptureFixture[str]) -> None:
+    _shown(Typed("."))(Told("note", 0, "the cache is \x1b[2Jof no use"))
+    assert capsys.readouterr().err == "note: the cache is \N{REPLACEMENT CHARACTER}[2Jof no use\n"

@@ -19,6 +19,7 @@ from reconciler.build.build import Made, build
 from reconciler.build.wanted import BuildWanted, Tell, Told
 from reconciler.cli.image.names import reference_of, refuse_declared
 from reconciler.cli.live import display
+from reconciler.cli.table import printable
 from reconciler.wanted.builds import refuse_other_platforms
 from runtime.layout import Layout
 from schemas.build_cache import LOCAL, CachePlace
@@ -296,7 +297,7 @@ class _Plain:
             "done": f"#{told.number} done in {told.seconds:.2f} s",
             "failed": f"#{told.number} failed after {told.seconds:.2f} s",
             "output": f"#{told.number}   {told.text}",
-            "note": f"note: {told.text}",
+            "note": f"note: {printable(told.text)}",
         }[told.what]
         with self._one_at_a_time:
             click.echo(text, err=True)
