@@ -306,8 +306,8 @@ def _declared(entries: Iterable[Entry]) -> tuple[list[Declared], dict[str, str]]
 
 def _is_urged(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
     """Whether somebody asked for it anew. To suspend and to resume says something else."""
-    asked = now.get("at", 0.0) > before.get("at", 0.0)
-    return asked and not now.get("suspended") and not before.get("suspended")
+    asked_anew = now.get("at") not in (None, before.get("at"))
+    return asked_anew and not now.get("suspended") and not before.get("suspended")
 
 
 def _unfollowed(name: str, why: str) -> SourceStatus:
