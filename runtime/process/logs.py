@@ -24,7 +24,7 @@ from runtime.process.paths import is_locked
 
 IN_MODIFY = 0x00000002
 
-MOST = 16
+MOST_WATCHES = 16
 POLL_SECONDS = 0.25
 LOOK_SECONDS = 1.0
 """How often a follower looks whether the monitor still lives; what it writes is seen at once."""
@@ -210,11 +210,11 @@ def _watching(directory: str) -> int:
 class _Watch:
     """Waits until something in a directory is written, or `LOOK_SECONDS` have passed.
 
-    A user has 128 inotify instances (fs.inotify.max_user_instances), and others need some: whoever comes after `MOST`
-    in this process looks every `POLL_SECONDS`.
+    A user has 128 inotify instances (fs.inotify.max_user_instances), and others need some: whoever comes after
+    `MOST_WATCHES` in this process looks every `POLL_SECONDS`.
     """
 
-    free = threading.Semaphore(MOST)
+    free = threading.Semaphore(MOST_WATCHES)
 
     def __init__(self, directory: str) -> None:
         from runtime.kernel import inotify
