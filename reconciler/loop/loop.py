@@ -373,7 +373,8 @@ class Loop:
             self.memory.restarts[key.name] = decision.restarts
         if action.verb is Verb.DELETE:
             return
-        users = [user for user in self.wanted.users.get(key, ()) if user not in passed.part.keys]
+        acted_on = passed.part.keys - passed.busy
+        users = [user for user in self.wanted.users.get(key, ()) if user not in acted_on]
         for user in users:
             self.memory.failures.pop(user, None)
         if users:

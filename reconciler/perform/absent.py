@@ -20,8 +20,8 @@ SHORT = frozenset(
     {errno.EAGAIN, errno.ENOMEM, errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ETIMEDOUT, errno.EIO}
 )
 """Of a moment, whatever was asked."""
-NAMED = frozenset({"mount", "mount source", "device", "find the device", "read rootfs", "read archive"})
-"""Steps that look for what a manifest names."""
+NAMED = frozenset({"layer", "mount", "mount source", "device", "find the device", "read rootfs", "read archive"})
+"""Steps that look for what a manifest names; a layer that is lost is made again with its image."""
 ENDED = frozenset({"launcher", "monitor", "init"})
 """Steps in which somebody killed who was at work."""
 

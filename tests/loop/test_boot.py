@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -17,8 +18,10 @@ from reconciler.cli.steering import reconcile
 from reconciler.engine import open_engine
 from reconciler.lock import engine_lock
 from reconciler.loop.settings import LoopSettings
+from reconciler.perform.absent import may_heal
 from reconciler.status import Status
 from reconciler.store.status import read_statuses
+from runtime.process.failure import ProcessFailed
 from tests.loop.driving import Driven, driven
 from tests.loop.test_health import container, document, is_running
 from tests.loop.test_repairs import quiet
@@ -240,3 +243,23 @@ def test_conditions_of_depends_on_and_unless_stopped_hold_at_a_boot(machine: Mac
         loop.settle()
         assert not is_running(machine, "down") and not is_running(machine, "job")
         assert condition(machine, "Container/web", "Stalled")[0] == "False"
+
+
+def test_a_layer_that_is_lost_is_waited_for_and_what_cannot_be_is_not() -> None:
+    lost = ProcessFailed("No such file or directory", step="layer", path="/layers/a/tree", errno=errno.ENOENT)
+    assert may_heal(lost)
+    assert not may_heal(ProcessFailed("No such file or directory", step="exec", path="/bin/x", errno=errno.ENOENT))
+
+
+def test_a_container_starts_when_another_set_has_made_its_layer_again(machine: Machine) -> None:
+    machine.converge(machine.image, "base")
+    machine.converge(container("web", restart="always"), "shop")
+    with driven(machine.layout, QUICK) as loop:
+        process = machine.process("web")
+        for tree in machine.layout.layers.glob("*/tree"):
+            shutil.rmtree(tree)
+        os.kill(process.pid, signal.SIGKILL)
+        until(lambda: is_running(machine, "web") and machine.process("web").pid != process.pid)
+        until(lambda: machine.inside("web", "echo", "well").strip() == "well")
+        loop.settle()
+    assert machine.diff(machine.image, "base").empty
