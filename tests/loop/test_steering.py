@@ -21,7 +21,7 @@ from runtime.kernel import cgroup
 from runtime.process import client
 from schemas.errors import Missing, Refused
 from schemas.names import Key, Kind
-from tests.loop.driving import driven
+from tests.loop.driving import Driven, driven
 from tests.loop.test_health import CHECK, container, is_running
 from tests.machine.machine import Machine, until
 
@@ -50,6 +50,11 @@ def kill(machine: Machine, name: str) -> None:
     client.wait(machine.layout, name, 10)
 
 
+def is_known(loop: Driven, word: str) -> bool:
+    """Whether the loop has read that somebody said so of the container."""
+    return loop.loop is not None and bool(loop.loop.wanted.steering.get(str(DB), {}).get(word))
+
+
 def limit(machine: Machine) -> int:
     found = cgroup.read_limits(machine.layout.cgroup("db"))["memory"]["limit"]
     assert isinstance(found, int)
@@ -60,7 +65,7 @@ def test_a_suspended_container_is_left_alone_until_it_is_resumed(machine: Machin
     machine.converge(machine.image + container("db", restart="always"))
     with driven(machine.layout, QUICK) as loop:
         suspend(machine.layout, ["container/db"])
-        time.sleep(0.2)
+        until(lambda: is_known(loop, "suspended"))
         loop.settle()
         kill(machine, "db")
         until(lambda: status(machine).health is Health.SUSPENDED)
