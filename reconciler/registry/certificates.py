@@ -66,6 +66,9 @@ def tls_context(certificate: Path, key: Path, ca: Path | None) -> ssl.SSLContext
         if ca is not None:
             context.load_verify_locations(ca)
             context.verify_mode = ssl.CERT_REQUIRED
+            # who resumes a session shows no certificate: it would be heard after its CA was taken out
+            context.num_tickets = 0
+            context.options |= ssl.OP_NO_TICKET
     except OSError as error:
         place = str(certificate)
         raise Refused(f"the certificates cannot be used: {error}", step="listen", path=place) from error

@@ -8,6 +8,7 @@ Source: OCI image-spec 1.1, manifest.md "Guidelines for Artifact Usage", image-l
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from collections.abc import Collection, Iterator, Sequence
@@ -21,6 +22,7 @@ from runtime.images.blobs import BlobStore, full_disk_is_retried, new_hash_of, r
 from runtime.images.digests import digest_of, is_digest, split_digest
 from runtime.images.documents import Document, canonical_json, read_document, without_empty
 from runtime.images.limits import Limits
+from runtime.images.locks import lock
 from runtime.images.oci import LAYERS, MAX_MANIFEST, OCI_INDEX, OCI_MANIFEST, Descriptor, Index, read_descriptor
 from runtime.images.progress import Report, ignore
 from runtime.images.rootfs import copy_blob
@@ -259,11 +261,10 @@ def write_directory(store: BlobStore, directory: Path, tag: str, steps: Sequence
     made = Descriptor(OCI_MANIFEST, digest_of(manifest), len(manifest), None, {REF_NAME: tag}, MEDIA_TYPE)
     with _opened(directory) as top:
         assert top is not None
-        try:
-            others = [each for each in _entries(top) if each.annotations.get(REF_NAME) != tag]
-        except Refused:
-            others = []
-    replace_durably(directory / "index.json", Index(OCI_INDEX, (*others, made)).content())
+        # two builds may write to it at once
+        lock(top, wait=True)
+        others = [each for each in _entries(top) if each.annotations.get(REF_NAME) != tag]
+        replace_durably(directory / "index.json", Index(OCI_INDEX, (*others, made)).content())
     return made.digest
 
 
@@ -284,12 +285,14 @@ def _copy_out(store: BlobStore, blob: Descriptor, path: Path) -> None:
 
 
 def _entries(top: int) -> tuple[Descriptor, ...]:
-    """Those of the layout's index."""
+    """Those of the layout's index; none where it has none yet. Raises Refused for one that cannot be read."""
     try:
         with _file(top, "index.json") as file:
             content = file.read(MAX_MANIFEST + 1)
-    except Refused:
-        return ()
+    except Refused as error:
+        if error.errno == errno.ENOENT:
+            return ()
+        raise
     return tuple(read_descriptor(each) for each in read_document(content, "index").children("manifests"))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,13 @@ import pytest
 from reconciler.build.wanted import Told
 from reconciler.cli.image.build import Typed, _shown
 from reconciler.registries import read_registries
+from runtime.images.archive import REF_NAME
+from runtime.images.blobs import BlobStore
 from runtime.images.digests import digest_of
 from runtime.images.ensure import ensure_image
 from runtime.images.oci import OCI_LAYER, Descriptor
 from runtime.images.progress import ignore
-from runtime.images.step_cache import KeptStep, steps_of
+from runtime.images.step_cache import KeptStep, steps_of, write_directory
 from runtime.images.store import damage
 from runtime.images.to_registry import push_image
 from runtime.images.wanted import ImageWanted
@@ -245,6 +248,14 @@ def test_an_image_is_no_cache(one: Builder, registry: str) -> None:
     push_image(one.layout, one.build(STAGES).record, Reference.parse(name), read_registries(one.layout), ignore)
     one.build(STAGES + "WORKDIR /more\n", cache_from=(source(name),))
     assert "is no cache of builds" in notes(one)
+
+
+def test_builds_that_write_to_one_directory_at_once_keep_each_others_tags(one: Builder, tmp_path: Path) -> None:
+    store, tags = BlobStore(one.layout), [f"t{number}" for number in range(24)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda tag: write_directory(store, tmp_path / "cache", tag, ()), tags))
+    index = json.loads((tmp_path / "cache/index.json").read_bytes())
+    assert sorted(each["annotations"][REF_NAME] for each in index["manifests"]) == sorted(tags)
 
 
 def _rewritten(blobs: Path, spoil: Callable[[dict[str, Any]], object]) -> None:
