@@ -19,25 +19,37 @@ from reconciler.store.records import Record
 from reconciler.wanted.networks import is_own_bridge
 from runtime.images.store import image_changed_at, read_image
 from runtime.kernel import cgroup
-from runtime.kernel.process import read_of
+from runtime.kernel.process import has_ended, read_of
 from runtime.network.observe import read_endpoints
 from runtime.network.records import ObservedEndpoint, Publication
 from runtime.process.client import is_attended, read_process
 from runtime.process.records import ExitRecord, Phase, ProcessRecord
 from schemas.errors import TrimtabError
 
+LOOKS = 3
+"""At most, at a container whose process ends while it is looked at."""
+ENDING_SECONDS = 1.0
 REMOVED = "//deleted"
 """How the kernel marks a mount's root that was removed from its file system."""
 
 
 def read(engine: Engine, record: Record, shared: Shared) -> Mapping[str, Any]:
     """Its facts, from the process, its cgroup, mounts and network namespace."""
+    for _ in range(LOOKS):
+        process = read_process(engine.layout, record.key.name)
+        facts: dict[str, Any] = {"bundle": _bundle(engine, record), "process": process_word(process)}
+        if process is None or process.phase is Phase.EXITED:
+            break
+        facts |= _of_process(engine, record, process, shared)
+        # of one that ended meanwhile half is true, and looks like drift
+        if not has_ended(process.pid, process.start_time, ENDING_SECONDS):
+            break
+    return facts
+
+
+def _of_process(engine: Engine, record: Record, process: ProcessRecord, shared: Shared) -> Mapping[str, Any]:
     name = record.key.name
-    process = read_process(engine.layout, name)
-    facts: dict[str, Any] = {"bundle": _bundle(engine, record), "process": process_word(process)}
-    if process is None or process.phase is Phase.EXITED:
-        return facts
-    return facts | {
+    return {
         "init": init_word(process),
         "monitor": "present" if is_attended(engine.layout, process) else None,
         **_limits(engine, record),

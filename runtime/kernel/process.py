@@ -25,21 +25,44 @@ TICKS = os.sysconf("SC_CLK_TCK")
 NANOSECONDS = 1_000_000_000
 READ_BYTES = 4096
 MAX_DESCRIPTOR = 0xFFFFFFFF
+PF_EXITING = 0x4
+"""Of the flags in /proc/PID/stat (include/linux/sched.h): it gives up what it holds, its namespaces among it."""
 
 _close_range = libc.system_call(436, ctypes.c_uint, ctypes.c_uint, ctypes.c_uint)
 
 
 def start_time(pid: int) -> int | None:
     """Clock ticks from boot to the start of `pid`; None where there is no such process or only its zombie."""
+    fields = _stat(pid)
+    return _started(fields) if fields else None
+
+
+def _stat(pid: int) -> list[bytes]:
+    """From the state on (field 3 of proc_pid_stat(5)); empty where there is no such process or only its zombie."""
     try:
         text = read_of(pid, "stat")
     except (FileNotFoundError, ProcessLookupError):
-        return None
+        return []
     # the command's name stands in brackets and may hold anything, brackets too
     fields = text[text.rindex(b")") + 2 :].split()
-    if fields[0] in {b"Z", b"X"}:
-        return None
+    return [] if fields[0] in {b"Z", b"X"} else fields
+
+
+def _started(fields: list[bytes]) -> int:
     return int(fields[19]) - _offset() * TICKS // NANOSECONDS
+
+
+def has_ended(pid: int, started: int, seconds: float) -> bool:
+    """Whether the process is gone, only its zombie is left, or it is just ending: `seconds` at most are waited for that.
+
+    One that is ending shows no namespaces any more, and is no zombie yet.
+    """
+    deadline = time.monotonic() + seconds
+    while (fields := _stat(pid)) and _started(fields) == started:
+        if not int(fields[6]) & PF_EXITING or time.monotonic() > deadline:
+            return False
+        time.sleep(0.001)
+    return True
 
 
 def age(started: int) -> float:

@@ -59,8 +59,10 @@ def test_a_state_file_that_is_taken_from_a_living_daemon_is_there_again(solo: En
     with daemon(solo, "--source", directory) as running:
         running.wait_log('"Ready"')  # else it may have the file open that is taken
         remove(solo.layout.store)
-        assert solo.run("diff", "--set", "manifests", directory).code == 0
-        running.wait_log("was lost")
+        said = solo.run("diff", "--set", "manifests", directory)
+        assert said.code == 0
+        if "was lost" not in said.err:  # whoever of the two opens it first says so
+            running.wait_log("was lost")
         assert solo.layout.store.exists()
     assert pid_of(solo) == before
 

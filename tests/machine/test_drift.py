@@ -7,13 +7,18 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from reconciler.actions import Plan
+from reconciler.engine import Engine
+from reconciler.observe import containers
+from reconciler.store.records import Record
 from runtime.kernel import cgroup
-from runtime.kernel.process import send_signal
+from runtime.kernel.process import send_signal, start_time
 from runtime.layout import Layout
 from runtime.network.dns.process import read_dns
 from runtime.network.firewall.publications import unpublish
@@ -113,6 +118,23 @@ def test_an_init_that_was_killed_runs_again(shop: Machine) -> None:
     client.wait(shop.layout, "db", 10)
     expect_drift_and_repair(shop, "process: killed by signal 9 → running", "Container/db")
     assert shop.process("db").pid != before.pid
+
+
+def test_a_process_that_ends_while_it_is_looked_at_is_told_as_its_end_alone(
+    shop: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of what it had is gone then, which is no drift."""
+    before, limits_of = shop.process("db"), containers._limits
+
+    def end_meanwhile(engine: Engine, record: Record) -> Mapping[str, Any]:
+        if record.key.name == "db":
+            send_signal(before.pid, before.start_time, signal.SIGKILL)
+            until(lambda: start_time(before.pid) is None)
+        return limits_of(engine, record)
+
+    monkeypatch.setattr(containers, "_limits", end_meanwhile)
+    changes = [change for action in shop.diff(shop.image + SHOP).effective for change in action.changes]
+    assert changes and all(change.path[0] == "process" for change in changes)
 
 
 def test_a_container_whose_monitor_was_killed_is_started_again_under_a_new_one(shop: Machine) -> None:
