@@ -53,7 +53,7 @@ def _started(fields: list[bytes]) -> int:
 
 
 def has_ended(pid: int, started: int, seconds: float) -> bool:
-    """Whether the process is gone, only its zombie is left, or it is just ending: `seconds` at most are waited for that.
+    """Whether the process is gone, only its zombie is left, or it is just ending, waited for `seconds` at most.
 
     One that is ending shows no namespaces any more, and is no zombie yet.
     """
